@@ -1,0 +1,3 @@
+"""FLTS: train, promote and run time-series forecasters as pipeline stages."""
+
+__version__ = "0.1.0"

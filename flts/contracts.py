@@ -1,0 +1,185 @@
+"""Messages that stages hand each other: claim check, trained model, promotion, forecast, performance.
+
+Each is JSON with ``"v": 1``. Unknown fields are kept and ignored; times are ISO 8601, UTC, with ``Z``.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from flts.errors import BadInputError
+
+ModelType = Literal["GRU", "LSTM", "PROPHET"]
+MetadataValue = str | int | float
+
+SCORE_WEIGHTS: Mapping[str, float] = {"rmse": 0.5, "mae": 0.3, "mse": 0.2}
+
+
+def canonical_json(value: object) -> str:
+    """Serialise with sorted keys and no spaces, so that equal values give equal bytes."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def utc_timestamp(moment: datetime | None = None) -> str:
+    """Format a moment (default: now) as ISO 8601 in UTC with microseconds and ``Z``."""
+    moment = moment or datetime.now(UTC)
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def composite_score(rmse: float, mae: float, mse: float) -> float:
+    """Return ``0.5 rmse + 0.3 mae + 0.2 mse``; all three in min-max units of the fit part, lower is better."""
+    return SCORE_WEIGHTS["rmse"] * rmse + SCORE_WEIGHTS["mae"] * mae + SCORE_WEIGHTS["mse"] * mse
+
+
+class Message(BaseModel):
+    """A versioned JSON document; fields that this version does not know are kept."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())
+
+    kind: ClassVar[str] = "message"
+    v: int = 1
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a message from a file.
+
+        Raises:
+            BadInputError: The file is not such a message; the sentence names the file and the first bad field.
+        """
+        return cls.parse(path.read_bytes(), source=str(path))
+
+    @classmethod
+    def parse(cls, data: bytes | str, *, source: str) -> Self:
+        """Parse a message; ``source`` names where it came from in the error sentence."""
+        try:
+            return cls.model_validate_json(data)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"])
+            where = f"field {field!r}: " if field else ""
+            raise BadInputError(f"{source} is not a {cls.kind}: {where}{first['msg']}") from None
+
+    def to_json(self) -> str:
+        """Serialise as canonical JSON with a final newline; numbers that are not finite become ``null``."""
+        return canonical_json(_finite(self.model_dump(mode="json"))) + "\n"
+
+    def metadata(self) -> dict[str, MetadataValue]:
+        """Flatten to what KFP artifact metadata may hold: strings and finite numbers."""
+        return flat_metadata(self.model_dump(mode="json"))
+
+
+class ClaimCheck(Message):
+    """Where a dataset lies; the file of a Dataset artifact. ``size`` in bytes, ``sha256`` of the object."""
+
+    kind: ClassVar[str] = "claim check"
+    bucket: str
+    object: str
+    size: int
+    identifier: str
+    config_hash: str
+    sha256: str
+    rows: int
+    object_key: str | None = None
+    operation: str | None = None
+
+
+class TrainedModel(Message):
+    """A finished training; the file of a Model artifact. Scores in min-max units of the fit part."""
+
+    kind: ClassVar[str] = "trained-model message"
+    model_type: ModelType
+    config_hash: str
+    run_id: str
+    status: Literal["RUNNING", "SUCCESS"]
+    model_uri: str
+    test_rmse: float | None
+    test_mae: float | None
+    test_mse: float | None
+    train_start: str
+    train_end: str
+    identifier: str
+    artifact_uri: str
+    operation: str
+
+
+class Promotion(Message):
+    """The model chosen by eval; also the content of the ``current.json`` pointers."""
+
+    kind: ClassVar[str] = "promotion"
+    model_uri: str
+    model_type: ModelType
+    run_id: str
+    config_hash: str
+    composite_score: float
+    test_rmse: float
+    test_mae: float
+    test_mse: float
+    promotion_time: str
+    identifier: str
+    experiment: str
+    weights: dict[str, float] = Field(default_factory=lambda: dict(SCORE_WEIGHTS))
+    rmse: float
+    mae: float
+    mse: float
+    score: float
+    timestamp: str
+
+
+class ForecastBatch(Message):
+    """One forecast with its metrics: a line of ``results.jsonl``; all values in original units."""
+
+    kind: ClassVar[str] = "forecast batch"
+    timestamp: str
+    identifier: str
+    run_id: str
+    model_type: ModelType
+    config_hash: str
+    status: str
+    metrics: dict[str, Any]
+    samples: list[dict[str, Any]]
+
+
+class Performance(Message):
+    """The notice that a forecast was made and where its log lies."""
+
+    kind: ClassVar[str] = "performance message"
+    operation: Literal["Inference"] = "Inference"
+    status: str
+    identifier: str
+    run_id: str
+    model_type: ModelType
+    config_hash: str
+    rows: int
+    log_bucket: str
+    log_object_key: str
+    metrics: dict[str, Any]
+
+
+def flat_metadata(fields: Mapping[str, Any]) -> dict[str, MetadataValue]:
+    """Keep strings and finite numbers; nested values become canonical JSON, ``None`` and NaN are left out."""
+    flat: dict[str, MetadataValue] = {}
+    for name, value in fields.items():
+        if value is None or (isinstance(value, float) and not math.isfinite(value)):
+            continue
+        if isinstance(value, bool):
+            flat[name] = str(value).lower()
+        elif isinstance(value, str | int | float):
+            flat[name] = value
+        else:
+            flat[name] = canonical_json(_finite(value))
+    return flat
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return value

@@ -1,0 +1,1 @@
+"""Forecasters: recurrent networks, Prophet, baselines, and the bundle they are saved in."""

@@ -1,0 +1,124 @@
+"""What each report shows. Stages fill these; `flts.report.pages` renders them. Arrays hold original units."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flts.timeseries.metrics import Scores
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+Times = NDArray[np.datetime64]
+
+
+@dataclass(frozen=True)
+class SeriesReport:
+    """One measured column of the training data: cleaned values (n,), and which of them were filled or clipped."""
+
+    name: str
+    values: Floats
+    missing: Flags
+    clipped: Flags
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class PreprocessReport:
+    """Report of preprocess. ``time`` (n,), ``test_time`` (m,); bounds are row numbers of the training data."""
+
+    dataset_name: str
+    identifier: str
+    config_hash: str
+    config: Mapping[str, object]
+    time: Times
+    test_time: Times
+    series: Sequence[SeriesReport]
+    test_series: Mapping[str, Floats]
+    targets: Sequence[str]
+    fit_end: int
+    validation_end: int
+    sampling_seconds: float
+    gaps: Sequence[tuple[np.datetime64, np.datetime64]] = ()
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class TrainingReport:
+    """Report of a trainer. ``time`` (m,) and the forecasts (m, targets) cover the scored rows of the selection part.
+
+    ``scores`` (min-max units) and ``original_scores`` name the model first, then ``persistence``,
+    ``seasonal_naive``, ``linear`` and, for Prophet, ``plain``. Losses are per epoch; empty where there are none.
+    """
+
+    model_type: str
+    identifier: str
+    run_id: str
+    config_hash: str
+    parameters: Mapping[str, object]
+    targets: Sequence[str]
+    time: Times
+    actual: Floats
+    predicted: Floats
+    persistence: Floats
+    scores: Mapping[str, Scores]
+    original_scores: Mapping[str, Scores]
+    train_loss: Sequence[float] = ()
+    validation_loss: Sequence[float] = ()
+    best_epoch: int = 0
+    stopped_early: bool = False
+    step_mae: Sequence[float] = ()
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model that eval compared; ``composite`` is NaN where a metric is missing. Scores in min-max units."""
+
+    model_type: str
+    run_id: str
+    scores: Scores
+    composite: float
+    baselines: Mapping[str, Scores] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """Report of eval; ``reason`` is the sentence that says why the winner won."""
+
+    identifier: str
+    config_hash: str
+    candidates: Sequence[Candidate]
+    winner: str
+    reason: str
+    weights: Mapping[str, float]
+    promotion_time: str
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class ForecastReport:
+    """Report of inference. Forecast arrays are (steps, targets), backtest arrays (rows, targets); NaN: unknown.
+
+    ``recursive`` and ``after_gap`` are (steps,). ``backtest_scores`` (original units) names the model, then
+    ``persistence``.
+    """
+
+    identifier: str
+    run_id: str
+    model_type: str
+    config_hash: str
+    targets: Sequence[str]
+    time: Times
+    predicted: Floats
+    actual: Floats
+    recursive: Flags
+    after_gap: Flags
+    step_mae: Sequence[tuple[int, float]]
+    backtest_time: Times
+    backtest_actual: Floats
+    backtest_predicted: Floats
+    backtest_persistence: Floats
+    backtest_scores: Mapping[str, Scores]
+    notes: Sequence[str] = ()

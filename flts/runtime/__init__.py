@@ -1,0 +1,1 @@
+"""How a stage is started: command line, KFP executor input."""

@@ -1,0 +1,131 @@
+"""What a stage is: its declaration, what it is given, and what it gives back.
+
+A stage is a plain function ``run(params, context) -> Result``. The runtime reads parameters and artifacts from
+flags, the environment, KFP or Kafka, calls it, and writes the result whole or not at all.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from flts.contracts import MetadataValue
+from flts.params import Params
+
+if TYPE_CHECKING:
+    from flts.store import ObjectStore
+
+ArtifactType = Literal["Dataset", "Model", "Artifact", "HTML"]
+
+
+@dataclass(frozen=True)
+class Input:
+    """A declared input artifact. ``kfp=False``: only the command line has it."""
+
+    type: ArtifactType
+    help: str
+    required: bool = True
+    kfp: bool = True
+
+
+@dataclass(frozen=True)
+class Output:
+    """A declared output: an artifact, or with ``type`` ``"str"`` an output parameter."""
+
+    type: Literal["Dataset", "Model", "Artifact", "HTML", "str"]
+    help: str
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of the pipeline; ``function`` is ``"module:name"``, imported only when the stage runs."""
+
+    name: str
+    summary: str
+    params: type[Params]
+    inputs: Mapping[str, Input]
+    outputs: Mapping[str, Output]
+    function: str
+
+    @property
+    def command(self) -> str:
+        """The command that starts this stage, ``flts-<name>``."""
+        return f"flts-{self.name}"
+
+    def run(self, params: Params, context: "Context") -> "Result":
+        """Import the stage's function and call it."""
+        module, name = self.function.split(":")
+        function: Callable[[Params, Context], Result] = getattr(import_module(module), name)
+        return function(params, context)
+
+
+@dataclass(frozen=True)
+class InputArtifact:
+    """An artifact that a stage was given: a local file or folder, and what KFP knows of it."""
+
+    path: Path
+    uri: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Progress(Protocol):
+    """Reports how far a stage is: ``fraction`` in [0, 1] or ``None`` when unknown, and a short text."""
+
+    def __call__(self, fraction: float | None, message: str) -> None:
+        """Report progress."""
+        ...
+
+
+def no_progress(fraction: float | None, message: str) -> None:
+    """Ignore progress: the default for callers that show none."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a stage runs with.
+
+    Attributes:
+        inputs: The input artifacts that were given, by declared name.
+        work_dir: A private scratch folder, on the same filesystem as the outputs; removed afterwards.
+        store: The object store; ``None`` when a stage runs by itself on plain files.
+        tracking_uri: MLflow's address; ``None`` means no MLflow.
+        output_dir: The folder that ``Result.files`` will be moved to when a stage runs by itself, else ``None``.
+        progress: Where to report progress.
+    """
+
+    inputs: Mapping[str, InputArtifact]
+    work_dir: Path
+    store: "ObjectStore | None" = None
+    tracking_uri: str | None = None
+    output_dir: Path | None = None
+    progress: Progress = no_progress
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """Content of one output artifact's file, and its flat metadata."""
+
+    content: str | bytes
+    metadata: Mapping[str, MetadataValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a stage produced.
+
+    Attributes:
+        artifacts: One entry for every declared output artifact, by name.
+        parameters: One entry for every declared output parameter.
+        message: One closing line for people: what was made, with its key figures.
+        files: Files or folders under ``work_dir`` by the relative name they get in ``output_dir``; standalone only.
+        cached: Whether an earlier result was reused.
+        notes: Warnings that people should read, one sentence each.
+    """
+
+    artifacts: Mapping[str, Artifact]
+    message: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, Path] = field(default_factory=dict)
+    cached: bool = False
+    notes: tuple[str, ...] = ()

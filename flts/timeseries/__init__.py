@@ -1,0 +1,1 @@
+"""Time series: frames, cleaning, features, scaling, windows, metrics."""

@@ -1,0 +1,76 @@
+"""Column scaling: learned on the fit part, stored as JSON, applied by the models."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+ScalerKind = Literal["MinMaxScaler", "StandardScaler", "RobustScaler", "MaxAbsScaler", "none"]
+
+
+@dataclass(frozen=True)
+class Scaler:
+    """``scaled = (value - center) / scale`` per column; a constant column scales to zero (its ``scale`` is 1)."""
+
+    kind: ScalerKind
+    columns: tuple[str, ...]
+    center: Floats
+    scale: Floats
+
+    @classmethod
+    def fit(cls, kind: ScalerKind, columns: Mapping[str, Floats]) -> Self:
+        """Learn center and scale of each column (n,) from its values that are not NaN; as scikit-learn defines them."""
+        centers, scales = zip(*(_learn(kind, values[~np.isnan(values)]) for values in columns.values()), strict=True)
+        return cls(kind, tuple(columns), np.array(centers), np.array(scales))
+
+    def transform(self, names: Sequence[str], values: Floats) -> Floats:
+        """Scale (.., len(names)); columns that the scaler does not know pass unchanged."""
+        center, scale = self._of(names)
+        return (values - center) / scale
+
+    def inverse(self, names: Sequence[str], values: Floats) -> Floats:
+        """Bring scaled values (.., len(names)) back to original units."""
+        center, scale = self._of(names)
+        return values * scale + center
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form: kind, columns and the fitted parameters."""
+        return {
+            "kind": self.kind,
+            "columns": list(self.columns),
+            "center": self.center.tolist(),
+            "scale": self.scale.tolist(),
+        }
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
+        """Restore a scaler from its JSON form."""
+        return cls(fields["kind"], tuple(fields["columns"]), np.array(fields["center"]), np.array(fields["scale"]))
+
+    def _of(self, names: Sequence[str]) -> tuple[Floats, Floats]:
+        known = {
+            name: (center, scale) for name, center, scale in zip(self.columns, self.center, self.scale, strict=True)
+        }
+        pairs = np.array([known.get(name, (0.0, 1.0)) for name in names])
+        return pairs[:, 0], pairs[:, 1]
+
+
+def _learn(kind: ScalerKind, values: Floats) -> tuple[float, float]:
+    """Return center and scale of one column; a scale of zero becomes 1."""
+    center: float
+    scale: float
+    if kind == "MinMaxScaler":
+        center, scale = float(values.min()), float(np.ptp(values))
+    elif kind == "StandardScaler":
+        center, scale = float(values.mean()), float(values.std())
+    elif kind == "RobustScaler":
+        lower, center, upper = map(float, np.quantile(values, [0.25, 0.5, 0.75]))
+        scale = upper - lower
+    elif kind == "MaxAbsScaler":
+        center, scale = 0.0, float(np.abs(values).max())
+    else:
+        center, scale = 0.0, 1.0
+    return center, scale or 1.0
