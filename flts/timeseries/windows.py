@@ -22,7 +22,8 @@ def forecast_origins(gap_before: Flags, start: int, stop: int, history: int, hor
     """
     origins = np.arange(max(start, history), stop - horizon + 1, dtype=np.int64)
     gaps = np.concatenate([[0], np.cumsum(gap_before)])
-    return origins[gaps[origins + horizon] == gaps[origins - history + 1]]
+    contiguous = gaps[origins + horizon] == gaps[origins - history + 1]
+    return np.compress(contiguous, origins)
 
 
 def window_rows(origins: Indices, history: int) -> Indices:

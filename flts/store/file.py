@@ -1,0 +1,223 @@
+"""An object store in a folder: ``<root>/<bucket>/<key>``.
+
+Writers work on a file under ``<root>/.tmp`` and rename it into place, so that readers never see a part of an
+object. Conditional writes hold a lock file while they compare and rename; the kernel drops the lock when its
+holder dies, so that a killed process blocks nobody.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, Self
+from urllib.parse import unquote, urlsplit
+from uuid import uuid4
+
+from flts.errors import BadInputError, ChecksumMismatchError, ObjectNotFoundError, PreconditionFailedError
+from flts.store.base import ObjectInfo
+from flts.store.keys import check_bucket, check_key
+
+_CHUNK = 1 << 20
+_HASHED_UP_TO = 1 << 20
+_LOCKS = 64
+_ABANDONED_AFTER_SECONDS = 60
+
+
+class FileStore:
+    """The ``ObjectStore`` of one machine; any number of processes may use the same folder at once."""
+
+    def __init__(self, root: Path) -> None:
+        """Use ``root``, which is made by the first write."""
+        self.root = root
+        self._swept = False
+
+    @classmethod
+    def from_url(cls, url: str) -> Self:
+        """Open the store of ``file:///dir``; ``BadInputError`` when the address names another host or no folder."""
+        parts = urlsplit(url)
+        if parts.netloc not in ("", "localhost") or not parts.path.startswith("/") or parts.path == "/":
+            raise BadInputError(f"gateway_url {url!r} does not name a folder: expected file:///dir")
+        return cls(Path(unquote(parts.path)))
+
+    def get(self, bucket: str, key: str) -> tuple[bytes, ObjectInfo]:
+        """Read a small object and its info in one step."""
+        with self._open(bucket, key) as source:
+            data = source.read()
+            return data, ObjectInfo(key, len(data), _etag(os.fstat(source.fileno()), data))
+
+    def head(self, bucket: str, key: str) -> ObjectInfo | None:
+        """Describe an object, or ``None`` when there is none."""
+        try:
+            with self._open(bucket, key) as source:
+                return _describe(key, source)
+        except ObjectNotFoundError:
+            return None
+
+    def put(
+        self, bucket: str, key: str, data: bytes, *, if_match: str | None = None, if_none_match: bool = False
+    ) -> ObjectInfo:
+        """Write a small object, making the bucket when missing."""
+        target = self._path(bucket, key)
+        with self._temporary(f"{bucket}/{key}") as (temporary, sink):
+            sink.write(data)
+            return self._publish(bucket, key, temporary, sink, target, if_match, if_none_match)
+
+    def upload(self, bucket: str, key: str, path: Path, *, if_none_match: bool = False) -> ObjectInfo:
+        """Write an object from a file of any size, with bounded memory."""
+        target = self._path(bucket, key)
+        try:
+            source = path.open("rb")
+        except OSError as error:
+            raise BadInputError(f"cannot read {path}: {error.strerror}") from None
+        with source, self._temporary(f"{bucket}/{key}") as (temporary, sink):
+            shutil.copyfileobj(source, sink, _CHUNK)
+            return self._publish(bucket, key, temporary, sink, target, None, if_none_match)
+
+    def download(self, bucket: str, key: str, path: Path, *, sha256: str | None = None) -> ObjectInfo:
+        """Read an object of any size into a file, whole or not at all."""
+        partial = path.with_name(f".{path.name}.{uuid4().hex}")
+        with self._open(bucket, key) as source:
+            try:
+                with _os_errors(f"write {path}"), partial.open("wb") as sink:
+                    digest = _copy_hashing(source, sink)
+                if sha256 is not None and digest != sha256:
+                    raise ChecksumMismatchError(f"{bucket}/{key} has sha256 {digest}, but {sha256} was announced")
+                with _os_errors(f"write {path}"):
+                    partial.replace(path)
+                return _describe(key, source)
+            finally:
+                partial.unlink(missing_ok=True)
+
+    def copy(self, bucket: str, source: str, target: str) -> ObjectInfo:
+        """Copy an object within a bucket, replacing the target."""
+        with self._open(bucket, source):
+            return self.upload(bucket, target, self._path(bucket, source))
+
+    def list(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo]:
+        """List objects whose key begins with ``prefix``, in key order; nothing for a missing bucket."""
+        check_bucket(bucket)
+        folder = self.root / bucket
+        for key in sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()):
+            if key.startswith(prefix) and (info := self.head(bucket, key)):
+                yield info
+
+    def delete(self, bucket: str, key: str) -> None:
+        """Remove an object; no error when there is none."""
+        path = self._path(bucket, key)
+        with self._lock(bucket, key), _os_errors(f"delete {bucket}/{key}"), suppress(FileNotFoundError):
+            path.unlink()
+
+    def _path(self, bucket: str, key: str) -> Path:
+        check_bucket(bucket)
+        check_key(key)
+        return self.root / bucket / key
+
+    def _open(self, bucket: str, key: str) -> BinaryIO:
+        path = self._path(bucket, key)
+        try:
+            return path.open("rb")
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            raise ObjectNotFoundError(f"there is no object {bucket}/{key} in file://{self.root}") from None
+        except OSError as error:
+            raise BadInputError(f"cannot read {path}: {error.strerror}") from None
+
+    @contextmanager
+    def _temporary(self, name: str) -> Iterator[tuple[Path, BinaryIO]]:
+        """Give a locked file on the same filesystem, removed afterwards unless it was renamed."""
+        folder = self.root / ".tmp"
+        with _os_errors(f"write {name} under {self.root}"):
+            folder.mkdir(parents=True, exist_ok=True)
+            if not self._swept:
+                _sweep(folder)
+                self._swept = True
+            path = folder / uuid4().hex
+            try:
+                with path.open("w+b") as sink:
+                    fcntl.flock(sink, fcntl.LOCK_EX)
+                    yield path, sink
+            finally:
+                path.unlink(missing_ok=True)
+
+    def _publish(
+        self,
+        bucket: str,
+        key: str,
+        temporary: Path,
+        sink: BinaryIO,
+        target: Path,
+        if_match: str | None,
+        if_none_match: bool,
+    ) -> ObjectInfo:
+        """Check the condition and rename, while no other writer of this key can."""
+        sink.flush()
+        os.fsync(sink.fileno())
+        info = _describe(key, sink)
+        with self._lock(bucket, key):
+            if if_none_match or if_match is not None:
+                current = self.head(bucket, key)
+                if if_none_match and current is not None:
+                    raise PreconditionFailedError(f"{bucket}/{key} exists already")
+                if if_match is not None and (current is None or current.etag != if_match):
+                    raise PreconditionFailedError(f"{bucket}/{key} is no longer the one with etag {if_match}")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary.rename(target)
+        return info
+
+    @contextmanager
+    def _lock(self, bucket: str, key: str) -> Iterator[None]:
+        """Hold the lock that all writers of this key share with some other keys."""
+        folder = self.root / ".locks"
+        number = int.from_bytes(hashlib.blake2b(f"{bucket}/{key}".encode(), digest_size=2).digest()) % _LOCKS
+        with _os_errors(f"lock {bucket}/{key} under {self.root}"):
+            folder.mkdir(parents=True, exist_ok=True)
+            with (folder / f"{number:02d}").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                yield
+
+
+def _etag(status: os.stat_result, data: bytes) -> str:
+    """Derive an etag: from the content of small objects, from inode, size and time of large ones.
+
+    Objects that are swapped (pointers, claims) are small; hashing gigabytes to describe them would serve nobody.
+    """
+    if status.st_size > _HASHED_UP_TO:
+        data = f"{status.st_ino}-{status.st_size}-{status.st_mtime_ns}".encode()
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def _describe(key: str, source: BinaryIO) -> ObjectInfo:
+    status = os.fstat(source.fileno())
+    source.seek(0)
+    data = source.read() if status.st_size <= _HASHED_UP_TO else b""
+    return ObjectInfo(key, status.st_size, _etag(status, data))
+
+
+def _copy_hashing(source: BinaryIO, sink: BinaryIO) -> str:
+    """Copy to the end and return the SHA-256 of what was copied."""
+    digest = hashlib.sha256()
+    while chunk := source.read(_CHUNK):
+        digest.update(chunk)
+        sink.write(chunk)
+    return digest.hexdigest()
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed writers left: old files that nobody holds locked."""
+    for path in folder.iterdir():
+        with suppress(OSError), path.open("rb") as file:
+            if time.time() - path.stat().st_mtime > _ABANDONED_AFTER_SECONDS:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+
+
+@contextmanager
+def _os_errors(action: str) -> Iterator[None]:
+    """Turn what the operating system refuses into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise BadInputError(f"cannot {action}: {error.strerror or error}") from None
