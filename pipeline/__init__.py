@@ -1,0 +1,1 @@
+"""The pipeline: its DAG, its compiled form and the runners."""

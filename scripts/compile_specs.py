@@ -1,0 +1,77 @@
+"""Compile the component specs and the pipeline: ``make specs``; ``--check`` only says what is out of date."""
+
+import argparse
+import importlib.util
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from kfp.compiler import Compiler  # noqa: E402
+from kfp.dsl.base_component import BaseComponent  # noqa: E402
+
+from flts.stages import STAGES  # noqa: E402
+
+
+def load_component(stage: str) -> Any:
+    """Import ``images/<stage>/component.py`` (the folder names are no package names) and return its component."""
+    path = ROOT / "images" / stage / "component.py"
+    name = f"component_{stage.replace('-', '_')}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"cannot import {path}")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    (component,) = (value for value in vars(module).values() if isinstance(value, BaseComponent))
+    return component
+
+
+def compile_to(path: Path, component: Any, *, check: bool) -> bool:
+    """Compile one component; return whether the file at ``path`` was already the same."""
+    with tempfile.TemporaryDirectory() as scratch:
+        compiled = Path(scratch) / path.name
+        Compiler().compile(component, str(compiled))
+        text = compiled.read_text(encoding="utf-8")
+    if path.exists() and path.read_text(encoding="utf-8") == text:
+        return True
+    if not check:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return False
+
+
+def main() -> int:
+    """Compile everything; with ``--check``, return 1 when a file differs from its source."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit 1 when a compiled file is out of date"
+    )
+    check: bool = parser.parse_args().check
+
+    targets = {ROOT / "component_specs" / f"{stage}.yaml": load_component(stage) for stage in STAGES}
+    stale = [path for path, component in targets.items() if not compile_to(path, component, check=check)]
+    if check and stale:
+        # The pipeline is built from the specs on disk, which are known to be wrong by now.
+        report(stale, check=check)
+        return 1
+
+    from pipeline.pipeline import flts_pipeline
+
+    path = ROOT / "pipeline" / "pipeline.yaml"
+    if not compile_to(path, flts_pipeline, check=check):
+        stale.append(path)
+    report(stale, check=check)
+    return 1 if check and stale else 0
+
+
+def report(paths: list[Path], *, check: bool) -> None:
+    """Print one line per file that differed."""
+    for path in paths:
+        print(f"{path.relative_to(ROOT)}: {'out of date, run make specs' if check else 'compiled'}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
