@@ -112,6 +112,13 @@ def load(directory: Path) -> Bundle:
         BadInputError: A file is missing or not declared, is a pickle or an archive, does not parse, or is of a
             version that this one does not know.
     """
+    config = verify(directory)
+    scaler = _scaler(directory / SCALER_FILE)
+    return Bundle(_forecaster(directory, config, scaler), scaler, config, digest(directory))
+
+
+def verify(directory: Path) -> BundleConfig:
+    """Check a bundle and tell what it is, without the library of its model; errors as in ``load``."""
     checksums = _checksums(directory)
     _refuse_strays(directory, checksums)
     for name, expected in checksums.items():
@@ -124,8 +131,7 @@ def load(directory: Path) -> Bundle:
     model_file = MODEL_FILES[config.model_type]
     if model_file not in checksums:
         raise BadInputError(f"{directory} is a {config.model_type} bundle without {model_file}")
-    scaler = _scaler(directory / SCALER_FILE)
-    return Bundle(_forecaster(directory, config, scaler), scaler, config, digest(directory))
+    return config
 
 
 def _forecaster(directory: Path, config: BundleConfig, scaler: Scaler) -> BundledForecaster:
