@@ -31,6 +31,12 @@ def utc_timestamp(moment: datetime | None = None) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
+def parse_timestamp(text: str) -> datetime:
+    """Parse an ISO 8601 time; without zone it is UTC. ``ValueError`` when it is none."""
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
 def composite_score(rmse: float, mae: float, mse: float) -> float:
     """Return ``0.5 rmse + 0.3 mae + 0.2 mse``; all three in min-max units of the fit part, lower is better."""
     return SCORE_WEIGHTS["rmse"] * rmse + SCORE_WEIGHTS["mae"] * mae + SCORE_WEIGHTS["mse"] * mse

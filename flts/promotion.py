@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from random import SystemRandom
 
-from flts.contracts import Promotion
+from flts.contracts import Promotion, parse_timestamp
 from flts.errors import ObjectNotFoundError, PreconditionFailedError, ServiceUnavailableError
 from flts.store import ObjectStore
 
@@ -93,7 +93,7 @@ def promote(store: ObjectStore, promotion: Promotion, run_ids: Sequence[str], bu
 def _advance(store: ObjectStore, promotion: Promotion, bucket: str, key: str) -> bool:
     """Move a pointer unless it is as late already; returns false when it names a later promotion."""
     data = promotion.to_json().encode()
-    ours = _moment(promotion.promotion_time)
+    ours = parse_timestamp(promotion.promotion_time)
     for attempt in range(_ATTEMPTS):
         try:
             current, info = store.get(bucket, key)
@@ -117,12 +117,6 @@ def _promotion_time(pointer: bytes) -> datetime:
     """Return when a pointer's promotion was; the beginning of time for content that names none, which is replaced."""
     try:
         fields = json.loads(pointer)
-        return _moment(fields.get("promotion_time") or fields["timestamp"])
+        return parse_timestamp(fields.get("promotion_time") or fields["timestamp"])
     except (ValueError, KeyError, TypeError, AttributeError):
         return datetime.min.replace(tzinfo=UTC)
-
-
-def _moment(text: str) -> datetime:
-    """Parse an ISO 8601 time; without zone it is UTC."""
-    moment = datetime.fromisoformat(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
