@@ -21,12 +21,13 @@ ArtifactType = Literal["Dataset", "Model", "Artifact", "HTML"]
 
 @dataclass(frozen=True)
 class Input:
-    """A declared input artifact. ``kfp=False``: only the command line has it."""
+    """A declared input artifact. ``kfp=False``: only the command line has it; ``example`` is a path for its help."""
 
     type: ArtifactType
     help: str
     required: bool = True
     kfp: bool = True
+    example: str = ""
 
 
 @dataclass(frozen=True)

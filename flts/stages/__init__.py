@@ -11,7 +11,7 @@ PREPROCESS = Stage(
     summary="Clean a dataset, add features, learn the scaling, and write training and inference data.",
     params=PreprocessParams,
     inputs={
-        "input": Input("Dataset", "dataset to read, CSV or Parquet", required=False, kfp=False),
+        "input": Input("Dataset", "dataset to read, CSV or Parquet", required=False, kfp=False, example="data.csv"),
         "test_input": Input(
             "Dataset",
             "its test part; default: <input>_test.* beside it, else the last 20 % of the rows",
@@ -29,7 +29,11 @@ PREPROCESS = Stage(
     function="flts.stages.preprocess:run",
 )
 
-_TRAINING_DATA = Input("Dataset", "training data of preprocess: claim check, Parquet or CSV")
+_TRAINING_DATA = Input(
+    "Dataset",
+    "training data of preprocess: claim check, Parquet or CSV",
+    example="preprocess/processed_data.parquet",
+)
 _TRAINING_OUTPUTS: Mapping[str, Output] = {
     "model": Output("Model", "trained-model message"),
     "metrics": Output("Artifact", "test metrics of the model and of three baselines"),
@@ -69,12 +73,12 @@ EVAL = Stage(
     summary="Compare the trained models and promote the best.",
     params=EvalParams,
     inputs={
-        "gru_model": Input("Model", "model of train-gru"),
-        "gru_metrics": Input("Artifact", "metrics of train-gru"),
-        "lstm_model": Input("Model", "model of train-lstm"),
-        "lstm_metrics": Input("Artifact", "metrics of train-lstm"),
-        "prophet_model": Input("Model", "model of train-prophet"),
-        "prophet_metrics": Input("Artifact", "metrics of train-prophet"),
+        "gru_model": Input("Model", "model of train-gru", example="gru/model.json"),
+        "gru_metrics": Input("Artifact", "metrics of train-gru", example="gru/metrics.json"),
+        "lstm_model": Input("Model", "model of train-lstm", example="lstm/model.json"),
+        "lstm_metrics": Input("Artifact", "metrics of train-lstm", example="lstm/metrics.json"),
+        "prophet_model": Input("Model", "model of train-prophet", example="prophet/model.json"),
+        "prophet_metrics": Input("Artifact", "metrics of train-prophet", example="prophet/metrics.json"),
     },
     outputs={
         "selected_model": Output("Model", "promotion of the winner"),
@@ -89,8 +93,16 @@ INFERENCE = Stage(
     summary="Forecast with the promoted model and backtest it on the whole test data.",
     params=InferenceParams,
     inputs={
-        "inference_data": Input("Dataset", "test data of preprocess: claim check, Parquet or CSV"),
-        "selected_model": Input("Model", "promotion of eval, trained-model message, or a model bundle folder"),
+        "inference_data": Input(
+            "Dataset",
+            "test data of preprocess: claim check, Parquet or CSV",
+            example="preprocess/test_processed_data.parquet",
+        ),
+        "selected_model": Input(
+            "Model",
+            "promotion of eval, trained-model message, or a model bundle folder",
+            example="eval/selected_model.json",
+        ),
     },
     outputs={
         "predictions": Output("Artifact", "forecast batch with its metrics"),

@@ -1,0 +1,181 @@
+"""What a stage tells while it runs, on stderr: JSON lines for machines, readable lines for a terminal.
+
+Every JSON line has ``time``, ``level``, ``stage``, ``event`` and ``message``. Events: ``progress`` (with ``fraction``,
+a number in [0, 1] or null), ``note`` (a warning for people), ``done`` (with ``cached``), ``error`` (with ``exit_code``,
+and ``traceback`` when it is a bug) and ``log`` (a library's warning, with ``logger``).
+"""
+
+import json
+import logging
+import os
+import re
+import sys
+import time
+import warnings
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
+
+from flts.contracts import utc_timestamp
+from flts.stage import Result, Stage
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
+
+_SECONDS_BETWEEN_PROGRESS = 0.2
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
+_SECRET_NAME = re.compile(r"SECRET|PASSWORD|TOKEN|API_KEY|ACCESS_KEY")
+
+
+class Reporter(Protocol):
+    """Where a stage's progress and end are told."""
+
+    def progress(self, fraction: float | None, message: str) -> None:
+        """Tell how far the stage is: ``fraction`` in [0, 1], or ``None`` when unknown."""
+
+    def log(self, level: str, logger: str, message: str) -> None:
+        """Pass on what a library logged."""
+
+    def done(self, result: Result) -> None:
+        """Tell that the outputs are written."""
+
+    def error(self, message: str, exit_code: int, traceback: str = "") -> None:
+        """Tell why the stage ends without outputs; ``traceback`` only for a bug."""
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+
+
+def open_reporter(stage: Stage, stream: TextIO) -> Reporter:
+    """Choose by whether the stream is a terminal."""
+    return TerminalReporter(stage, stream) if stream.isatty() else JsonReporter(stage, stream)
+
+
+def pass_on_logs(reporter: Reporter) -> None:
+    """Send warnings and errors that libraries log to the reporter; their Python warnings are for developers."""
+    root = logging.getLogger()
+    root.handlers = [_Handler(reporter)]
+    root.setLevel(logging.WARNING)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+
+
+def redact(text: str) -> str:
+    """Hide credentials in addresses, and the values of environment variables that are named like secrets."""
+    text = _CREDENTIALS.sub("***@", text)
+    for name, value in os.environ.items():
+        if len(value) >= 8 and _SECRET_NAME.search(name):
+            text = text.replace(value, "***")
+    return text
+
+
+class JsonReporter:
+    """One JSON object a line; progress at most five times a second, and its last word always."""
+
+    def __init__(self, stage: Stage, stream: TextIO) -> None:
+        self._stage = stage.name
+        self._stream = stream
+        self._last_progress = float("-inf")
+        self._held_back: tuple[float | None, str] | None = None
+
+    def progress(self, fraction: float | None, message: str) -> None:
+        """Write a progress line, or keep it until another event shows whether it was the last."""
+        now = time.monotonic()
+        self._held_back = (fraction, message)
+        if now - self._last_progress >= _SECONDS_BETWEEN_PROGRESS or fraction == 1:
+            self._last_progress = now
+            self._flush_progress()
+
+    def log(self, level: str, logger: str, message: str) -> None:
+        """Write a library's log record."""
+        self._write(level, "log", message, logger=logger)
+
+    def done(self, result: Result) -> None:
+        """Write the notes and the closing event."""
+        self._flush_progress()
+        for note in result.notes:
+            self._write("warning", "note", note)
+        self._write("info", "done", result.message, cached=result.cached)
+
+    def error(self, message: str, exit_code: int, traceback: str = "") -> None:
+        """Write the error event."""
+        self._flush_progress()
+        details = {"traceback": redact(traceback)} if traceback else {}
+        self._write("error", "error", message, exit_code=exit_code, **details)
+
+    def close(self) -> None:
+        """Nothing to leave."""
+
+    def _flush_progress(self) -> None:
+        if self._held_back is not None:
+            fraction, message = self._held_back
+            self._held_back = None
+            self._write("info", "progress", message, fraction=fraction)
+
+    def _write(self, level: str, event: str, message: str, **fields: Any) -> None:
+        line = {"time": utc_timestamp(), "level": level, "stage": self._stage, "event": event, **fields}
+        line["message"] = redact(message)
+        print(json.dumps(line, ensure_ascii=False), file=self._stream, flush=True)
+
+
+class TerminalReporter:
+    """Readable lines, and a progress bar while the stage runs."""
+
+    def __init__(self, stage: Stage, stream: TextIO) -> None:
+        self._command = stage.command
+        self._stream = stream
+        self._bar: Bar | None = None
+        self._task: TaskID | None = None
+
+    def progress(self, fraction: float | None, message: str) -> None:
+        """Move the bar; without a known fraction it pulses."""
+        bar, task = self._open_bar()
+        bar.update(task, completed=fraction or 0, total=None if fraction is None else 1, description=redact(message))
+
+    def log(self, level: str, logger: str, message: str) -> None:
+        """Show a library's log record."""
+        self._print(f"{level}: {logger}: {message}")
+
+    def done(self, result: Result) -> None:
+        """Show the notes; the closing line goes to stdout."""
+        self.close()
+        for note in result.notes:
+            self._print(f"note: {note}")
+
+    def error(self, message: str, exit_code: int, traceback: str = "") -> None:  # noqa: ARG002 - the shell knows it
+        """Show the error in one line, below the traceback if it is a bug."""
+        self.close()
+        if traceback:
+            self._print(traceback.rstrip())
+        self._print(f"{self._command}: {message}")
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _open_bar(self) -> "tuple[Bar, TaskID]":
+        if self._bar is None or self._task is None:
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+            columns = (BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
+            self._bar = Progress(*columns, console=Console(file=self._stream), transient=True)
+            self._task = self._bar.add_task("", total=None)
+            self._bar.start()
+        return self._bar, self._task
+
+    def _print(self, text: str) -> None:
+        if self._bar is not None:
+            self._bar.console.print(redact(text), markup=False, highlight=False)
+        else:
+            print(redact(text), file=self._stream, flush=True)
+
+
+class _Handler(logging.Handler):
+    def __init__(self, reporter: Reporter) -> None:
+        super().__init__(logging.WARNING)
+        self._reporter = reporter
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._reporter.log(record.levelname.lower(), record.name, self.format(record))

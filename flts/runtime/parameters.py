@@ -1,0 +1,105 @@
+"""Parameter values from outside, checked against a stage's parameter model."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any, Literal, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from flts.errors import BadInputError
+from flts.params import Params
+
+_WANTED = {
+    "int_parsing": "a whole number",
+    "int_parsing_size": "a whole number",
+    "int_from_float": "a whole number",
+    "int_type": "a whole number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "greater_than_equal": "at least {ge}",
+    "less_than_equal": "at most {le}",
+    "greater_than": "greater than {gt}",
+    "less_than": "less than {lt}",
+    "literal_error": "one of {expected}",
+}
+
+
+def check_params(model: type[Params], values: Mapping[str, Any], label: Callable[[str], str]) -> Params:
+    """Build a stage's parameters; defaults fill what is missing.
+
+    Args:
+        model: The parameter model.
+        values: Values by parameter name; text is read as the declared type.
+        label: Gives what the user calls a parameter, for example ``--hidden-size``.
+
+    Raises:
+        BadInputError: A value is missing, unknown or outside its limits; the sentence names the first such one.
+    """
+    for name in values:
+        if name not in model.model_fields:
+            raise BadInputError(f"{label(name)} is not a parameter of this stage{suggest(name, model.model_fields)}")
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        if not first["loc"]:
+            raise BadInputError(_with_labels(str(first["ctx"]["error"]), model, label)) from None
+        name = str(first["loc"][0])
+        problem = _problem(first["type"], first.get("ctx", {}), model.model_fields[name], first["msg"])
+        got = "" if first["type"] == "missing" else f", got {first['input']!r}"
+        raise BadInputError(f"{label(name)} {problem}{got}") from None
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean X?"`` for the known word nearest to a mistyped one, or nothing."""
+    close = get_close_matches(word, list(known), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def describe_limits(field: FieldInfo) -> str:
+    """Say which values a parameter takes, beyond its type: ``at least 1``, ``iqr, zscore or quantile``, or nothing."""
+    if get_origin(field.annotation) is Literal:
+        *others, last = get_args(field.annotation)
+        return f"{', '.join(others)} or {last}"
+    words = {Ge: "at least", Gt: "greater than", Le: "at most", Lt: "less than"}
+    bounds = {type(limit): limit for limit in field.metadata if type(limit) in words}
+    low, high = bounds.get(Ge), bounds.get(Le)
+    if isinstance(low, Ge) and isinstance(high, Le):
+        return f"from {low.ge} to {high.le}"
+    return ", ".join(f"{words[kind]} {getattr(limit, kind.__name__.lower())}" for kind, limit in bounds.items())
+
+
+def describe_default(field: FieldInfo) -> str:
+    """Say what a parameter is when it is not given."""
+    if field.is_required() or field.default == "":
+        return "default empty"
+    if isinstance(field.default, bool):
+        return f"default {'on' if field.default else 'off'}"
+    return f"default {field.default}"
+
+
+def _problem(kind: str, context: Mapping[str, Any], field: FieldInfo, message: str) -> str:
+    if kind == "missing":
+        return f"is required: {field.description}"
+    if kind == "value_error":
+        return str(context["error"])
+    if kind == "string_too_short":
+        return "must not be empty"
+    if kind == "string_pattern_mismatch":
+        return f"must be {field.description}"
+    if kind in _WANTED:
+        return f"must be {_WANTED[kind].format(**context)}"
+    return f"is not valid: {message}"
+
+
+def _with_labels(sentence: str, model: type[Params], label: Callable[[str], str]) -> str:
+    """Put what the user calls the parameters where a rule over several of them names them."""
+    names = "|".join(sorted(model.model_fields, key=len, reverse=True))
+    return re.sub(rf"\b({names})\b", lambda match: label(match[0]), sentence)

@@ -1,0 +1,173 @@
+"""From a command to an exit code: which mode, run the stage, write its outputs, say how it ended."""
+
+import contextlib
+import os
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from flts.errors import BadInputError, FltsError
+from flts.params import Params
+from flts.runtime import cli, executor, output
+from flts.runtime.logs import Reporter, TerminalReporter, open_reporter, pass_on_logs
+from flts.stage import Context, Stage
+from flts.store import ObjectStore, open_store
+
+_BUG = 1
+_BAD_INPUT = 2
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+class _Stopped(BaseException):
+    """SIGTERM arrived; raised so that everything on the stack cleans up."""
+
+
+def main(stage: Stage, argv: Sequence[str] | None = None) -> NoReturn:
+    """Run a stage as its command does, and exit.
+
+    Exit codes: 0 done, 2 bad input, parameters or credentials, 3 a service is unreachable, 130 and 143 stopped by
+    Ctrl-C and SIGTERM, 1 a bug.
+
+    Args:
+        stage: The stage.
+        argv: Its arguments, without the command's name; default: those of this process.
+    """
+    sys.exit(run(stage, sys.argv[1:] if argv is None else argv))
+
+
+def run(stage: Stage, argv: Sequence[str]) -> int:
+    """Run a stage and return its exit code; every failure is told on stderr."""
+    reporter = open_reporter(stage, sys.stderr)
+    pass_on_logs(reporter)
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        _limit_threads()
+        return _start(stage, argv, reporter)
+    except KeyboardInterrupt:
+        return _fail(reporter, "interrupted", 128 + signal.SIGINT)
+    except _Stopped:
+        return _fail(reporter, "stopped by SIGTERM", 128 + signal.SIGTERM)
+    except Exception as error:
+        if isinstance(error, FltsError) and error.exit_code != _BUG:
+            return _fail(reporter, str(error), error.exit_code)
+        if trouble := output.environment_trouble(error):
+            return _fail(reporter, trouble, _BAD_INPUT)
+        return _fail(reporter, f"{type(error).__name__}: {error}", _BUG, traceback.format_exc())
+    finally:
+        reporter.close()
+
+
+def _start(stage: Stage, argv: Sequence[str], reporter: Reporter) -> int:
+    """Choose the mode: executor input, then artifact paths as flags, then ``USE_KFP``."""
+    line = cli.read_command_line(stage, argv)
+    if line.executor_input is not None:
+        if others := [cli.flag(name) for name in (*line.inputs, *line.params)] + ["--output-dir"] * bool(
+            line.output_dir
+        ):
+            raise BadInputError(f"--executor-input takes no other options, got {others[0]}")
+        _run_task(stage, line.executor_input, reporter)
+        return 0
+    mode = os.environ.get("USE_KFP", "")
+    if mode not in {"", "0", "1", "2"}:
+        raise BadInputError(f"environment variable USE_KFP must be 0, 1 or 2, got {mode!r}")
+    if not line.inputs and line.output_dir is None:
+        if mode == "0":
+            raise BadInputError("environment variable USE_KFP is 0, but this build has no Kafka worker")
+        if mode == "1" or not (mode or argv):
+            cli.build_parser(stage).print_help(sys.stderr)
+            return _BAD_INPUT
+    _run_alone(stage, line, reporter, may_use_store_alone=mode == "2")
+    return 0
+
+
+def _run_task(stage: Stage, executor_input: str, reporter: Reporter) -> None:
+    """Run as a task of Kubeflow Pipelines."""
+    task = executor.read_executor_input(stage, executor_input)
+    with output.work_folder(Path(tempfile.gettempdir())) as work_dir:
+        context = Context(
+            inputs=task.inputs,
+            work_dir=work_dir,
+            store=_store(task.params),
+            tracking_uri=getattr(task.params, "mlflow_tracking_uri", None),
+            progress=reporter.progress,
+        )
+        result = stage.run(task.params, context)
+        output.check_result(stage, result)
+        with _undisturbed():
+            executor.write_executor_output(task, result)
+    reporter.done(result)
+    if isinstance(reporter, TerminalReporter):
+        print(_sentence(result.message))
+
+
+def _run_alone(stage: Stage, line: cli.CommandLine, reporter: Reporter, *, may_use_store_alone: bool) -> None:
+    """Run by itself: files in, files out; services only where they were named."""
+    params, given = cli.read_params(stage, line.params, os.environ)
+    inputs = cli.read_inputs(stage, line.inputs)
+    store = _store(params) if "gateway_url" in given else None
+    if line.output_dir is None and not (store and may_use_store_alone):
+        raise BadInputError("--output-dir is required: folder for the results")
+    output_dir = None if line.output_dir is None else Path(line.output_dir)
+    with contextlib.ExitStack() as stack:
+        if output_dir is None:
+            work_dir = stack.enter_context(output.work_folder(Path(tempfile.gettempdir())))
+        else:
+            work_dir = stack.enter_context(output.output_folder(output_dir))
+        context = Context(
+            inputs=inputs,
+            work_dir=work_dir,
+            store=store,
+            tracking_uri=getattr(params, "mlflow_tracking_uri", None) if "mlflow_tracking_uri" in given else None,
+            output_dir=output_dir,
+            progress=reporter.progress,
+        )
+        result = stage.run(params, context)
+        output.check_result(stage, result)
+        closing = _sentence(result.message)
+        if output_dir is not None:
+            with _undisturbed():
+                names = output.publish(stage, result, work_dir, output_dir)
+            closing += f" Wrote {', '.join(names)} to {line.output_dir}"
+    reporter.done(result)
+    print(closing)
+
+
+def _store(params: Params) -> ObjectStore:
+    return open_store(getattr(params, "gateway_url"))  # noqa: B009 - every stage declares it; the base model has none
+
+
+def _limit_threads() -> None:
+    """Set the threads of the numeric libraries, which read these variables when they are imported."""
+    threads = os.environ.get("FLTS_THREADS") or "1"
+    if not threads.isdecimal() or int(threads) < 1:
+        raise BadInputError(f"environment variable FLTS_THREADS must be a whole number of at least 1, got {threads!r}")
+    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, threads))
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise _Stopped
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let the short time in which outputs get their names pass without an interruption."""
+    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _fail(reporter: Reporter, message: str, exit_code: int, details: str = "") -> int:
+    reporter.error(" ".join(message.split()), exit_code, details)
+    return exit_code
+
+
+def _sentence(message: str) -> str:
+    return message if message.endswith((".", "!")) else f"{message}."

@@ -1,0 +1,8 @@
+#!/usr/bin/env python3
+"""The command flts-eval."""
+
+from flts.runtime import main
+from flts.stages import EVAL
+
+if __name__ == "__main__":
+    main(EVAL)

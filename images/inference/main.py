@@ -1,0 +1,8 @@
+#!/usr/bin/env python3
+"""The command flts-inference."""
+
+from flts.runtime import main
+from flts.stages import INFERENCE
+
+if __name__ == "__main__":
+    main(INFERENCE)

@@ -1,0 +1,8 @@
+#!/usr/bin/env python3
+"""The command flts-preprocess."""
+
+from flts.runtime import main
+from flts.stages import PREPROCESS
+
+if __name__ == "__main__":
+    main(PREPROCESS)

@@ -1,0 +1,8 @@
+#!/usr/bin/env python3
+"""The command flts-train-lstm."""
+
+from flts.runtime import main
+from flts.stages import TRAIN_LSTM
+
+if __name__ == "__main__":
+    main(TRAIN_LSTM)
