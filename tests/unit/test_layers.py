@@ -1,0 +1,67 @@
+"""Arrows point down only, and starting a command loads nothing heavy."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+GROUND = {"errors", "contracts", "params"}
+ALLOWED = {
+    "errors": set[str](),
+    "contracts": {"errors"},
+    "params": set[str](),
+    "stage": GROUND | {"store"},
+    "config": GROUND,
+    "store": GROUND,
+    "timeseries": GROUND | {"stage", "store", "config"},
+    "models": GROUND | {"stage", "timeseries"},
+    "tracking": GROUND | {"store"},
+    "promotion": GROUND | {"store"},
+    "report": GROUND | {"timeseries"},
+    "stages": GROUND | {"stage", "config", "store", "timeseries", "models", "tracking", "promotion", "report"},
+    "runtime": GROUND | {"stage", "store"},
+}
+HEAVY = ("numpy", "pandas", "pyarrow", "torch", "prophet", "mlflow", "matplotlib", "jinja2", "kfp", "rich")
+ROOT = Path(__file__).parents[2]
+MODULES = sorted((ROOT / "flts").rglob("*.py"))
+
+
+def _layer_path(path: Path) -> str:
+    return path.relative_to(ROOT / "flts").with_suffix("").as_posix()
+
+
+def _layer(path: Path) -> str:
+    return _layer_path(path).split("/")[0]
+
+
+def _imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return found
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in MODULES if path.stem != "__init__" or path.parent.name != "flts"], ids=str
+)
+def test_a_module_imports_only_layers_below_it(path: Path):
+    layer = _layer(path)
+    inner = {name.split(".")[1] for name in _imports(path) if name.startswith("flts.")}
+    assert inner - {layer} <= ALLOWED[layer]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_layer_path)
+def test_nothing_in_flts_imports_kfp_or_the_pipeline(path: Path):
+    assert not {name.split(".")[0] for name in _imports(path)} & {"kfp", "pipeline", "images", "kafka"}
+
+
+@pytest.mark.parametrize("module", ["flts.stages", "flts.runtime"])
+def test_starting_a_command_loads_nothing_heavy(module: str):
+    code = f"import sys, {module}; print(*(name for name in {HEAVY!r} if name in sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert loaded.stdout.split() == []
