@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
-from pydantic import ValidationError
-
 from flts.contracts import Message, ModelType, canonical_json
 from flts.errors import BadInputError, ChecksumMismatchError
 from flts.models.base import Forecaster
@@ -136,13 +134,19 @@ def verify(directory: Path) -> BundleConfig:
 
 def _forecaster(directory: Path, config: BundleConfig, scaler: Scaler) -> BundledForecaster:
     # Only the library of this model type is imported: an image has torch or Prophet, not both.
-    if config.model_type == "PROPHET":
-        from flts.models.prophet import ProphetForecaster
+    try:
+        if config.model_type == "PROPHET":
+            from flts.models.prophet import ProphetForecaster
 
-        return ProphetForecaster.load(directory, config.hyperparameters, scaler)
-    from flts.models.recurrent import RecurrentForecaster
+            return ProphetForecaster.load(directory, config, scaler)
+        from flts.models.recurrent import RecurrentForecaster
 
-    return RecurrentForecaster.load(directory, config.hyperparameters, scaler)
+        return RecurrentForecaster.load(directory, config, scaler)
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        model_file = MODEL_FILES[config.model_type]
+        raise BadInputError(
+            f"{directory / model_file} is not the {config.model_type} model that {CONFIG_FILE} describes: {error!r}"
+        ) from error
 
 
 def _checksums(directory: Path) -> dict[str, str]:
@@ -190,8 +194,8 @@ def _refuse_pickle(path: Path) -> None:
 def _scaler(path: Path) -> Scaler:
     try:
         return Scaler.from_dict(json.loads(path.read_bytes()))
-    except (ValueError, KeyError, TypeError, ValidationError) as error:
-        raise BadInputError(f"{path} is not a scaler: {error}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadInputError(f"{path} is not a scaler: {error!r}") from None
 
 
 def _sha256(path: Path) -> str:
