@@ -1,0 +1,80 @@
+"""Puts a dataset on this machine into the store's bucket of datasets, where the pipeline looks for it."""
+
+import filecmp
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flts.errors import BadInputError
+from flts.store.file import FileStore
+
+FORMATS = (".csv", ".parquet")
+
+
+@dataclass(frozen=True)
+class LocalDataset:
+    """A training file, its test part beside it if there is one, and a file of parameters beside it if there is one."""
+
+    name: str
+    train: Path
+    test: Path | None
+    settings: Path | None
+
+    @classmethod
+    def find(cls, path: Path) -> "LocalDataset":
+        """Find what belongs to ``X.csv``: ``X_test.csv`` (or ``.parquet``) and ``X.toml``.
+
+        Raises:
+            BadInputError: There is no such file, or it is neither CSV nor Parquet.
+        """
+        if path.suffix.lower() not in FORMATS:
+            raise BadInputError(f"dataset {path} must end with .csv or .parquet")
+        if not path.is_file():
+            raise BadInputError(f"dataset {path} does not exist" if not path.exists() else f"dataset {path} is no file")
+        suffixes = dict.fromkeys((path.suffix, *FORMATS))
+        tests = [path.with_name(f"{path.stem}_test{suffix}") for suffix in suffixes]
+        settings = path.with_suffix(".toml")
+        return cls(
+            name=path.stem,
+            train=path,
+            test=next((test for test in tests if test.is_file()), None),
+            settings=settings if settings.is_file() else None,
+        )
+
+    def parameters(self) -> Mapping[str, Any]:
+        """Return the pipeline parameters that the settings file sets in its table ``[parameters]``.
+
+        Raises:
+            BadInputError: The file is not such TOML.
+        """
+        if self.settings is None:
+            return {}
+        try:
+            document = tomllib.loads(self.settings.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+            raise BadInputError(f"{self.settings} cannot be read as TOML: {error}") from None
+        parameters = document.get("parameters")
+        if document.keys() != {"parameters"} or not isinstance(parameters, dict):
+            raise BadInputError(f"{self.settings} must hold one table, [parameters]")
+        return parameters
+
+    def put(self, store: FileStore, bucket: str) -> None:
+        """Copy both files into the store where they are not there already.
+
+        What an earlier dataset of the same name left, in the other format or as a test part, is removed: preprocess
+        must not take it for a part of this one.
+        """
+        wanted = {f"{self.name}{self.train.suffix.lower()}": self.train}
+        if self.test is not None:
+            wanted[f"{self.name}_test{self.test.suffix.lower()}"] = self.test
+        for stem in (self.name, f"{self.name}_test"):
+            for suffix in FORMATS:
+                key = f"{stem}{suffix}"
+                if key not in wanted:
+                    store.delete(bucket, key)
+        for key, path in wanted.items():
+            kept = store.root / bucket / key
+            if not (kept.is_file() and filecmp.cmp(path, kept, shallow=False)):
+                store.upload(bucket, key, path)
