@@ -162,6 +162,8 @@ def _promotion(
     """Describe the winner. The time is the latest ``train_end``, so that a repeat is the same promotion."""
     moment = utc_timestamp(max(_train_end(c.message) for c in candidates))
     model_uri = winner.message.model_uri
+    # With it, a reader on the machine that trained finds the bundle without asking MLflow.
+    extra: dict[str, Any] = {} if is_path(model_uri) else {"artifact_uri": winner.message.artifact_uri}
     if is_path(model_uri) and output_dir:
         model_uri = os.path.relpath(model_uri, output_dir.resolve())
     scores = winner.scores
@@ -182,6 +184,7 @@ def _promotion(
         mse=scores.mse,
         score=scores.composite,
         timestamp=moment,
+        **extra,
     )
 
 
