@@ -13,7 +13,7 @@ ScalerKind = Literal["MinMaxScaler", "StandardScaler", "RobustScaler", "MaxAbsSc
 
 @dataclass(frozen=True)
 class Scaler:
-    """``scaled = (value - center) / scale`` per column; a constant column scales to zero (its ``scale`` is 1)."""
+    """``scaled = (value - center) / scale`` per column; but for ``none``, a constant column scales to zero."""
 
     kind: ScalerKind
     columns: tuple[str, ...]
@@ -23,7 +23,7 @@ class Scaler:
     @classmethod
     def fit(cls, kind: ScalerKind, columns: Mapping[str, Floats]) -> Self:
         """Learn center and scale of each column (n,) from its values that are not NaN; as scikit-learn defines them."""
-        centers, scales = zip(*(_learn(kind, values[~np.isnan(values)]) for values in columns.values()), strict=True)
+        centers, scales = zip(*(_learn(kind, _observed(values)) for values in columns.values()), strict=True)
         return cls(kind, tuple(columns), np.array(centers), np.array(scales))
 
     def transform(self, names: Sequence[str], values: Floats) -> Floats:
@@ -58,19 +58,28 @@ class Scaler:
         return pairs[:, 0], pairs[:, 1]
 
 
+def _observed(values: Floats) -> Floats:
+    missing = np.isnan(values)
+    return values[~missing] if missing.any() else values
+
+
 def _learn(kind: ScalerKind, values: Floats) -> tuple[float, float]:
     """Return center and scale of one column; a scale of zero becomes 1."""
+    if kind == "none":
+        return 0.0, 1.0
+    lowest, highest = float(values.min()), float(values.max())
+    if lowest == highest:
+        # Not what the formulas below give for every kind, and free of their rounding.
+        return lowest, 1.0
     center: float
     scale: float
     if kind == "MinMaxScaler":
-        center, scale = float(values.min()), float(np.ptp(values))
+        center, scale = lowest, highest - lowest
     elif kind == "StandardScaler":
         center, scale = float(values.mean()), float(values.std())
     elif kind == "RobustScaler":
         lower, center, upper = map(float, np.quantile(values, [0.25, 0.5, 0.75]))
         scale = upper - lower
-    elif kind == "MaxAbsScaler":
-        center, scale = 0.0, float(np.abs(values).max())
     else:
-        center, scale = 0.0, 1.0
+        center, scale = 0.0, max(abs(lowest), abs(highest))
     return center, scale or 1.0

@@ -1,0 +1,59 @@
+"""Columns computed from others: sine and cosine of calendar time, and lags."""
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flts.timeseries.frame import Floats, Times
+
+# Period of each calendar feature, in its own unit.
+_PERIODS: Mapping[str, float] = MappingProxyType({"min_of_day": 1440, "day_of_week": 7, "day_of_year": 365.25})
+
+TIME_FEATURES = tuple(f"{name}_{function}" for name in _PERIODS for function in ("sin", "cos"))
+
+_LAG = re.compile(r"(.+)_lag_([1-9]\d*)")
+_MINUTE = 60_000_000
+# 1970-01-01, day 0, was a Thursday; weeks begin on Monday, as in Python's datetime.
+_FIRST_WEEKDAY = 3
+
+
+def time_features(time: Times) -> dict[str, Floats]:
+    """Return the ``TIME_FEATURES`` of (n,) times, each (n,) in [-1, 1].
+
+    With minute of day 0..1439, day of week 0..6 (Monday 0) and day of year 1..366, a feature is the sine or cosine of
+    ``2 pi value / period``; the periods are 1440, 7 and 365.25.
+    """
+    features: dict[str, Floats] = {}
+    for name, codes in _calendar(time).items():
+        # Few distinct values: a table costs far less than a sine per row.
+        angles = 2 * np.pi / _PERIODS[name] * np.arange(int(codes.max(initial=0)) + 1)
+        features[f"{name}_sin"] = np.sin(angles)[codes]
+        features[f"{name}_cos"] = np.cos(angles)[codes]
+    return features
+
+
+def lag_name(column: str, rows: int) -> str:
+    """Return the name of the column that holds ``column`` as it was ``rows`` rows earlier."""
+    return f"{column}_lag_{rows}"
+
+
+def parse_lag(name: str) -> tuple[str, int] | None:
+    """Return the column and the number of rows that a lag's name stands for, or ``None`` for any other name."""
+    found = _LAG.fullmatch(name)
+    return (found[1], int(found[2])) if found else None
+
+
+def _calendar(time: Times) -> dict[str, NDArray[np.intp]]:
+    minutes = time.astype("datetime64[us]").view(np.int64) // _MINUTE
+    days = minutes // 1440
+    first = days.min(initial=0)
+    every_day = np.arange(first, days.max(initial=0) + 1).astype("datetime64[D]")
+    day_of_year = (every_day - every_day.astype("datetime64[Y]").astype("datetime64[D]")).astype(np.intp) + 1
+    return {
+        "min_of_day": (minutes - days * 1440).astype(np.intp),
+        "day_of_week": ((days + _FIRST_WEEKDAY) % 7).astype(np.intp),
+        "day_of_year": day_of_year[days - first],
+    }

@@ -1,0 +1,143 @@
+"""Processed data as Parquet: columns in original units, and what is needed to use them in the schema metadata."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from flts.config import sha256_file
+from flts.contracts import canonical_json
+from flts.errors import BadInputError
+from flts.timeseries.arrow import TIMESTAMP, floats_array, times_array
+from flts.timeseries.features import TIME_FEATURES
+from flts.timeseries.frame import ACTUAL_SUFFIX, TIME_COLUMN, Frame, Parts, ProcessedData, Times
+from flts.timeseries.reading import is_parquet, parquet_file, parse_times, read_columns, read_frame, show_time
+from flts.timeseries.scaling import Scaler
+
+_CONFIG_KEY = "preprocess_config"
+_ROW_GROUP = 1 << 20
+
+
+def write_processed(path: Path, data: ProcessedData) -> None:
+    """Write processed data; the same data gives the same bytes.
+
+    Columns: ``time`` (timestamp without zone), ``data.frame``'s, and ``<target>_actual``, null where missing.
+    """
+    names = [TIME_COLUMN, *data.features, *map(_actual, data.targets)]
+    kinds = [TIMESTAMP, *[pa.float64()] * (len(names) - 1)]
+    metadata = {
+        _CONFIG_KEY: data.config_json,
+        "config_hash": data.config_hash,
+        "scaler": canonical_json(data.scaler.to_dict()),
+        "target_columns": canonical_json(data.targets),
+        "sampling_seconds": canonical_json(data.sampling_seconds),
+        "parts": canonical_json(asdict(data.parts)),
+    }
+    # Time features have few distinct values. Others hardly repeat: no dictionary, but bytes of equal weight side by
+    # side, which compress well.
+    repeating = [name for name in data.features if name in TIME_FEATURES]
+    with pq.ParquetWriter(
+        path,
+        pa.schema(zip(names, kinds, strict=True)),
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=repeating,
+        use_byte_stream_split=[name for name in names[1:] if name not in repeating],
+        store_schema=False,
+    ) as writer:
+        writer.add_key_value_metadata(metadata)
+        for start in range(0, len(data), _ROW_GROUP):
+            writer.write_batch(_batch(data, names, start, start + _ROW_GROUP))
+
+
+def read_processed(path: Path) -> ProcessedData:
+    """Read what ``write_processed`` wrote, or any other CSV or Parquet file.
+
+    A file without the metadata of preprocess is taken as it is: a min-max scaler is fitted on its fit part, the first
+    numeric column is the target, and ``config_hash`` is the SHA-256 of the file.
+
+    Raises:
+        BadInputError: The file cannot be read right, or has values missing; the sentence says where.
+    """
+    label = str(path)
+    if path.is_file() and is_parquet(path):
+        with parquet_file(path, label) as file:
+            metadata = file.metadata.metadata or {}
+            names = file.schema_arrow.names
+            time = parse_times(file.read(columns=[TIME_COLUMN]).column(0), label) if TIME_COLUMN in names else None
+        if _CONFIG_KEY.encode() in metadata and time is not None:
+            return _read_own(path, time, names, {key.decode(): value.decode() for key, value in metadata.items()})
+    return _read_foreign(path, label)
+
+
+def fit_scaler(kind: Any, frame: Frame, parts: Parts) -> Scaler:
+    """Fit a scaler on the fit part of every column but the time features."""
+    fit = frame.rows(0, parts.fit_end).columns
+    return Scaler.fit(kind, {name: values for name, values in fit.items() if name not in TIME_FEATURES})
+
+
+def usual_interval(time: Times) -> float:
+    """Return the median time between two rows in seconds; 1 where there are not two."""
+    steps = np.diff(time.view(np.int64))
+    return float(np.median(steps)) / 1e6 if steps.size else 1.0
+
+
+def _actual(target: str) -> str:
+    return target + ACTUAL_SUFFIX
+
+
+def _batch(data: ProcessedData, names: list[str], start: int, stop: int) -> pa.RecordBatch:
+    frame = data.frame.rows(start, stop)
+    arrays = [times_array(frame.time)]
+    arrays += [floats_array(values) for values in frame.columns.values()]
+    arrays += [floats_array(data.actual[target][start:stop], nulls=True) for target in data.targets]
+    return pa.RecordBatch.from_arrays(arrays, names=names)
+
+
+def _read_own(path: Path, time: Times, names: list[str], metadata: dict[str, str]) -> ProcessedData:
+    try:
+        targets = tuple(json.loads(metadata["target_columns"]))
+        actual = {target: _actual(target) for target in targets}
+        features = [name for name in names if name != TIME_COLUMN and name not in actual.values()]
+        columns = read_columns(path, [*features, *actual.values()], str(path))
+        return ProcessedData(
+            frame=Frame(time, {name: columns[name] for name in features}),
+            actual={target: columns[name] for target, name in actual.items()},
+            targets=targets,
+            scaler=Scaler.from_dict(json.loads(metadata["scaler"])),
+            parts=Parts(**json.loads(metadata["parts"])),
+            sampling_seconds=json.loads(metadata["sampling_seconds"]),
+            config_hash=metadata["config_hash"],
+            config_json=metadata[_CONFIG_KEY],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadInputError(f"{path} holds metadata of preprocess that cannot be read: {error}") from None
+
+
+def _read_foreign(path: Path, label: str) -> ProcessedData:
+    frame = read_frame(path).frame
+    for name, values in frame.columns.items():
+        missing = np.isnan(values)
+        if missing.any():
+            moment = show_time(frame.time[int(missing.argmax())])
+            raise BadInputError(
+                f"{label}: column {name!r} has no value at {moment}; models need every value: run flts-preprocess first"
+            )
+    parts = Parts.of(len(frame))
+    if parts.fit_end == 0:
+        raise BadInputError(f"{label} has {len(frame)} row, expected at least 2")
+    target = next(name for name in frame.columns if name not in TIME_FEATURES)
+    return ProcessedData(
+        frame=frame,
+        actual={target: frame.columns[target]},
+        targets=(target,),
+        scaler=fit_scaler("MinMaxScaler", frame, parts),
+        parts=parts,
+        sampling_seconds=usual_interval(frame.time[: parts.fit_end]),
+        config_hash=sha256_file(path),
+        config_json="",
+    )
