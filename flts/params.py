@@ -16,9 +16,9 @@ Seasonality = Annotated[str, Field(pattern=r"^(auto|true|false|[1-9]\d{0,2})$")]
 
 
 class Params(BaseModel):
-    """Base of the parameter models: unknown names are errors."""
+    """Base of the parameter models: unknown names, NaN and infinity are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
 
 
 def _safe_name(value: str) -> str:

@@ -55,6 +55,8 @@ def pass_on_logs(reporter: Reporter) -> None:
     root = logging.getLogger()
     root.handlers = [_Handler(reporter)]
     root.setLevel(logging.WARNING)
+    # Else MLflow brings a handler of its own, and keeps its records from the root logger.
+    os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
 
@@ -112,8 +114,8 @@ class JsonReporter:
             self._write("info", "progress", message, fraction=fraction)
 
     def _write(self, level: str, event: str, message: str, **fields: Any) -> None:
-        line = {"time": utc_timestamp(), "level": level, "stage": self._stage, "event": event, **fields}
-        line["message"] = redact(message)
+        line = {"time": utc_timestamp(), "level": level, "stage": self._stage, "event": event}
+        line |= {"message": redact(message), **fields}
         print(json.dumps(line, ensure_ascii=False), file=self._stream, flush=True)
 
 
@@ -160,7 +162,8 @@ class TerminalReporter:
             from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
             columns = (BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
-            self._bar = Progress(*columns, console=Console(file=self._stream), transient=True)
+            console = Console(file=self._stream)
+            self._bar = Progress(*columns, console=console, transient=True, redirect_stdout=False)
             self._task = self._bar.add_task("", total=None)
             self._bar.start()
         return self._bar, self._task

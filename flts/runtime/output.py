@@ -79,7 +79,8 @@ def write_whole(path: Path, content: str | bytes) -> None:
 def work_folder(parent: Path) -> Iterator[Path]:
     """Give a private folder under ``parent``, removed at the end, and remove what killed processes left there.
 
-    The owner holds a lock on its folder, which the system releases however the owner ends.
+    The owner holds a lock on its folder, which the system releases however the owner ends. Temporary files of
+    libraries go there too, so that the next start removes those as well.
     """
     for leftover in parent.glob(f"{_WORK_PREFIX}*"):
         _remove_abandoned(leftover)
@@ -89,7 +90,8 @@ def work_folder(parent: Path) -> Iterator[Path]:
         if lock is not None:
             break
     try:
-        yield folder
+        with _temporary_files_in(folder):
+            yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
@@ -132,16 +134,15 @@ def publish(stage: Stage, result: Result, work_dir: Path, output_dir: Path) -> l
         BadInputError: The output folder cannot take them.
     """
     files = dict(result.files)
-    replaced = work_dir / "replaced"
     try:
-        replaced.mkdir()
+        staging = Path(tempfile.mkdtemp(dir=work_dir))
         for name, artifact in result.artifacts.items():
             file_name = f"{name}.html" if stage.outputs[name].type == "HTML" else f"{name}.json"
-            files[file_name] = work_dir / file_name
+            files[file_name] = staging / file_name
             files[file_name].write_bytes(_encode(artifact.content))
         for number, (name, source) in enumerate(files.items()):
             (output_dir / name).parent.mkdir(parents=True, exist_ok=True)
-            _replace(source, output_dir / name, replaced / str(number))
+            _replace(source, output_dir / name, staging / f"replaced-{number}")
     except OSError as error:
         raise BadInputError(f"--output-dir {output_dir} cannot be written: {_reason(error)}") from None
     return sorted(f"{name}/" if (output_dir / name).is_dir() else name for name in files)
@@ -162,6 +163,20 @@ def environment_trouble(error: BaseException) -> str | None:
             return "no space left on device"
         link = link.__cause__ or link.__context__
     return None
+
+
+@contextlib.contextmanager
+def _temporary_files_in(folder: Path) -> Iterator[None]:
+    outer, outer_variable = tempfile.tempdir, os.environ.get("TMPDIR")
+    tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = outer
+        if outer_variable is None:
+            del os.environ["TMPDIR"]
+        else:
+            os.environ["TMPDIR"] = outer_variable
 
 
 def _replace(source: Path, target: Path, aside: Path) -> None:

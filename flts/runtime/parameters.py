@@ -12,22 +12,26 @@ from pydantic.fields import FieldInfo
 from flts.errors import BadInputError
 from flts.params import Params
 
-_WANTED = {
-    "int_parsing": "a whole number",
-    "int_parsing_size": "a whole number",
-    "int_from_float": "a whole number",
-    "int_type": "a whole number",
-    "float_parsing": "a number",
-    "float_type": "a number",
-    "finite_number": "a finite number",
-    "bool_parsing": "true or false",
-    "bool_type": "true or false",
-    "string_type": "text",
-    "greater_than_equal": "at least {ge}",
-    "less_than_equal": "at most {le}",
-    "greater_than": "greater than {gt}",
-    "less_than": "less than {lt}",
-    "literal_error": "one of {expected}",
+_PROBLEMS = {
+    "missing": "is required: {description}",
+    "value_error": "{error}",
+    "int_parsing": "must be a whole number",
+    "int_parsing_size": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "int_type": "must be a whole number",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "string_type": "must be text",
+    "string_too_short": "must not be empty",
+    "string_pattern_mismatch": "must be {description}",
+    "literal_error": "must be {choices}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "greater_than": "must be greater than {gt}",
+    "less_than": "must be less than {lt}",
 }
 
 
@@ -53,7 +57,7 @@ def check_params(model: type[Params], values: Mapping[str, Any], label: Callable
             raise BadInputError(_with_labels(str(first["ctx"]["error"]), model, label)) from None
         name = str(first["loc"][0])
         problem = _problem(first["type"], first.get("ctx", {}), model.model_fields[name], first["msg"])
-        got = "" if first["type"] == "missing" else f", got {first['input']!r}"
+        got = "" if first["type"] == "missing" else f", got {_shown(first['input'])}"
         raise BadInputError(f"{label(name)} {problem}{got}") from None
 
 
@@ -86,17 +90,18 @@ def describe_default(field: FieldInfo) -> str:
 
 
 def _problem(kind: str, context: Mapping[str, Any], field: FieldInfo, message: str) -> str:
-    if kind == "missing":
-        return f"is required: {field.description}"
-    if kind == "value_error":
-        return str(context["error"])
-    if kind == "string_too_short":
-        return "must not be empty"
-    if kind == "string_pattern_mismatch":
-        return f"must be {field.description}"
-    if kind in _WANTED:
-        return f"must be {_WANTED[kind].format(**context)}"
-    return f"is not valid: {message}"
+    # pydantic gives the limits of a float as floats: 1.0 where the model says 1.
+    details = {
+        key: int(value) if isinstance(value, float) and value.is_integer() else value for key, value in context.items()
+    }
+    template = _PROBLEMS.get(kind, "is not valid: {message}")
+    return template.format(description=field.description, choices=describe_limits(field), message=message, **details)
+
+
+def _shown(value: Any) -> str:
+    """Show a wrong value: plain where that is clear, else with quotes and escapes; long text is cut."""
+    text = value if isinstance(value, str) and re.fullmatch(r"[\w.+-]+", value) else repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _with_labels(sentence: str, model: type[Params], label: Callable[[str], str]) -> str:

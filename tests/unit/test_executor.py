@@ -1,0 +1,205 @@
+"""KFP's executor input to parameters and paths, and results to the files KFP reads."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf import json_format
+from kfp.pipeline_spec import pipeline_spec_pb2
+
+from flts.errors import BadInputError
+from flts.runtime.executor import local_path, read_executor_input, write_executor_output
+from flts.stage import Artifact, Result
+from flts.stages import PREPROCESS, TRAIN_GRU
+
+REQUIRED = {"config_hash": "ab", "config_json": "{}", "identifier": "run-001"}
+
+
+def artifact(path: Path | str, **fields: Any) -> dict[str, Any]:
+    return {"artifacts": [{"name": "any", "uri": str(path), **fields}]}
+
+
+def executor_input(folder: Path, **parameters: Any) -> dict[str, Any]:
+    data = folder / "training_data"
+    data.write_text("{}")
+    return {
+        "inputs": {
+            "parameterValues": REQUIRED | parameters,
+            "artifacts": {"training_data": artifact(data, metadata={"row_count": 50.0})},
+        },
+        "outputs": {
+            "artifacts": {name: artifact(folder / "deep" / name) for name in ("model", "metrics", "report")},
+            "parameters": {"run_id": {"outputFile": str(folder / "params" / "run_id")}},
+            "outputFile": str(folder / "meta" / "executor_output.json"),
+        },
+    }
+
+
+def read(document: dict[str, Any]) -> Any:
+    return read_executor_input(TRAIN_GRU, json.dumps(document))
+
+
+def sentence(document: dict[str, Any] | str) -> str:
+    with pytest.raises(BadInputError) as caught:
+        read_executor_input(TRAIN_GRU, document if isinstance(document, str) else json.dumps(document))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+RESULT = Result(
+    artifacts={
+        "model": Artifact('{"v":1}\n', {"test_rmse": 0.5, "rows": 3, "run_id": "r1"}),
+        "metrics": Artifact("{}\n", {"composite_score": 0.25}),
+        "report": Artifact("<!doctype html>ü"),
+    },
+    parameters={"run_id": "r1"},
+    message="Trained.",
+)
+
+
+@pytest.mark.parametrize(
+    ("given", "name", "expected"),
+    [
+        (10, "epochs", 10),
+        (10.0, "epochs", 10),
+        ("10", "epochs", 10),
+        (True, "refit", True),
+        ("true", "refit", True),
+        ("False", "refit", False),
+        (1e-4, "learning_rate", 1e-4),
+        ("0.001", "learning_rate", 1e-3),
+        (1, "learning_rate", 1.0),
+    ],
+)
+def test_parameters_are_read_however_a_backend_spells_them(tmp_path, given, name, expected):
+    value = getattr(read(executor_input(tmp_path, **{name: given})).params, name)
+    assert value == expected
+    assert type(value) is type(expected)
+
+
+def test_missing_and_null_parameters_have_the_models_defaults(tmp_path):
+    params = read(executor_input(tmp_path, epochs=None)).params
+    assert (params.epochs, params.hidden_size, params.experiment_name) == (10, 128, "flts")
+
+
+def test_parts_of_a_composed_argument_are_not_parameters(tmp_path):
+    assert read(executor_input(tmp_path, **{"pipelinechannel--name": "x"})).params.identifier == "run-001"
+
+
+def test_input_artifacts_come_with_uri_and_metadata(tmp_path):
+    given = read(executor_input(tmp_path)).inputs["training_data"]
+    assert (given.path, given.uri, given.metadata) == (
+        tmp_path / "training_data",
+        str(tmp_path / "training_data"),
+        {"row_count": 50.0},
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"uri": "s3://kfp-artifacts/a/model"}, "/s3/kfp-artifacts/a/model"),
+        ({"uri": "gs://b/a"}, "/gcs/b/a"),
+        ({"uri": "minio://b/a"}, "/minio/b/a"),
+        ({"uri": "/data/a b"}, "/data/a b"),
+        ({"uri": "file:///data/a%20b"}, "/data/a b"),
+        ({"uri": "s3://b/a", "customPath": "/mnt/a"}, "/mnt/a"),
+        ({"uri": "s3://b/a", "customPath": ""}, "/s3/b/a"),
+    ],
+)
+def test_local_path_follows_the_launchers_rule(fields, expected):
+    assert local_path(fields, "artifact") == Path(expected)
+
+
+def test_outputs_are_what_kfp_reads(tmp_path):
+    document = executor_input(tmp_path)
+    write_executor_output(read(document), RESULT)
+    written = (tmp_path / "meta" / "executor_output.json").read_text()
+    json_format.Parse(written, pipeline_spec_pb2.ExecutorOutput())
+    model = {"name": "model", "uri": str(tmp_path / "deep" / "model"), "metadata": RESULT.artifacts["model"].metadata}
+    assert json.loads(written)["artifacts"]["model"] == {"artifacts": [model]}
+    assert json.loads(written)["parameterValues"] == {"run_id": "r1"}
+    assert (tmp_path / "params" / "run_id").read_text() == "r1"
+    assert (tmp_path / "deep" / "model").read_text() == '{"v":1}\n'
+    assert (tmp_path / "deep" / "report").read_text(encoding="utf-8") == "<!doctype html>ü"
+
+
+def test_an_output_uri_is_handed_back_unchanged_where_the_file_lies_elsewhere(tmp_path):
+    document = executor_input(tmp_path)
+    custom = str(tmp_path / "custom" / "model")
+    document["outputs"]["artifacts"]["model"] = artifact("s3://kfp-artifacts/x/model", customPath=custom)
+    write_executor_output(read(document), RESULT)
+    written = json.loads((tmp_path / "meta" / "executor_output.json").read_text())
+    assert written["artifacts"]["model"]["artifacts"][0]["uri"] == "s3://kfp-artifacts/x/model"
+    assert Path(custom).read_text() == '{"v":1}\n'
+
+
+def test_an_older_component_that_asks_for_fewer_outputs_gets_those(tmp_path):
+    document = executor_input(tmp_path)
+    del document["outputs"]["artifacts"]["report"]
+    write_executor_output(read(document), RESULT)
+    assert set(json.loads((tmp_path / "meta" / "executor_output.json").read_text())["artifacts"]) == {
+        "model",
+        "metrics",
+    }
+
+
+def test_no_output_file_is_written_when_an_artifact_cannot_be(tmp_path):
+    document = executor_input(tmp_path)
+    (tmp_path / "deep" / "report").mkdir(parents=True)
+    with pytest.raises(BadInputError, match="report cannot be written: is a directory"):
+        write_executor_output(read(document), RESULT)
+    assert not (tmp_path / "meta").exists()
+    assert sorted(path.name for path in (tmp_path / "deep").iterdir()) == ["metrics", "model", "report"]
+
+
+def test_a_second_write_replaces_the_first_and_leaves_no_temporary_files(tmp_path):
+    task = read(executor_input(tmp_path))
+    write_executor_output(task, RESULT)
+    first = sorted(path for path in tmp_path.rglob("*"))
+    write_executor_output(task, RESULT)
+    assert sorted(path for path in tmp_path.rglob("*")) == first
+    assert not [path for path in first if path.name.startswith(".")]
+
+
+def test_what_does_not_fit_is_one_sentence(tmp_path):
+    document = executor_input(tmp_path)
+    assert sentence("{").startswith("--executor-input is not JSON: ")
+    assert sentence("[]") == "--executor-input: the document must be a JSON object"
+    assert sentence(executor_input(tmp_path, epochs=0)) == "parameter epochs must be at least 1, got 0"
+    assert sentence(executor_input(tmp_path, epochs=1.5)) == "parameter epochs must be a whole number, got 1.5"
+    assert sentence(executor_input(tmp_path, epoch=3)) == (
+        "parameter epoch is not a parameter of this stage; did you mean epochs?"
+    )
+    assert sentence(executor_input(tmp_path, identifier=None)) == "parameter identifier is required: name of this run"
+    assert sentence(document | {"inputs": {"parameterValues": REQUIRED}}) == (
+        "input artifact training_data is missing: training data of preprocess: claim check, Parquet or CSV"
+    )
+    document["inputs"]["artifacts"] = {"training_data": artifact("s3://b/nothing/here")}
+    assert sentence(document) == "input artifact training_data: /s3/b/nothing/here does not exist"
+    document["inputs"]["artifacts"] = {"training_data": artifact("oci://b/image")}
+    assert sentence(document) == (
+        "--executor-input gives input artifact training_data the address oci://b/image, "
+        "which has no path on this machine"
+    )
+    document["inputs"]["artifacts"] = {"trainingdata": artifact("/a")}
+    assert sentence(document) == (
+        "input artifact 'trainingdata' is not an input of flts-train-gru; did you mean training_data?"
+    )
+
+
+def test_an_output_that_the_stage_does_not_make_is_refused_before_it_runs(tmp_path):
+    document = executor_input(tmp_path)
+    document["outputs"]["artifacts"]["modell"] = artifact("/a")
+    assert sentence(document) == (
+        "--executor-input asks for 'modell' among outputs.artifacts, which flts-train-gru does not make; "
+        "did you mean model?"
+    )
+
+
+def test_inputs_that_only_the_command_line_has_are_not_kfp_inputs(tmp_path):
+    document = {"inputs": {"parameterValues": {"dataset_name": "a", "identifier": "b"}}}
+    document["inputs"]["artifacts"] = {"input": artifact(tmp_path)}
+    with pytest.raises(BadInputError, match="input artifact 'input' is not an input of flts-preprocess"):
+        read_executor_input(PREPROCESS, json.dumps(document))

@@ -1,0 +1,113 @@
+"""What a stage tells on stderr."""
+
+import io
+import json
+import logging
+import warnings
+from typing import Any
+
+import pytest
+
+from flts.runtime import logs
+from flts.stage import Result
+from flts.stages import TRAIN_GRU
+
+DONE = Result(artifacts={}, message="Trained GRU.", notes=("Column x is constant.",), cached=True)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def root_logger_as_before(monkeypatch):
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", root.handlers)
+    monkeypatch.setattr(root, "level", root.level)
+    monkeypatch.delenv("MLFLOW_CONFIGURE_LOGGING", raising=False)
+    with warnings.catch_warnings():
+        yield
+
+
+def events(stream: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_every_json_line_says_when_how_grave_which_stage_and_what():
+    stream = io.StringIO()
+    logs.open_reporter(TRAIN_GRU, stream).done(DONE)
+    note, done = events(stream)
+    assert note.pop("time").endswith("Z")
+    assert done.pop("time") >= "2020"
+    stage = {"stage": "train-gru"}
+    assert note == stage | {"level": "warning", "event": "note", "message": "Column x is constant."}
+    assert done == stage | {"level": "info", "event": "done", "message": "Trained GRU.", "cached": True}
+
+
+def test_progress_is_limited_to_five_lines_a_second_and_the_last_one_is_told(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    stream = io.StringIO()
+    reporter = logs.JsonReporter(TRAIN_GRU, stream)
+    for step in range(12):
+        now = step / 16
+        reporter.progress(step / 20, f"step {step}")
+    reporter.done(DONE)
+    lines = [event for event in events(stream) if event["event"] == "progress"]
+    assert [line["message"] for line in lines] == ["step 0", "step 4", "step 8", "step 11"]
+    assert lines[-1]["fraction"] == 11 / 20
+
+
+def test_an_error_has_its_exit_code_and_a_bug_its_traceback():
+    stream = io.StringIO()
+    reporter = logs.JsonReporter(TRAIN_GRU, stream)
+    reporter.error("--epochs must be at least 1, got 0", 2)
+    reporter.error("ValueError: x", 1, "Traceback ...")
+    first, second = events(stream)
+    assert (first["event"], first["exit_code"], "traceback" in first) == ("error", 2, False)
+    assert (second["exit_code"], second["traceback"]) == (1, "Traceback ...")
+
+
+def test_a_terminal_gets_a_bar_and_readable_lines():
+    stream = Terminal()
+    reporter = logs.open_reporter(TRAIN_GRU, stream)
+    reporter.progress(None, "reading")
+    reporter.progress(0.3, "epoch 3/10, [loss] 0.1")
+    reporter.log("warning", "mlflow", "slow [server]")
+    reporter.done(DONE)
+    reporter.error("--epochs must be at least 1, got 0", 2)
+    text = stream.getvalue()
+    assert "epoch 3/10, [loss] 0.1" in text
+    assert "warning: mlflow: slow [server]" in text
+    assert "note: Column x is constant." in text
+    assert text.endswith("\nflts-train-gru: --epochs must be at least 1, got 0\n")
+
+
+def test_warnings_that_libraries_log_take_the_same_way_and_lesser_records_and_python_warnings_do_not_appear():
+    stream = io.StringIO()
+    logs.pass_on_logs(logs.JsonReporter(TRAIN_GRU, stream))
+    logging.getLogger("some.library").warning("disk %s is slow", "a")
+    logging.getLogger("some.library").info("hello")
+    warnings.warn("deprecated", DeprecationWarning, stacklevel=1)
+    (event,) = events(stream)
+    assert (event["event"], event["level"], event["logger"], event["message"]) == (
+        "log",
+        "warning",
+        "some.library",
+        "disk a is slow",
+    )
+
+
+@pytest.mark.parametrize("stream_type", [io.StringIO, Terminal])
+def test_secrets_do_not_appear(stream_type, monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG")
+    stream = stream_type()
+    reporter = logs.open_reporter(TRAIN_GRU, stream)
+    reporter.error("http://me:hunter2@mlflow:5000 refused", 2)
+    reporter.log("warning", "boto", "signed with wJalrXUtnFEMI/K7MDENG")
+    reporter.error("x", 1, "Traceback: key wJalrXUtnFEMI/K7MDENG")
+    text = stream.getvalue()
+    assert "hunter2" not in text
+    assert "wJalr" not in text
+    assert "http://***@mlflow:5000 refused" in text

@@ -1,0 +1,204 @@
+"""Which mode a command chooses, what a stage gets in it, and how failures end."""
+
+import json
+import logging
+import signal
+import warnings
+from pathlib import Path
+
+import pytest
+
+from flts.errors import BadInputError, ServiceUnavailableError
+from flts.params import Params
+from flts.runtime import main
+from flts.runtime.start import run
+from flts.stage import Artifact, Context, Input, Output, Result, Stage
+from flts.stages import TRAIN_GRU
+from flts.store.file import FileStore
+
+
+class EchoParams(Params):
+    """Parameters of a stage that tells what it was given."""
+
+    word: str = TRAIN_GRU.params.model_fields["identifier"]
+    gateway_url: str = TRAIN_GRU.params.model_fields["gateway_url"]
+    mlflow_tracking_uri: str = TRAIN_GRU.params.model_fields["mlflow_tracking_uri"]
+
+
+def echo(params: EchoParams, context: Context) -> Result:
+    fail = {
+        "bad": BadInputError("data.csv, row 3: bad\nvalue"),
+        "down": ServiceUnavailableError("the gateway is down"),
+        "bug": ZeroDivisionError("oh"),
+        "full": OSError(28, "No space left on device"),
+        "signal": None,
+    }
+    (context.work_dir / "half").write_text("half")
+    if params.word == "signal":
+        signal.raise_signal(signal.SIGTERM)
+    if params.word == "interrupt":
+        signal.raise_signal(signal.SIGINT)
+    if params.word in fail:
+        raise fail[params.word]
+    context.progress(0.5, "half way")
+    seen = {
+        "word": params.word,
+        "store": isinstance(context.store, FileStore),
+        "tracking_uri": context.tracking_uri,
+        "output_dir": str(context.output_dir),
+        "beside_outputs": context.work_dir.parent == context.output_dir,
+        "inputs": {name: str(item.path) for name, item in context.inputs.items()},
+    }
+    return Result({"seen": Artifact(json.dumps(seen))}, "Seen", files={"half.txt": context.work_dir / "half"})
+
+
+STAGE = Stage(
+    name="echo",
+    summary="Tell what was given.",
+    params=EchoParams,
+    inputs={"data": Input("Dataset", "anything", required=False)},
+    outputs={"seen": Output("Artifact", "what was given")},
+    function=f"{__name__}:echo",
+)
+
+
+@pytest.fixture(autouse=True)
+def process_as_before(monkeypatch):
+    """Undo what a stage's process changes in itself."""
+    for name in ("USE_KFP", "FLTS_THREADS", "GATEWAY_URL", "MLFLOW_TRACKING_URI", "WORD"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "MLFLOW_CONFIGURE_LOGGING"):
+        monkeypatch.setenv(name, "1")
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", root.handlers)
+    monkeypatch.setattr(root, "level", root.level)
+    handler = signal.getsignal(signal.SIGTERM)
+    with warnings.catch_warnings():
+        yield
+    signal.signal(signal.SIGTERM, handler)
+
+
+def seen(folder: Path) -> dict[str, object]:
+    return json.loads((folder / "seen.json").read_text())
+
+
+def kfp(folder: Path, **parameters: str) -> list[str]:
+    outputs = {
+        "artifacts": {"seen": {"artifacts": [{"uri": str(folder / "seen.json")}]}},
+        "outputFile": str(folder / "output_file"),
+    }
+    return ["--executor-input", json.dumps({"inputs": {"parameterValues": parameters}, "outputs": outputs})]
+
+
+@pytest.mark.parametrize("use_kfp", [None, "0", "1", "2"])
+def test_artifact_paths_as_flags_win_over_use_kfp(use_kfp, tmp_path, monkeypatch, capsys):
+    if use_kfp:
+        monkeypatch.setenv("USE_KFP", use_kfp)
+    assert run(STAGE, ["--output-dir", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().out == f"Seen. Wrote half.txt, seen.json to {tmp_path / 'out'}\n"
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["half.txt", "seen.json"]
+    assert seen(tmp_path / "out") == {
+        "word": "",
+        "store": False,
+        "tracking_uri": None,
+        "output_dir": str(tmp_path / "out"),
+        "beside_outputs": True,
+        "inputs": {},
+    }
+
+
+@pytest.mark.parametrize("use_kfp", [None, "0", "1", "2"])
+def test_executor_input_wins_over_use_kfp_and_connects_services(use_kfp, tmp_path, monkeypatch, capsys):
+    if use_kfp:
+        monkeypatch.setenv("USE_KFP", use_kfp)
+    monkeypatch.setenv("WORD", "from the environment")
+    assert run(STAGE, kfp(tmp_path, word="w", gateway_url=f"file://{tmp_path}/store")) == 0
+    told = seen(tmp_path)
+    assert (told["word"], told["store"], told["output_dir"]) == ("w", True, "None")
+    assert told["tracking_uri"] == "http://mlflow:5000"
+    assert (tmp_path / "output_file").is_file()
+    assert capsys.readouterr().out == ""
+
+
+def test_services_are_used_alone_only_when_named_by_flag_or_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///x")
+    run(STAGE, ["--output-dir", str(tmp_path), "--gateway-url", f"file://{tmp_path}/store"])
+    assert (seen(tmp_path)["store"], seen(tmp_path)["tracking_uri"]) == (True, "sqlite:///x")
+
+
+def test_a_store_is_enough_output_when_standalone_is_asked_for(tmp_path, monkeypatch, capsys):
+    store = ["--gateway-url", f"file://{tmp_path}/store"]
+    assert run(STAGE, store) == 2
+    monkeypatch.setenv("USE_KFP", "2")
+    assert run(STAGE, store) == 0
+    assert capsys.readouterr().out == "Seen.\n"
+
+
+@pytest.mark.parametrize(("use_kfp", "argv"), [(None, []), ("1", []), ("1", ["--word", "x"])])
+def test_without_anything_to_do_the_help_is_shown(use_kfp, argv, monkeypatch, capsys):
+    if use_kfp:
+        monkeypatch.setenv("USE_KFP", use_kfp)
+    assert run(STAGE, argv) == 2
+    assert "usage: flts-echo" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("environ", "argv", "said"),
+    [
+        ({"USE_KFP": "0"}, [], "environment variable USE_KFP is 0, but this build has no Kafka worker"),
+        ({"USE_KFP": "yes"}, [], "environment variable USE_KFP must be 0, 1 or 2, got 'yes'"),
+        ({"FLTS_THREADS": "0"}, [], "environment variable FLTS_THREADS must be a whole number of at least 1, got '0'"),
+        ({}, ["--word", "x"], "--output-dir is required: folder for the results"),
+        ({"USE_KFP": "2"}, [], "--output-dir is required: folder for the results"),
+        ({}, ["--executor-input", "{}", "--word", "x"], "--executor-input takes no other options, got --word"),
+        ({}, ["--executor-input", "{}", "--output-dir", "x"],
+         "--executor-input takes no other options, got --output-dir"),
+        ({}, ["--output-dir", "x", "--data", "nope"], "--data: nope does not exist"),
+    ],
+)  # fmt: skip
+def test_a_wrong_start_is_one_sentence_and_exit_code_2(environ, argv, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert run(STAGE, argv) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert json.loads(line)["message"] == said
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("word", "code", "said"),
+    [
+        ("bad", 2, "data.csv, row 3: bad value"),
+        ("full", 2, "no space left on device"),
+        ("down", 3, "the gateway is down"),
+        ("signal", 143, "stopped by SIGTERM"),
+        ("interrupt", 130, "interrupted"),
+        ("bug", 1, "ZeroDivisionError: oh"),
+    ],
+)
+def test_a_failing_stage_says_why_and_leaves_nothing(word, code, said, tmp_path, capsys):
+    assert run(STAGE, ["--output-dir", str(tmp_path / "out"), "--word", word]) == code
+    (line,) = capsys.readouterr().err.splitlines()
+    event = json.loads(line)
+    assert (event["message"], event["exit_code"]) == (said, code)
+    assert ("traceback" in event) == (code == 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_main_exits_with_the_code(tmp_path):
+    with pytest.raises(SystemExit) as caught:
+        main(STAGE, ["--output-dir", str(tmp_path), "--word", "down"])
+    assert caught.value.code == 3
+
+
+@pytest.mark.parametrize("threads", [None, "2"])
+def test_numeric_libraries_get_one_thread_or_as_many_as_asked_for(threads, tmp_path, monkeypatch):
+    import os
+
+    if threads:
+        monkeypatch.setenv("FLTS_THREADS", threads)
+    run(STAGE, ["--output-dir", str(tmp_path)])
+    assert {os.environ[name] for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")} == {
+        threads or "1"
+    }
