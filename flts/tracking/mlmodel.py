@@ -1,0 +1,60 @@
+"""The folder of an MLflow model from code whose one artifact is a bundle.
+
+Written here and not by ``mlflow.pyfunc.save_model``, which runs the code, needs pandas and guesses requirements.
+Format: https://mlflow.org/docs/latest/ml/model/#storage-format, and as ``mlflow.pyfunc.load_model`` reads it.
+"""
+
+import json
+import platform
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+BUNDLE = "artifacts/bundle"
+
+
+@dataclass(frozen=True)
+class ModelFromCode:
+    """A model to log.
+
+    Attributes:
+        bundle: Folder that becomes the artifact ``bundle``.
+        code: Script that defines the model for outsiders who load it with ``mlflow.pyfunc``.
+        signature: Its signature, as ``ModelSignature.to_dict`` writes it.
+        requirements: What must be installed to load it, one pip requirement each.
+    """
+
+    bundle: Path
+    code: Path
+    signature: Mapping[str, str | None]
+    requirements: Sequence[str]
+
+    def write(self, folder: Path, *, run_id: str, model_id: str) -> None:
+        """Write the model as MLflow's files into ``folder``."""
+        from mlflow.version import VERSION
+
+        shutil.copytree(self.bundle, folder / BUNDLE)
+        shutil.copy(self.code, folder)
+        (folder / "requirements.txt").write_text("\n".join([f"mlflow=={VERSION}", *self.requirements]) + "\n")
+        description = {
+            "flavors": {
+                "python_function": {
+                    "artifacts": {"bundle": {"path": BUNDLE, "uri": BUNDLE}},
+                    "code": None,
+                    "env": {"virtualenv": "python_env.yaml"},
+                    "loader_module": "mlflow.pyfunc.loaders.code_model",
+                    "model_code_path": self.code.name,
+                    "python_version": platform.python_version(),
+                    "streamable": False,
+                }
+            },
+            "mlflow_version": VERSION,
+            "model_id": model_id,
+            "run_id": run_id,
+            "signature": dict(self.signature),
+        }
+        environment = {"python": platform.python_version(), "dependencies": ["-r requirements.txt"]}
+        # Both are YAML to MLflow, of which JSON is a part.
+        (folder / "MLmodel").write_text(json.dumps(description, indent=2) + "\n")
+        (folder / "python_env.yaml").write_text(json.dumps(environment, indent=2) + "\n")

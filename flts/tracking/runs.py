@@ -1,0 +1,264 @@
+"""Trainings as MLflow runs, each with one model; whatever is done twice leaves one copy."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from flts.contracts import canonical_json
+from flts.errors import BadInputError, ServiceUnavailableError
+from flts.tracking import access
+from flts.tracking.mlmodel import BUNDLE, ModelFromCode
+
+FINGERPRINT_TAG = "flts.fingerprint"
+
+_METRICS_PER_BATCH = 800
+_DIGEST_LENGTH = 36
+
+
+@dataclass(frozen=True)
+class Series:
+    """A metric over epochs; the first value has step 1."""
+
+    name: str
+    values: Sequence[float]
+
+
+@dataclass(frozen=True)
+class DatasetSource:
+    """What a run was trained on: a name, the SHA-256 of the file, where it lies, and its rows."""
+
+    name: str
+    sha256: str
+    uri: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class LoggedModel:
+    """A model that MLflow keeps; ``location`` is its own artifact folder, ``ready`` whether it is complete."""
+
+    model_id: str
+    location: str
+    ready: bool
+
+
+class Tracking:
+    """An open MLflow.
+
+    Every method raises ``ServiceUnavailableError`` when MLflow stays out of reach after retries, and
+    ``BadInputError`` when it refuses the credentials.
+    """
+
+    def __init__(self, tracking_uri: str) -> None:
+        """Open ``http(s)://host:port`` or ``sqlite:///file.db``; a database that is missing is made.
+
+        Raises:
+            BadInputError: The address is of no kind that FLTS knows, or its database cannot be used.
+        """
+        self.uri = tracking_uri
+        self._client = access.open_client(tracking_uri)
+
+    def experiment(self, name: str) -> str:
+        """Return the id of an experiment, which is made when missing; ``BadInputError`` when it was deleted."""
+        database = access.database_path(self.uri)
+        location = access.artifact_root(database) if database else None
+        with access.translated(self.uri):
+            for _ in range(2):
+                if found := self._client.get_experiment_by_name(name):
+                    if found.lifecycle_stage != "active":
+                        raise BadInputError(
+                            f"MLflow experiment {name!r} was deleted: restore it (mlflow experiments restore -x "
+                            f"{found.experiment_id}) or choose another experiment_name"
+                        )
+                    return str(found.experiment_id)
+                with access.allowing(access.EXISTS):  # another process was first
+                    return str(self._client.create_experiment(name, location))
+        raise ServiceUnavailableError(f"MLflow at {self.uri} neither shows experiment {name!r} nor lets it be made")
+
+    def create_run(self, experiment_id: str, name: str, tags: Mapping[str, str]) -> str:
+        """Begin a run and return its id."""
+        with access.translated(self.uri):
+            return str(self._client.create_run(experiment_id, run_name=name, tags=dict(tags)).info.run_id)
+
+    def find_run(self, experiment_id: str, fingerprint: str) -> str | None:
+        """Return the id of the oldest run of an experiment that has this fingerprint."""
+        with access.translated(self.uri):
+            found = self._client.search_runs(
+                [experiment_id],
+                f"tags.`{FINGERPRINT_TAG}` = '{fingerprint}'",
+                max_results=1,
+                order_by=["attributes.start_time ASC"],
+            )
+        return str(found[0].info.run_id) if found else None
+
+    def status(self, run_id: str) -> str | None:
+        """Return ``RUNNING``, ``FINISHED``, ``FAILED`` or ``KILLED``; ``None`` for a run that is missing or deleted."""
+        with access.translated(self.uri), access.allowing(access.MISSING):
+            info = self._client.get_run(run_id).info
+            return str(info.status) if info.lifecycle_stage == "active" else None
+        return None
+
+    def set_status(self, run_id: str, status: str) -> None:
+        """Set a run's status; all but ``RUNNING`` end it."""
+        with access.translated(self.uri):
+            if status == "RUNNING":
+                self._client.update_run(run_id, status)
+            else:
+                self._client.set_terminated(run_id, status)
+
+    def delete_run(self, run_id: str) -> None:
+        """Delete a run; no error when there is none."""
+        with access.translated(self.uri), access.allowing(access.MISSING):
+            self._client.delete_run(run_id)
+
+    def log(
+        self,
+        run_id: str,
+        *,
+        params: Mapping[str, object],
+        metrics: Mapping[str, float],
+        series: Sequence[Series],
+        dataset: DatasetSource,
+        model: LoggedModel,
+    ) -> None:
+        """Log what a run was given and gave; the same again changes nothing.
+
+        Args:
+            run_id: The run.
+            params: Parameters by name, at most 100.
+            metrics: Finite final metrics by name; MLflow shows them with the model too.
+            series: Finite metrics over epochs.
+            dataset: What the run was trained on.
+            model: The run's model.
+        """
+        from mlflow.entities import Metric, Param
+
+        with access.translated(self.uri):
+            # The run's own start as the time of every value: a repeat then writes the rows that are there.
+            moment = self._client.get_run(run_id).info.start_time
+            points = [
+                Metric(name, float(value), moment, 0, model_id=model.model_id, run_id=run_id)
+                for name, value in metrics.items()
+            ]
+            points += [
+                Metric(one.name, float(value), moment, step)
+                for one in series
+                for step, value in enumerate(one.values, start=1)
+            ]
+            self._client.log_batch(run_id, params=[Param(name, str(value)) for name, value in params.items()])
+            for start in range(0, len(points), _METRICS_PER_BATCH):
+                self._client.log_batch(run_id, metrics=points[start : start + _METRICS_PER_BATCH])
+        self._log_dataset(run_id, dataset)
+
+    def log_folder(self, run_id: str, folder: Path) -> None:
+        """Log everything in a folder as artifacts of a run."""
+        with access.translated(self.uri):
+            self._client.log_artifacts(run_id, str(folder))
+
+    def read_artifacts(self, run_id: str, names: Sequence[str]) -> dict[str, str]:
+        """Read text artifacts from the top of a run; those that are not there are left out."""
+        with access.translated(self.uri), tempfile.TemporaryDirectory() as folder:
+            there = {file.path for file in self._client.list_artifacts(run_id)}
+            return {
+                name: Path(self._client.download_artifacts(run_id, name, folder)).read_text(encoding="utf-8")
+                for name in names
+                if name in there
+            }
+
+    def models(self, run_id: str, name: str) -> list[LoggedModel]:
+        """Return the models of a run that have this name, oldest first; none for a run that is missing."""
+        with access.translated(self.uri):
+            found = []
+            with access.allowing(access.MISSING):
+                experiment_id = self._client.get_run(run_id).info.experiment_id
+                found = self._client.search_logged_models(
+                    [experiment_id],
+                    f"source_run_id = '{run_id}' AND name = '{name}'",
+                    order_by=[{"field_name": "creation_timestamp", "ascending": True}],
+                )
+        return [LoggedModel(one.model_id, one.artifact_location, str(one.status) == "READY") for one in found]
+
+    def has_bundle(self, model: LoggedModel) -> bool:
+        """Tell whether the files of a model are there."""
+        with access.translated(self.uri), access.allowing(access.MISSING):
+            return bool(self._client.list_logged_model_artifacts(model.model_id, BUNDLE))
+        return False
+
+    def upload_model(self, run_id: str, name: str, model: ModelFromCode, work_dir: Path) -> LoggedModel:
+        """Give a run a model; until ``keep_model`` it does not count. ``work_dir`` is a scratch folder."""
+        with access.translated(self.uri):
+            experiment_id = self._client.get_run(run_id).info.experiment_id
+            made = self._client.create_logged_model(experiment_id, name=name, source_run_id=run_id)
+            folder = work_dir / made.model_id
+            model.write(folder, run_id=run_id, model_id=made.model_id)
+            self._client.log_model_artifacts(made.model_id, str(folder))
+        return LoggedModel(made.model_id, made.artifact_location, ready=False)
+
+    def keep_model(self, run_id: str, name: str, location: str) -> None:
+        """Make the model at ``location`` the only one of its name in a run, and end the run."""
+        from mlflow.entities import LoggedModelOutput
+
+        for model in self.models(run_id, name):
+            if model.location != location:
+                self.delete_model(model)
+                continue
+            with access.translated(self.uri):
+                if not model.ready:
+                    self._client.finalize_logged_model(model.model_id, "READY")
+                outputs = self._client.get_run(run_id).outputs
+                if model.model_id not in {one.model_id for one in (outputs.model_outputs if outputs else [])}:
+                    self._client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+        self.set_status(run_id, "FINISHED")
+
+    def delete_model(self, model: LoggedModel) -> None:
+        """Delete a model and its files; no error when there is none."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        with access.translated(self.uri), access.allowing(access.MISSING):
+            self._client.delete_logged_model(model.model_id)
+            # A store that cannot delete keeps files that nobody refers to.
+            with suppress(Exception):
+                get_artifact_repository(model.location, tracking_uri=self.uri).delete_artifacts()
+
+    def download_bundle(self, run_id: str, name: str, destination: Path) -> Path:
+        """Fetch the bundle of a run's model into ``destination`` and return its folder.
+
+        Raises:
+            BadInputError: There is no such model, or it holds no bundle.
+        """
+        from mlflow.artifacts import download_artifacts
+
+        ready = [model for model in self.models(run_id, name) if model.ready]
+        if not ready:
+            raise BadInputError(f"MLflow at {self.uri} has no model runs:/{run_id}/{name}")
+        if not self.has_bundle(ready[-1]):
+            raise BadInputError(f"the model runs:/{run_id}/{name} has no {BUNDLE}: only models that FLTS logged do")
+        with access.translated(self.uri):
+            return Path(
+                download_artifacts(
+                    artifact_uri=f"{ready[-1].location}/{BUNDLE}", dst_path=str(destination), tracking_uri=self.uri
+                )
+            )
+
+    def _log_dataset(self, run_id: str, dataset: DatasetSource) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+        from mlflow.exceptions import MlflowException
+
+        entry = DatasetInput(
+            Dataset(
+                name=dataset.name,
+                digest=dataset.sha256[:_DIGEST_LENGTH],
+                source_type="http" if dataset.uri.startswith("http") else "local",
+                source=canonical_json({"uri": dataset.uri}),
+                profile=canonical_json({"num_rows": dataset.rows}),
+            ),
+            [InputTag("mlflow.data.context", "training")],
+        )
+        with access.translated(self.uri):
+            try:
+                self._client.log_inputs(run_id, [entry])
+            except MlflowException:
+                # Trainers that end together may write the same new dataset at once; it is there the second time.
+                self._client.log_inputs(run_id, [entry])
