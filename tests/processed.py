@@ -1,0 +1,39 @@
+"""Small processed data for tests, made from plain lists."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from flts.timeseries.frame import Frame, Parts, ProcessedData
+from flts.timeseries.scaling import Scaler
+
+
+def processed(
+    columns: Mapping[str, Sequence[float]],
+    *,
+    targets: Sequence[str] = ("y",),
+    actual: Mapping[str, Sequence[float]] | None = None,
+    minutes: Sequence[float] | None = None,
+    every: float = 60.0,
+    start: str = "2024-01-01",
+    scaler: str = "MinMaxScaler",
+) -> ProcessedData:
+    """Return processed data with a row every ``every`` minutes, or at the given minutes after ``start``.
+
+    ``actual`` holds measured values where they differ from the columns; NaN: not measured.
+    """
+    values = {name: np.array(column, dtype=float) for name, column in columns.items()}
+    rows = len(next(iter(values.values())))
+    after = np.array(minutes if minutes is not None else np.arange(rows) * every) * 60e6
+    parts = Parts.of(rows)
+    measured = {name: np.array((actual or {}).get(name, values[name]), dtype=float) for name in targets}
+    return ProcessedData(
+        frame=Frame(np.datetime64(start, "us") + after.astype("timedelta64[us]"), values),
+        actual=measured,
+        targets=tuple(targets),
+        scaler=Scaler.fit(scaler, {name: column[: parts.fit_end] for name, column in values.items()}),
+        parts=parts,
+        sampling_seconds=every * 60,
+        config_hash="0" * 64,
+        config_json='{"scaler":"MinMaxScaler"}',
+    )
