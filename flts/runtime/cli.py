@@ -49,7 +49,7 @@ def build_parser(stage: Stage) -> argparse.ArgumentParser:
     artifacts.add_argument("--output-dir", metavar="DIR", help="folder for the results; made when missing")
     groups: dict[str, argparse._ArgumentGroup] = {}
     for name, field in stage.params.model_fields.items():
-        title = _extra(field)["group"]
+        title = group(field)
         if title not in groups:
             groups[title] = parser.add_argument_group(title, _GROUP_NOTES.get(title))
         options: dict[str, Any] = {"dest": f"param:{name}", "help": _help(field)}
@@ -138,6 +138,11 @@ def flag(name: str) -> str:
 def variable(name: str) -> str:
     """Return the environment variable of a parameter, ``HIDDEN_SIZE`` for ``hidden_size``."""
     return name.upper()
+
+
+def group(field: FieldInfo) -> str:
+    """Return the heading under which a parameter is listed."""
+    return str(_extra(field)["group"])
 
 
 def example(stage: Stage) -> str:

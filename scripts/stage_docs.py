@@ -1,0 +1,113 @@
+"""Write ``docs/stages/<stage>.md`` from the stages' declarations; ``--check`` only says which pages are out of date."""
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from flts.runtime.cli import example, flag, group, variable  # noqa: E402
+from flts.runtime.parameters import describe_limits  # noqa: E402
+from flts.stage import Stage  # noqa: E402
+from flts.stages import STAGES  # noqa: E402
+
+FOLDER = ROOT / "docs" / "stages"
+
+EXIT_CODES = (
+    ("0", "done"),
+    ("2", "bad input, parameters or credentials; one line on stderr says which and what was expected"),
+    ("3", "a service is unreachable after retries"),
+    ("130, 143", "stopped by Ctrl-C or SIGTERM; nothing half-written is left"),
+    ("1", "a bug, with traceback"),
+)
+
+
+def page(stage: Stage) -> str:
+    """Return a stage's page as Markdown."""
+    parts = [
+        f"# {stage.name}",
+        "<!-- Written by scripts/stage_docs.py from flts/params.py and flts/stages/__init__.py: change those. -->",
+        stage.summary,
+        f"By itself, on plain files:\n\n```sh\n{example(stage)}\n```",
+        "As a task of Kubeflow Pipelines it takes `--executor-input` and nothing else.",
+        "## Inputs",
+        _table(
+            ("Artifact", "Type", "Flag", "In Kubeflow", "Meaning"),
+            (
+                (f"`{name}`", item.type, f"`{flag(name)}`", "yes" if item.kfp else "no", item.help)
+                for name, item in stage.inputs.items()
+            ),
+        ),
+        "## Parameters",
+        "The flag of a parameter is its name with dashes. Flags win over environment variables. "
+        "Parameters without a default must be given in Kubeflow and are empty for a stage that runs by itself.",
+        *_parameters(stage),
+        "## Outputs",
+        _table(
+            ("Output", "Type", "File when run by itself", "Meaning"),
+            (
+                (f"`{name}`", _output_type(output.type), _file(name, output.type), output.help)
+                for name, output in stage.outputs.items()
+            ),
+        ),
+        "## Exit codes",
+        _table(("Code", "Meaning"), EXIT_CODES),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _parameters(stage: Stage) -> list[str]:
+    groups: dict[str, list[tuple[str, ...]]] = {}
+    for name, field in stage.params.model_fields.items():
+        default = "" if field.is_required() else f"`{field.default!r}`".replace("'", '"')
+        kind = field.annotation.__name__ if isinstance(field.annotation, type) else "str"
+        row = (f"`{name}`", kind, default, describe_limits(field), f"`{variable(name)}`", field.description or "")
+        groups.setdefault(group(field), []).append(row)
+    head = ("Parameter", "Type", "Default", "Values", "Environment", "Meaning")
+    return [part for title, rows in groups.items() for part in (f"### {title}", _table(head, rows))]
+
+
+def _output_type(kind: str) -> str:
+    return "parameter, str" if kind == "str" else kind
+
+
+def _file(name: str, kind: str) -> str:
+    return {"str": "", "HTML": f"`{name}.html`"}.get(kind, f"`{name}.json`")
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(_escape(cell) for cell in line) + " |" for line in lines)
+
+
+def _escape(cell: str) -> str:
+    """Keep Markdown from reading a cell's bars and angle brackets."""
+    return cell.replace("|", "\\|").replace("<", "\\<")
+
+
+def main() -> int:
+    """Write or check every page; return 1 when a checked page differs."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail when a page is out of date")
+    check = parser.parse_args().check
+    pages = {FOLDER / f"{name}.md": page(stage) for name, stage in STAGES.items()}
+    strangers = set(FOLDER.glob("*.md")) - set(pages)
+    stale = [path for path, text in pages.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    if check:
+        for path in sorted({*stale, *strangers}):
+            print(f"{path.relative_to(ROOT)} is out of date: run scripts/stage_docs.py", file=sys.stderr)
+        return 1 if stale or strangers else 0
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for path in stale:
+        path.write_text(pages[path], encoding="utf-8")
+        print(f"wrote {path.relative_to(ROOT)}")
+    for path in strangers:
+        path.unlink()
+        print(f"removed {path.relative_to(ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
