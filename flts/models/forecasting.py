@@ -103,7 +103,8 @@ class _Extension:
         """Forecast the next block, (output_seq_len, targets)."""
         history = self._forecaster.input_seq_len
         window = self._frame.rows(self._end - history, self._end + self._forecaster.output_seq_len)
-        return self._forecaster.forecast(window, np.array([history]))[0]
+        block: Floats = self._forecaster.forecast(window, np.array([history]))[0]
+        return block
 
     def append(self, values: Floats) -> None:
         """Take forecasts (k, targets) as the next k rows."""
