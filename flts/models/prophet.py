@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -207,11 +208,11 @@ def _fit_one(frame: Frame, target: str, params: ProphetParams) -> dict[str, Any]
     if params.holidays_country:
         _check_country(params.holidays_country)
         model.add_country_holidays(params.holidays_country)
-    try:
-        model.fit(pd.DataFrame({"ds": frame.time, "y": frame.columns[target]}), seed=params.seed)
-        fields: dict[str, Any] = model_to_dict(model)
-    finally:
-        model.stan_backend.cleanup()
+    with TemporaryDirectory() as folder:  # for the files that CmdStan writes, also those of a fit that failed
+        history = pd.DataFrame({"ds": frame.time, "y": frame.columns[target]})
+        model.fit(history, seed=params.seed, output_dir=folder)
+    fields: dict[str, Any] = model_to_dict(model)
+    fields["fit_kwargs"] = {"seed": params.seed}  # the folder's name would make every fit another file
     return fields
 
 
