@@ -75,6 +75,12 @@ class LocalDataset:
                 if key not in wanted:
                     store.delete(bucket, key)
         for key, path in wanted.items():
-            kept = store.root / bucket / key
-            if not (kept.is_file() and filecmp.cmp(path, kept, shallow=False)):
+            if not _same(path, store.root / bucket / key):
                 store.upload(bucket, key, path)
+
+
+def _same(path: Path, kept: Path) -> bool:
+    try:
+        return filecmp.cmp(path, kept, shallow=False)
+    except OSError:  # not there yet, or unreadable: the upload will say so
+        return False

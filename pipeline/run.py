@@ -1,0 +1,223 @@
+"""Runs the compiled pipeline: ``python -m pipeline.run --help``. ``make run`` calls this."""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from flts.contracts import utc_timestamp
+from flts.errors import BadInputError, FltsError
+from flts.runtime.parameters import check_params
+from flts.stages import STAGES
+from flts.store.file import FileStore
+from pipeline.closing import ending, failures, shown
+from pipeline.dataset import LocalDataset
+from pipeline.ir import Pipeline, Value, load_pipeline
+from pipeline.local import LocalRun
+from pipeline.state import TaskState
+from pipeline.summary import Summary, summarise, versions
+from pipeline.view import open_view
+
+ROOT = Path(__file__).resolve().parents[1]
+PIPELINE = ROOT / "pipeline" / "pipeline.yaml"
+DEMO = ROOT / "examples" / "data" / "jfk_weather.csv"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the pipeline as the command line says, and return the exit code."""
+    options = _parser().parse_args(argv)
+    try:
+        return run_locally(options.dataset, options.home, options.identifier, options.param)
+    except FltsError as error:
+        print(f"run: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+
+
+def run_locally(dataset_path: Path, home: Path, identifier: str | None, given: Sequence[str]) -> int:
+    """Run every stage as a process on this machine, over a store and an MLflow database under ``home``.
+
+    Args:
+        dataset_path: The training file; its test part and its parameters may lie beside it.
+        home: Where everything goes.
+        identifier: Name of the run; default: the dataset's name.
+        given: ``name=value`` of pipeline parameters.
+
+    Returns:
+        0, or the exit code of the stage that failed first.
+
+    Raises:
+        BadInputError: The dataset or a parameter cannot be used, or ``home`` cannot be written.
+    """
+    console = Console(highlight=False)
+    pipeline = load_pipeline(PIPELINE)
+    dataset = LocalDataset.find(dataset_path)
+    home = home.absolute()
+    arguments = _arguments(pipeline, dataset, home, identifier, given)
+
+    for line in _beginning(dataset):
+        console.print(line, markup=False, soft_wrap=True)
+    started, clock = utc_timestamp(), time.monotonic()
+    dataset.put(FileStore(home / "store"), str(arguments["input_bucket"]))
+    folder = _make_run_folder(home, str(arguments["identifier"]))
+    environment = {"FLTS_THREADS": "1", **os.environ}
+    with _preparing_mlflow(arguments, folder), open_view(console, pipeline.tasks.values()) as view:
+        run = LocalRun(pipeline, arguments, folder, environment=environment, observer=view.changed)
+        exit_code = run.execute()
+
+    summary = summarise(
+        run.states,
+        arguments,
+        exit_code=exit_code,
+        started=started,
+        clock=clock,
+        seconds=time.monotonic() - clock,
+        versions=versions(ROOT),
+    )
+    _write_results(summary, run.states, folder)
+    for line in failures(run.states):
+        print(line, file=sys.stderr)
+    for line in ending(summary, run.states, arguments, home, folder):
+        console.print(line, markup=False, soft_wrap=True)
+    return exit_code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m pipeline.run", description="Run the compiled pipeline.")
+    parser.add_argument(
+        "--runner", choices=["local"], default="local", help="where the stages run; local: processes on this machine"
+    )
+    parser.add_argument(
+        "--dataset",
+        type=Path,
+        default=DEMO,
+        metavar="X.csv",
+        help="training data, CSV or Parquet; X_test.csv beside it is the test part, X.toml beside it holds parameters "
+        "(default: the demo, hourly weather at JFK airport)",
+    )
+    parser.add_argument(
+        "--param",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="set a parameter of the pipeline, for example epochs=5; may be repeated",
+    )
+    parser.add_argument("--identifier", help="name of the run (default: the dataset's name)")
+    parser.add_argument(
+        "--home", type=Path, default=ROOT / ".flts", help="folder of the store, MLflow and the runs (default: .flts)"
+    )
+    return parser
+
+
+def _arguments(
+    pipeline: Pipeline, dataset: LocalDataset, home: Path, identifier: str | None, given: Sequence[str]
+) -> dict[str, Value]:
+    """Put the pipeline's parameters together: the command line wins over the dataset's file, that over the defaults."""
+    chosen: dict[str, Any] = {
+        "sample_train_rows": 0,
+        "sample_test_rows": 0,
+        "mlflow_tracking_uri": f"sqlite:///{home / 'mlflow.db'}",
+        **dataset.parameters(),
+        **dict(_split(pair) for pair in given),
+    }
+    own: dict[str, Any] = {
+        "dataset_name": dataset.name,
+        "identifier": dataset.name if identifier is None else identifier,
+        "gateway_url": (home / "store").as_uri(),
+    }
+    for name in own.keys() & chosen.keys():
+        raise BadInputError(f"parameter {name} cannot be set here: it follows from --dataset, --identifier and --home")
+    arguments = pipeline.arguments({**chosen, **own})
+    # What a late stage would refuse is better refused before the first one starts.
+    for stage in STAGES.values():
+        fields = stage.params.model_fields
+        made_by_stages = {name: "" for name in fields if name not in arguments}
+        check_params(
+            stage.params,
+            made_by_stages | {name: arguments[name] for name in fields if name in arguments},
+            lambda name: f"parameter {name}",
+        )
+    return arguments
+
+
+def _split(pair: str) -> tuple[str, str]:
+    name, equals, value = pair.partition("=")
+    if not equals:
+        raise BadInputError(f"--param {pair!r} must be NAME=VALUE")
+    return name.strip(), value
+
+
+def _beginning(dataset: LocalDataset) -> Iterator[str]:
+    yield f"Dataset {shown(dataset.train)}"
+    if dataset.test is None:
+        missing = f"{dataset.name}_test{dataset.train.suffix}"
+        yield f"There is no {missing} beside it: the last 20 % of its rows are the test part"
+    if dataset.settings is not None:
+        yield f"Parameters from {shown(dataset.settings)}"
+
+
+def _make_run_folder(home: Path, identifier: str) -> Path:
+    """Make ``runs/<identifier>-<time>``; a second run in the same second gets a number."""
+    name = f"{identifier or 'global'}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    for suffix in ("", *(f"-{number}" for number in range(2, 100))):
+        folder = home / "runs" / f"{name}{suffix}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise BadInputError(f"--home {home} cannot be written: {error.strerror}") from None
+        return folder
+    raise BadInputError(f"there are too many runs named {name} in {home / 'runs'}")
+
+
+@contextmanager
+def _preparing_mlflow(arguments: Mapping[str, Value], folder: Path) -> Iterator[None]:
+    """Make MLflow's database while preprocess runs: it takes seconds, and the trainers would wait for it.
+
+    Nobody waits for it here, and nobody asks whether it worked: the trainers do both.
+    """
+    command = [
+        sys.executable,
+        "-m",
+        "flts.tracking",
+        str(arguments["mlflow_tracking_uri"]),
+        str(arguments["experiment_name"]),
+    ]
+    with (folder / "mlflow.log").open("wb") as log:
+        process = subprocess.Popen(  # noqa: S603 - the interpreter that runs this
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder, start_new_session=True
+        )
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _write_results(summary: Summary, states: Mapping[str, TaskState], folder: Path) -> None:
+    """Write ``summary.json`` and ``index.html`` into the run's folder, and point ``latest`` to it."""
+    from flts.report.pages import run_page
+
+    (folder / "summary.json").write_text(summary.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    links = {name: f"{name}/report.html" for name, state in states.items() if (state.folder / "report.html").is_file()}
+    (folder / "index.html").write_text(run_page(summary.model_dump(mode="json"), links), encoding="utf-8")
+    home = folder.parent.parent
+    pointer = home / f".latest-{os.getpid()}"
+    with suppress(FileNotFoundError):
+        pointer.unlink()
+    pointer.symlink_to(folder.relative_to(home), target_is_directory=True)
+    pointer.replace(home / "latest")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
