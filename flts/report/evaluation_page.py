@@ -1,0 +1,156 @@
+"""The report of eval: the score table that says why the winner won."""
+
+import math
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from flts.report.charts import Bar, cell_bar
+from flts.report.data import Candidate, EvaluationReport
+from flts.report.numbers import UNKNOWN, number, signed_percent
+from flts.report.render import BASELINES, Entry, Fact, change, render, rmse_bar
+from flts.timeseries.metrics import Scores
+
+PARTS = {"rmse": "model", "mae": "seasonal", "mse": "persistence"}
+
+
+@dataclass(frozen=True)
+class _Row:
+    name: str
+    run_id: str
+    scores: Scores
+    composite: float
+    valid: bool
+    winner: bool
+    bar: Markup
+
+
+@dataclass(frozen=True)
+class _Beside:
+    label: str
+    scores: Scores
+    bar: Markup
+    change: float
+    chosen: bool
+    baseline: bool
+
+
+def evaluation_page(report: EvaluationReport) -> str:
+    """Render the report of eval."""
+    ordered = sorted(report.candidates, key=lambda candidate: _rank(candidate.composite))
+    return render(
+        "evaluation.html",
+        title=f"{report.winner} is promoted." if report.winner else "No model is promoted.",
+        eyebrow="Evaluation report",
+        lead=report.reason,
+        facts=_facts(report),
+        notes=report.notes,
+        formula=" + ".join(f"{weight:g} \u00d7 {name.upper()}" for name, weight in report.weights.items()),
+        candidates=[_row(report, candidate) for candidate in ordered],
+        legend=[
+            Entry(f"{weight:g} \u00d7 {name.upper()}", PARTS.get(name, "muted"), "lane")
+            for name, weight in report.weights.items()
+        ],
+        groups=_groups(report, ordered),
+        words=[
+            "Persistence",
+            "Seasonal naive",
+            "Linear (ridge)",
+            "Min-max units",
+            "RMSE, MAE, MSE",
+            "Composite score",
+            "Backtest",
+        ],
+        trail=[
+            (name, text)
+            for name, text in (
+                ("run", report.identifier),
+                ("config_hash", report.config_hash),
+                ("promotion_time", report.promotion_time),
+            )
+            if text
+        ],
+    )
+
+
+def _rank(composite: float) -> float:
+    return composite if math.isfinite(composite) else math.inf
+
+
+def _against_persistence(candidate: Candidate) -> float:
+    if "persistence" not in candidate.baselines:
+        return math.nan
+    return change(candidate.scores.rmse, candidate.baselines["persistence"].rmse)
+
+
+def _facts(report: EvaluationReport) -> list[Fact]:
+    winner = next((candidate for candidate in report.candidates if candidate.model_type == report.winner), None)
+    valid = sorted(candidate.composite for candidate in report.candidates if math.isfinite(candidate.composite))
+    facts = [Fact("Candidates", f"{len(valid)} of {len(report.candidates)}", "with a valid score")]
+    if winner:
+        lead = change(winner.composite, valid[1]) if len(valid) > 1 else math.nan
+        facts = [
+            Fact("Promoted", winner.model_type),
+            Fact("Composite score", number(winner.composite), "min-max units; lower is better"),
+            Fact("Against persistence", signed_percent(_against_persistence(winner)), "RMSE; below zero is better"),
+            Fact("Against the next", signed_percent(lead) if valid[1:] else UNKNOWN, "composite score"),
+            *facts,
+        ]
+    return facts
+
+
+def _row(report: EvaluationReport, candidate: Candidate) -> _Row:
+    valid = math.isfinite(candidate.composite)
+    largest = (
+        max((entry.composite for entry in report.candidates if math.isfinite(entry.composite)), default=0.0) or 1.0
+    )
+    parts, start = [], 0.0
+    for name, weight in report.weights.items() if valid else ():
+        width = weight * getattr(candidate.scores, name) / largest
+        parts.append(Bar(start, width, PARTS.get(name, "muted")))
+        start += width
+    words = ", ".join(
+        f"{name.upper()} adds {number(weight * getattr(candidate.scores, name))}"
+        for name, weight in report.weights.items()
+    )
+    return _Row(
+        name=candidate.model_type,
+        run_id=candidate.run_id,
+        scores=candidate.scores,
+        composite=candidate.composite,
+        valid=valid,
+        winner=candidate.model_type == report.winner,
+        bar=cell_bar(parts, words),
+    )
+
+
+def _groups(report: EvaluationReport, ordered: list[Candidate]) -> list[list[_Beside]]:
+    everything = [scores.rmse for candidate in ordered for scores in (candidate.scores, *candidate.baselines.values())]
+    largest = max((value for value in everything if math.isfinite(value)), default=0.0) or 1.0
+    groups = []
+    for candidate in ordered:
+        persistence = candidate.baselines["persistence"].rmse if "persistence" in candidate.baselines else math.nan
+        won = candidate.model_type == report.winner
+        rows = [
+            _Beside(
+                label=candidate.model_type,
+                scores=candidate.scores,
+                bar=rmse_bar(candidate.scores.rmse, largest, "model"),
+                change=_against_persistence(candidate),
+                chosen=won,
+                baseline=False,
+            )
+        ]
+        rows += [
+            _Beside(
+                label=BASELINES.get(name, name),
+                scores=scores,
+                bar=rmse_bar(scores.rmse, largest, "muted"),
+                change=math.nan if name == "persistence" else change(scores.rmse, persistence),
+                chosen=False,
+                baseline=True,
+            )
+            for name, scores in candidate.baselines.items()
+        ]
+        groups.append(rows)
+    return groups

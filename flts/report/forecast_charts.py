@@ -1,0 +1,76 @@
+"""Charts of forecasts beside what was measured, shared by the training and the forecast page."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flts.report.charts import bar_chart
+from flts.report.data import Floats, Times
+from flts.report.marks import Chart, Line
+from flts.report.numbers import fixed
+from flts.report.render import Figure, drawable, figure, finite
+from flts.report.sampling import gap_breaks, microseconds
+
+EXCERPT = 300
+BARS = 40
+
+
+def comparison_chart(
+    target: str, time: Times, actual: Floats, predicted: Floats, persistence: Floats | None, model: str, title: str
+) -> Chart | None:
+    """Describe predicted beside actual values (n,), and persistence's where given; ``None`` with nothing to draw."""
+    x = microseconds(time)
+    breaks = gap_breaks(x)
+    lines = [Line("actual", x, finite(actual), "actual", breaks)]
+    if persistence is not None:
+        lines.append(Line("persistence", x, finite(persistence), "persistence thin", breaks))
+    lines.append(Line(f"{model} forecast", x, finite(predicted), "model", breaks))
+    if not drawable(*(line.y for line in lines)):
+        return None
+    return Chart(
+        title=title,
+        description=f"{target}: measured values beside one-step forecasts of {model}"
+        f"{' and persistence' if persistence is not None else ''}, in original units.",
+        lines=lines,
+        time=True,
+        height=260,
+    )
+
+
+def excerpt_chart(
+    target: str, time: Times, actual: Floats, predicted: Floats, persistence: Floats, model: str
+) -> Chart | None:
+    """Describe the last rows of a longer comparison, few enough to tell the lines apart."""
+    rows = slice(max(0, len(time) - EXCERPT), None)
+    shown = len(time[rows])
+    which = f"last {fixed(shown, 0)} scored rows" if shown < len(time) else "every scored row"
+    return comparison_chart(
+        target, time[rows], actual[rows], predicted[rows], persistence[rows], model, f"{target}: {which}"
+    )
+
+
+def step_errors(steps: NDArray[np.int64], errors: Floats, x_label: str) -> Figure | None:
+    """Draw the mean absolute error by step (k,) of the horizon or the forecast; ``None`` with fewer than two."""
+    if len(steps) < 2 or not drawable(errors):
+        return None
+    title = f"Error by {x_label}"
+    description = f"Mean absolute error by {x_label}, in original units."
+    if len(steps) <= BARS:
+        svg = bar_chart(title, description, _texts(steps), errors, y_label="MAE", x_label=x_label)
+        return Figure(title, svg)
+    return figure(
+        Chart(
+            title,
+            description,
+            [Line("MAE", steps, finite(errors), "model")],
+            zero=True,
+            y_label="MAE",
+            x_label=x_label,
+            height=180,
+        )
+    )
+
+
+def _texts(steps: NDArray[np.int64]) -> Sequence[str]:
+    return [fixed(step, 0) for step in steps.tolist()]

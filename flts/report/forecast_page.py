@@ -1,0 +1,214 @@
+"""The report of inference: the forecast itself, and what the model is worth on the whole test data."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from flts.report.data import ForecastReport
+from flts.report.forecast_charts import EXCERPT, comparison_chart, excerpt_chart, step_errors
+from flts.report.marks import Band, Chart, Dots, Line
+from flts.report.numbers import fixed, moment, number, plural, signed_percent
+from flts.report.render import (
+    Fact,
+    Figure,
+    change,
+    drawable,
+    error_distribution,
+    figure,
+    finite,
+    render,
+    score_table,
+    verdict,
+)
+from flts.report.sampling import gap_breaks, microseconds
+from flts.timeseries.metrics import score
+
+TARGETS_DRAWN = 6
+ROWS_LISTED = 200
+DOTTED_STEPS = 60
+
+
+@dataclass(frozen=True)
+class _Step:
+    step: int
+    time: str
+    kind: str
+    target: str
+    predicted: float
+    actual: float
+    error: float
+
+
+def forecast_page(report: ForecastReport) -> str:
+    """Render the report of inference."""
+    share = _share(report)
+    steps = plural(len(report.time), "step")
+    rows = _rows(report)
+    total = len(report.time) * len(report.targets)
+    return render(
+        "forecast.html",
+        title=f"{steps} ahead with {report.model_type}.",
+        eyebrow="Forecast report",
+        lead=verdict("The model", share) + " in the backtest over the whole test data."
+        if report.backtest_scores
+        else "",
+        facts=_facts(report, share),
+        notes=report.notes,
+        explanation=_explanation(report),
+        forecasts=[
+            drawing for index in range(min(TARGETS_DRAWN, len(report.targets))) if (drawing := _forecast(report, index))
+        ],
+        steps=step_errors(
+            np.array([step for step, _ in report.step_mae], dtype=np.int64),
+            np.array([error for _, error in report.step_mae], dtype=np.float64),
+            "step of the forecast",
+        ),
+        backtest_scores=score_table(
+            report.backtest_scores,
+            next(iter(report.backtest_scores)),
+            f"{plural(len(report.backtest_time), 'row')}, original units; lower is better.",
+        )
+        if report.backtest_scores
+        else None,
+        backtests=_backtests(report),
+        rows=rows,
+        rows_total=fixed(total, 0),
+        rows_left_out=total > len(rows),
+        several=len(report.targets) > 1,
+        words=["Backtest", "Rolling and recursive", "Persistence", "RMSE, MAE, MSE"],
+        trail=[
+            (name, text)
+            for name, text in (
+                ("run", report.identifier),
+                ("MLflow run", report.run_id),
+                ("config_hash", report.config_hash),
+            )
+            if text
+        ],
+    )
+
+
+def _share(report: ForecastReport) -> float:
+    scores = report.backtest_scores
+    if not scores or "persistence" not in scores:
+        return math.nan
+    return change(next(iter(scores.values())).rmse, scores["persistence"].rmse)
+
+
+def _facts(report: ForecastReport, share: float) -> list[Fact]:
+    recursive = int(np.count_nonzero(report.recursive))
+    rolling = len(report.time) - recursive
+    known = score(report.actual, report.predicted)
+    facts = [
+        Fact("Steps", fixed(len(report.time), 0), f"{fixed(rolling, 0)} rolling, {fixed(recursive, 0)} recursive"),
+        Fact("MAE of these steps", number(known.mae), "original units, where measured"),
+        Fact("Backtest against persistence", signed_percent(share), "RMSE; below zero is better"),
+    ]
+    if report.backtest_scores:
+        model = next(iter(report.backtest_scores.values()))
+        facts.append(Fact("Backtest RMSE", number(model.rmse), "original units"))
+    facts.append(Fact("Rows in the backtest", fixed(len(report.backtest_time), 0)))
+    return facts
+
+
+def _explanation(report: ForecastReport) -> str:
+    parts = []
+    if not report.recursive.all():
+        parts.append("Rolling steps (solid) are forecast from measured values.")
+    if report.recursive.any():
+        parts.append(
+            "Recursive steps (dashed, shaded) lie past the last measured value and build on the forecasts before them."
+        )
+    if report.after_gap.any():
+        parts.append("Ringed steps follow a gap in time, so that their history is interrupted.")
+    return " ".join(parts)
+
+
+def _forecast(report: ForecastReport, index: int) -> Figure | None:
+    """Draw one target's forecast, after some measured values that lead up to it."""
+    x = microseconds(report.time)
+    predicted, recursive = finite(report.predicted[:, index]), report.recursive
+    before = np.flatnonzero(report.backtest_time < report.time[0])[-max(30, min(len(x), 200)) :]
+    measured_x = np.concatenate([microseconds(report.backtest_time)[before], x])
+    measured = np.concatenate([report.backtest_actual[before, index], report.actual[:, index]])
+    breaks = gap_breaks(measured_x)
+    lines = [Line("measured", measured_x, finite(measured), "actual", breaks)]
+    if not recursive.all():
+        lines.append(Line("rolling forecast", x, np.where(recursive, np.nan, predicted), "model", breaks))
+    if recursive.any():
+        # The dashed line begins at the last rolling step, so that the forecast reads as one.
+        reached = recursive | np.append(recursive[1:], False)
+        lines.append(Line("recursive forecast", x, np.where(reached, predicted, np.nan), "recursive", breaks))
+    if not drawable(*(line.y for line in lines)):
+        return None
+    dots = []
+    if len(x) <= DOTTED_STEPS:
+        dots += [
+            Dots("", x[flags], predicted[flags], style)
+            for flags, style in ((~recursive, "model"), (recursive, "recursive"))
+        ]
+    if report.after_gap.any():
+        shown = np.flatnonzero(report.after_gap)[:EXCERPT]
+        dots.append(Dots("after a gap", x[shown], predicted[shown], "filled", hollow=True))
+    first = np.flatnonzero(recursive)
+    band = [Band(float(x[max(0, first[0] - 1)]), float(x[-1]), "recursive", "selection")] if len(first) else []
+    return figure(
+        Chart(
+            title=report.targets[index],
+            description=f"Forecast of {report.targets[index]} beside measured values, in original units; "
+            f"{fixed(len(first), 0)} of {plural(len(x), 'step')} recursive.",
+            lines=lines,
+            dots=dots,
+            bands=band,
+            time=True,
+            height=280,
+        )
+    )
+
+
+def _backtests(report: ForecastReport) -> list[Figure]:
+    figures: list[Figure | None] = []
+    for index, target in enumerate(report.targets[:TARGETS_DRAWN]):
+        actual, predicted, persistence = (
+            values[:, index]
+            for values in (report.backtest_actual, report.backtest_predicted, report.backtest_persistence)
+        )
+        time, model = report.backtest_time, report.model_type
+        whole = (
+            comparison_chart(target, time, actual, predicted, None, model, f"{target}: the whole test data")
+            if len(time) > EXCERPT
+            else None
+        )
+        charts = (whole, excerpt_chart(target, time, actual, predicted, persistence, model))
+        figures += [figure(chart) for chart in charts if chart]
+        figures.append(
+            error_distribution(
+                {
+                    "persistence": (persistence - actual, "persistence"),
+                    f"{model} forecast": (predicted - actual, "model"),
+                },
+                f"{target}: how far forecasts miss",
+            )
+        )
+    return [drawing for drawing in figures if drawing]
+
+
+def _rows(report: ForecastReport) -> list[_Step]:
+    rows = []
+    for step in range(min(len(report.time), max(1, ROWS_LISTED // max(1, len(report.targets))))):
+        kind = "recursive" if report.recursive[step] else "rolling"
+        for index, target in enumerate(report.targets):
+            predicted, actual = float(report.predicted[step, index]), float(report.actual[step, index])
+            rows.append(
+                _Step(
+                    step=step + 1,
+                    time=moment(report.time[step]),
+                    kind=f"{kind}, after a gap" if report.after_gap[step] else kind,
+                    target=target,
+                    predicted=predicted,
+                    actual=actual,
+                    error=abs(predicted - actual),
+                )
+            )
+    return rows

@@ -1,0 +1,218 @@
+"""The report of preprocess: what the data is, what was filled and clipped, and how it is split."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flts.report.data import Floats, PreprocessReport, SeriesReport, Times
+from flts.report.marks import Band, Chart, Dots, Lane, Line
+from flts.report.numbers import duration, fixed, moment, number, percent, plural
+from flts.report.render import Fact, Figure, drawable, figure, flat, render
+from flts.report.sampling import microseconds
+
+LARGE_CHARTS = 4
+CHARTS = 20
+GAPS_LISTED = 12
+DOTS_PER_CHART = 40
+
+
+@dataclass(frozen=True)
+class _Column:
+    name: str
+    target: bool
+    missing: str
+    clipped: str
+    lowest: float
+    mean: float
+    highest: float
+    test_mean: float
+    note: str
+
+
+@dataclass(frozen=True)
+class _Part:
+    name: str
+    rows: str
+    start: str
+    stop: str
+    use: str
+
+
+@dataclass(frozen=True)
+class _Gap:
+    start: str
+    stop: str
+    length: str
+
+
+def preprocess_page(report: PreprocessReport) -> str:
+    """Render the report of preprocess; its size and time hardly grow with the number of rows."""
+    targets = [series for series in report.series if series.name in report.targets]
+    others = [series for series in report.series if series.name not in report.targets]
+    drawn = [series for series in targets + others if _has_values(report, series)][:CHARTS]
+    large = [series.name for series in drawn if series.name in report.targets][:LARGE_CHARTS]
+    figures = {series.name: _figure(report, series, large=series.name in large) for series in drawn}
+    gaps = sorted(report.gaps, key=lambda gap: gap[0] - gap[1])[:GAPS_LISTED]
+    return render(
+        "preprocess.html",
+        title=report.dataset_name or "Processed data",
+        eyebrow="Data report",
+        lead=_lead(report),
+        facts=_facts(report),
+        notes=report.notes,
+        targets=[figures[name] for name in large],
+        others=[drawing for name, drawing in figures.items() if name not in large],
+        charts_left_out=len(report.series) - len(drawn),
+        columns=[_column(report, series) for series in targets + others],
+        parts=_parts(report),
+        gaps=[_Gap(moment(start), moment(stop), duration(_seconds(stop - start))) for start, stop in sorted(gaps)],
+        gaps_left_out=len(report.gaps) - len(gaps),
+        config=flat(report.config),
+        trail=_trail(report),
+    )
+
+
+def _lead(report: PreprocessReport) -> str:
+    if not len(report.time):
+        return "No training rows."
+    span = duration(_seconds(report.time[-1] - report.time[0]))
+    return (
+        f"{moment(report.time[0])} to {moment(report.time[-1])}: {span} of training data, "
+        f"one row every {duration(report.sampling_seconds)}."
+    )
+
+
+def _facts(report: PreprocessReport) -> list[Fact]:
+    values = len(report.time) * len(report.series)
+    missing = sum(int(np.count_nonzero(series.missing)) for series in report.series)
+    clipped = sum(int(np.count_nonzero(series.clipped)) for series in report.series)
+    return [
+        Fact("Training rows", fixed(len(report.time), 0), plural(len(report.series), "measured column")),
+        Fact(
+            "Test rows",
+            fixed(len(report.test_time), 0),
+            f"to {moment(report.test_time[-1])}" if len(report.test_time) else "",
+        ),
+        Fact("Sampling", duration(report.sampling_seconds), "usual time between rows"),
+        Fact("Gaps in time", fixed(len(report.gaps), 0), _gap_detail(report)),
+        Fact("Values filled", fixed(missing, 0), _share(missing, values)),
+        Fact("Values clipped", fixed(clipped, 0), _share(clipped, values)),
+    ]
+
+
+def _gap_detail(report: PreprocessReport) -> str:
+    if not report.gaps:
+        return "rows follow without interruption"
+    return f"longest {duration(max(_seconds(stop - start) for start, stop in report.gaps))}"
+
+
+def _share(count: int, values: int) -> str:
+    return f"{percent(count / values, 2)} of all training values" if count else "none"
+
+
+def _has_values(report: PreprocessReport, series: SeriesReport) -> bool:
+    return drawable(series.values, report.test_series.get(series.name, np.zeros(0)))
+
+
+def _figure(report: PreprocessReport, series: SeriesReport, *, large: bool) -> Figure:
+    time, test_time = microseconds(report.time), microseconds(report.test_time)
+    breaks = np.array([gap[0] for gap in report.gaps], "datetime64[us]").astype(np.int64) + 1
+    lines = [Line("training", time, series.values, "model thin", breaks)]
+    if series.name in report.test_series and len(test_time):
+        lines.append(Line("test", test_time, report.test_series[series.name], "linear thin", breaks[:0]))
+    lines = [line for line in lines if len(line.x)]
+    dots, lanes = [], []
+    for flags, name, style in ((series.missing, "filled", "filled"), (series.clipped, "clipped", "clipped")):
+        rows = np.flatnonzero(flags)
+        if len(rows):
+            lanes.append(Lane(name, time, flags, style))
+        if 0 < len(rows) <= DOTS_PER_CHART:
+            dots.append(Dots(name, time[rows], series.values[rows], style, hollow=True))
+    counts = [
+        f"{plural(int(np.count_nonzero(flags)), 'value')} {word}"
+        for flags, word in ((series.missing, "filled"), (series.clipped, "clipped"))
+        if flags.any()
+    ]
+    chart = Chart(
+        title=series.name,
+        description=f"{series.name} over time, training and test rows; "
+        f"{' and '.join(counts) or 'nothing filled or clipped'}.",
+        lines=lines,
+        dots=dots,
+        bands=_bands(report, time, test_time),
+        lanes=lanes,
+        time=True,
+        height=240 if large else 130,
+        buckets=600 if large else 300,
+    )
+    caption = f"{' and '.join(counts)}; strips under the chart show where." if counts else ""
+    drawing = figure(chart, " ".join(text for text in (caption, series.note) if text))
+    return drawing if large else Figure(drawing.title, drawing.svg, (), drawing.caption)
+
+
+def _bands(report: PreprocessReport, time: NDArray[np.int64], test_time: NDArray[np.int64]) -> list[Band]:
+    bounds = (0, report.fit_end, report.validation_end, len(time))
+    bands = []
+    for name, start, stop in zip(("fit", "validation", "selection"), bounds[:-1], bounds[1:], strict=True):
+        if start < stop:
+            bands.append(Band(float(time[start]), float(time[min(stop, len(time) - 1)]), name, name))
+    if len(test_time):
+        bands.append(Band(float(test_time[0]), float(test_time[-1]), "test", "test"))
+    return bands
+
+
+def _column(report: PreprocessReport, series: SeriesReport) -> _Column:
+    known = drawable(series.values)
+    test = report.test_series.get(series.name, np.zeros(0))
+    return _Column(
+        name=series.name,
+        target=series.name in report.targets,
+        missing=_count(series.missing),
+        clipped=_count(series.clipped),
+        lowest=float(np.fmin.reduce(series.values)) if known else np.nan,
+        mean=_mean(series.values),
+        highest=float(np.fmax.reduce(series.values)) if known else np.nan,
+        test_mean=_mean(test),
+        note=series.note,
+    )
+
+
+def _mean(values: Floats) -> float:
+    """Average what is known; the plain mean first, because it needs no copy."""
+    mean = float(values.mean()) if len(values) else np.nan
+    if np.isfinite(mean) or not drawable(values):
+        return mean
+    return float(np.nanmean(values))
+
+
+def _count(flags: NDArray[np.bool_]) -> str:
+    count = int(np.count_nonzero(flags))
+    return f"{fixed(count, 0)} ({percent(count / len(flags), 2)})" if count else "0"
+
+
+def _parts(report: PreprocessReport) -> list[_Part]:
+    bounds = (0, report.fit_end, report.validation_end, len(report.time))
+    uses = (
+        ("fit", "learning: models, scaling, clip bounds, filling"),
+        ("validation", "stopping early, choosing strengths"),
+        ("selection", "comparing models"),
+    )
+    parts = [
+        _part(name, report.time[start:stop], use)
+        for (name, use), start, stop in zip(uses, bounds[:-1], bounds[1:], strict=True)
+    ]
+    return [*parts, _part("test", report.test_time, "forecast and backtest of the winner")]
+
+
+def _part(name: str, time: Times, use: str) -> _Part:
+    ends = (moment(time[0]), moment(time[-1])) if len(time) else (number(None), number(None))
+    return _Part(name, fixed(len(time), 0), *ends, use)
+
+
+def _trail(report: PreprocessReport) -> list[tuple[str, str]]:
+    return [(name, text) for name, text in (("run", report.identifier), ("config_hash", report.config_hash)) if text]
+
+
+def _seconds(span: np.timedelta64) -> float:
+    return float(span / np.timedelta64(1, "us")) / 1e6

@@ -1,0 +1,246 @@
+"""What all pages share: the template environment, figures, score tables and the words they use."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from flts.report import numbers
+from flts.report.charts import Bar, cell_bar, line_chart
+from flts.report.marks import Chart, Line
+from flts.report.sampling import Floats
+from flts.timeseries.metrics import Scores
+
+BASELINES: Mapping[str, str] = {
+    "persistence": "Persistence",
+    "seasonal_naive": "Seasonal naive",
+    "linear": "Linear (ridge)",
+    "plain": "Plain Prophet",
+}
+
+GLOSSARY: Mapping[str, str] = {
+    "Persistence": "The forecast that needs no model: the next value is the last measured one.",
+    "Seasonal naive": "The next value is the one measured a day before; persistence where there is none.",
+    "Linear (ridge)": "A linear model on the same windows, solved in closed form. A deep model must beat it to be "
+    "worth its cost.",
+    "Plain Prophet": "Prophet without the correction by its last residual: it knows the calendar, not the last values.",
+    "Min-max units": "Errors divided by the target's range (highest less lowest value) on the fit part, so that "
+    "targets and datasets compare.",
+    "RMSE, MAE, MSE": "Root of the mean squared error, mean absolute error, mean squared error. Lower is better; RMSE "
+    "and MSE punish large errors more.",
+    "Composite score": "Weighted sum of RMSE, MAE and MSE in min-max units; eval promotes the model with the lowest.",
+    "Rolling and recursive": "A rolling step is forecast from measured values. A recursive step lies past the last of "
+    "them and is forecast from the forecasts before it, so that errors add up.",
+    "Backtest": "Every row of the test data forecast one step ahead from the measured rows before it, by a model that "
+    "saw none of them in training.",
+}
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A headline figure."""
+
+    name: str
+    value: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A legend entry; ``kind`` is line, lane, solid or hollow."""
+
+    name: str
+    style: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawn chart with its heading, legend and caption."""
+
+    title: str
+    svg: Markup
+    legend: Sequence[Entry] = ()
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """A forecast's line in a score table; ``change`` is its RMSE against persistence, as a share."""
+
+    label: str
+    values: Sequence[float]
+    bar: Markup
+    change: float
+    best: bool
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class ScoreTable:
+    """Forecasts beside each other."""
+
+    caption: str
+    columns: Sequence[str]
+    bar_title: str
+    rows: Sequence[ScoreRow]
+
+
+def render(template: str, **values: Any) -> str:
+    """Render a page; every value is escaped unless it is ``Markup``."""
+    defaults = {"lead": "", "facts": (), "notes": (), "trail": ()}
+    return _environment().get_template(template).render(defaults | values)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("flts.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "number": numbers.number,
+        "signed_percent": numbers.signed_percent,
+        "sentence": numbers.sentence,
+    }
+    environment.globals["glossary"] = GLOSSARY
+    return environment
+
+
+def figure(chart: Chart, caption: str = "", title: str | None = None) -> Figure:
+    """Draw a chart; its legend names every line, kind of dot and lane, once."""
+    entries = [
+        *(Entry(line.name, line.style, "line") for line in chart.lines),
+        *(Entry(dots.name, dots.style, "hollow" if dots.hollow else "solid") for dots in chart.dots),
+    ]
+    named = {entry.name: entry for entry in entries if entry.name}
+    legend = tuple(named.values()) if len(named) > 1 else ()
+    return Figure(chart.title if title is None else title, line_chart(chart), legend, caption)
+
+
+def drawable(*series: Floats) -> bool:
+    """Return whether there is any value to draw."""
+    return any(bool(np.isfinite(values).any()) for values in series)
+
+
+def finite(values: Floats) -> Floats:
+    """Return values with infinities as NaN: a diverged forecast is drawn as missing, and its score tells."""
+    return values if np.isfinite(values).all() else np.where(np.isfinite(values), values, np.nan)
+
+
+def change(value: float, reference: float) -> float:
+    """Return ``value / reference - 1``, NaN where it has no meaning."""
+    if not (math.isfinite(value) and math.isfinite(reference)) or reference <= 0:
+        return math.nan
+    return value / reference - 1
+
+
+def verdict(name: str, share: float) -> str:
+    """Say in words how an RMSE that differs by ``share`` compares with persistence's."""
+    if math.isnan(share):
+        return f"{name} could not be compared with persistence"
+    size = numbers.percent(abs(share))
+    if abs(share) < 0.0005:
+        return f"{name} equals persistence in RMSE"
+    return f"{name} {'beats' if share < 0 else 'loses to'} persistence by {size} RMSE"
+
+
+def best_of(values: Sequence[float]) -> int | None:
+    """Return the index of the lowest value that is a number; the first of equals."""
+    known = [index for index, value in enumerate(values) if math.isfinite(value)]
+    return min(known, key=lambda index: values[index]) if known else None
+
+
+def score_table(
+    scores: Mapping[str, Scores],
+    model: str,
+    caption: str,
+    *,
+    composite: bool = False,
+    labels: Mapping[str, str] = BASELINES,
+) -> ScoreTable:
+    """Build the table of a model and its baselines, bars by RMSE, best RMSE marked."""
+    rmse = [entry.rmse for entry in scores.values()]
+    best = best_of(rmse)
+    largest = max((value for value in rmse if math.isfinite(value)), default=0.0) or 1.0
+    reference = scores["persistence"].rmse if "persistence" in scores else math.nan
+    rows = [
+        ScoreRow(
+            label=labels.get(name, name),
+            values=[entry.rmse, entry.mae, entry.mse, *([entry.composite] if composite else [])],
+            bar=rmse_bar(entry.rmse, largest, "model" if name == model else "muted"),
+            change=math.nan if name == "persistence" else change(entry.rmse, reference),
+            best=index == best,
+            chosen=name == model,
+        )
+        for index, (name, entry) in enumerate(scores.items())
+    ]
+    columns = ["RMSE", "MAE", "MSE", *(["Composite"] if composite else [])]
+    return ScoreTable(caption, columns, "RMSE", rows)
+
+
+def rmse_bar(value: float, largest: float, style: str) -> Markup:
+    """Draw an RMSE as a bar of which ``largest`` fills the cell."""
+    width = value / largest if math.isfinite(value) else 0.0
+    return cell_bar([Bar(0.0, width, style)], f"RMSE {numbers.number(value)}")
+
+
+def error_distribution(errors: Mapping[str, tuple[Floats, str]], title: str) -> Figure | None:
+    """Draw how often forecasts miss by how much: a step line per name over common bins.
+
+    Args:
+        errors: For each name its errors, NaN where unknown, and the style of its line.
+        title: The chart's title.
+
+    Returns:
+        The figure, or ``None`` with fewer than 20 errors. The outer bins hold everything beyond them.
+    """
+    known = {name: (values[np.isfinite(values)], style) for name, (values, style) in errors.items()}
+    everything = np.abs(np.concatenate([values for values, _ in known.values()]))
+    limit = float(np.quantile(everything, 0.98)) if everything.size else 0.0
+    if everything.size < 20 * len(known) or limit == 0:
+        return None
+    edges = np.linspace(-limit, limit, 42)
+    lines = []
+    for name, (values, style) in known.items():
+        counts, _ = np.histogram(np.clip(values, -limit, limit), edges)
+        shares = 100 * counts / max(1, len(values))
+        lines.append(Line(name, np.repeat(edges, 2)[1:-1], np.repeat(shares, 2), style))
+    chart = Chart(
+        title,
+        "Distribution of forecast errors; narrower and higher around zero is better.",
+        lines,
+        zero=True,
+        y_label="% of rows",
+        x_label="forecast less actual",
+    )
+    return figure(chart, "Narrower around zero is better. The outermost bins hold all larger errors.")
+
+
+def flat(values: Mapping[str, object], prefix: str = "") -> list[tuple[str, str]]:
+    """Flatten nested settings to names and texts, in their order."""
+    items: list[tuple[str, str]] = []
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            items += flat(value, f"{prefix}{name}.")
+        else:
+            items.append((f"{prefix}{name}", _text(value)))
+    return items
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None or value == "":
+        return numbers.UNKNOWN
+    if isinstance(value, list | tuple):
+        return ", ".join(_text(item) for item in value) or numbers.UNKNOWN
+    return f"{value:g}" if isinstance(value, float) else str(value)
