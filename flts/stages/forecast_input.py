@@ -10,6 +10,7 @@ from flts.models.base import Forecaster
 from flts.params import InferenceParams
 from flts.stage import Context
 from flts.stages.model_input import given, is_path, read_selected
+from flts.timeseries.features import TIME_FEATURES, time_features
 from flts.timeseries.frame import ProcessedData
 from flts.timeseries.parquet import read_processed
 from flts.timeseries.reading import load_dataset
@@ -51,6 +52,7 @@ def read_input(params: InferenceParams, context: Context) -> ForecastInput:
     _check_config_hash(params.config_hash, data, selected, path)
     loaded = _load(selected, context)
     forecaster = loaded.forecaster
+    data = _with_time_features(data, forecaster)
     lacking = [name for name in dict.fromkeys([*forecaster.features, *forecaster.targets]) if name not in data.features]
     if lacking:
         raise BadInputError(
@@ -95,6 +97,15 @@ def _load(selected: Promotion | TrainedModel, context: Context) -> bundle.Bundle
         if found != announced:
             raise BadInputError(f"the model at {selected.model_uri} has {name} {found}, but {announced} was announced")
     return loaded
+
+
+def _with_time_features(data: ProcessedData, forecaster: Forecaster) -> ProcessedData:
+    """Add the time features that the model wants and a foreign file lacks: they follow from its timestamps."""
+    wanted = [name for name in forecaster.features if name in TIME_FEATURES and name not in data.features]
+    if not wanted:
+        return data
+    computed = time_features(data.frame.time)
+    return replace(data, frame=replace(data.frame, columns={**data.frame.columns, **{n: computed[n] for n in wanted}}))
 
 
 def _of_model(data: ProcessedData, forecaster: Forecaster) -> ProcessedData:

@@ -137,7 +137,7 @@ def _promote_in_a_process(root, minutes, barrier):
 
 def test_eight_processes_at_once_end_at_the_latest(tmp_path):
     minutes = [(7 * step + 11) % 40 for step in range(40)]  # each once, up and down
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(8)
     processes = [
         context.Process(target=_promote_in_a_process, args=(tmp_path, minutes[part::8], barrier)) for part in range(8)
