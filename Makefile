@@ -52,7 +52,7 @@ $(VENV)/installed: locks/dev.txt pyproject.toml
 	@echo "installing what locks/dev.txt pins into $(VENV) (a few minutes, once)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed"; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --disable-pip-version-check $$(grep -E '^(uv|torch)==' locks/dev.txt)
+	@$(BIN)/pip install --quiet --no-compile --disable-pip-version-check $$(grep -E '^(uv|torch)==' locks/dev.txt)
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode -r locks/dev.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
 	@touch $@
