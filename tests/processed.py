@@ -1,6 +1,7 @@
-"""Small processed data for tests, made from plain lists."""
+"""Small processed data made from plain lists, and a Prophet whose forecasts can be worked out by hand."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -37,3 +38,17 @@ def processed(
         config_hash="0" * 64,
         config_json='{"scaler":"MinMaxScaler"}',
     )
+
+
+def prophet_line(slope: float, level: float) -> dict[str, Any]:
+    """Prophet's JSON, as far as it is read, of a trend that grows by ``slope`` an hour from ``level`` in 2024."""
+    return {
+        "growth": "linear",
+        "start": 1704067200.0,  # 2024-01-01
+        "t_scale": 3600.0,
+        "y_scale": 1.0,
+        "changepoints_t": [0.0],
+        "seasonalities": [[], {}],
+        "country_holidays": None,
+        "params": {"k": [[slope]], "m": [[level]], "delta": [[0.0]], "beta": [[0.0]]},
+    }

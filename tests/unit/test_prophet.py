@@ -12,7 +12,7 @@ import pytest
 from flts.errors import BadInputError
 from flts.models.prophet import ProphetForecaster, fit_prophet, refit_prophet
 from flts.params import ProphetParams
-from tests.processed import processed
+from tests.processed import processed, prophet_line
 
 NAN = float("nan")
 # Prophet calls pandas by deprecated arguments; these tests call Prophet itself for comparison.
@@ -23,24 +23,10 @@ def params(**chosen: Any) -> ProphetParams:
     return ProphetParams(config_hash="", config_json="", identifier="", **chosen)
 
 
-def line(slope: float, level: float) -> dict[str, Any]:
-    """Prophet's JSON, as far as it is read, of a trend that grows by ``slope`` an hour from ``level`` in 2024."""
-    return {
-        "growth": "linear",
-        "start": 1704067200.0,  # 2024-01-01
-        "t_scale": 3600.0,
-        "y_scale": 1.0,
-        "changepoints_t": [0.0],
-        "seasonalities": [[], {}],
-        "country_holidays": None,
-        "params": {"k": [[slope]], "m": [[level]], "delta": [[0.0]], "beta": [[0.0]]},
-    }
-
-
 def forecaster(*, horizon: int = 1, **phi: float) -> ProphetForecaster:
     """Forecast lines 10, 11, 12, .. for every target."""
     return ProphetForecaster(
-        dict.fromkeys(phi, line(1, 10)),
+        dict.fromkeys(phi, prophet_line(1, 10)),
         phi=phi,
         input_seq_len=1,
         output_seq_len=horizon,
