@@ -5,6 +5,7 @@ loops, nested pipelines, importers) is refused by name rather than run wrongly.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -231,4 +232,4 @@ def _from_text(text: str) -> Any:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
