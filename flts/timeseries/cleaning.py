@@ -61,7 +61,7 @@ def fill_training(time: Times, values: Floats, fit_end: int, neighbours: int) ->
     return filled
 
 
-def fill_test(time: Times, values: Floats, before: tuple[Times, Floats], neighbours: int, otherwise: float) -> Floats:
+def fill_test(time: Times, values: Floats, before: tuple[Times, Floats], neighbours: int) -> Floats:
     """Fill missing values of the test part from earlier observations, those of the training data included.
 
     Args:
@@ -69,10 +69,9 @@ def fill_test(time: Times, values: Floats, before: tuple[Times, Floats], neighbo
         values: (m,) with NaN where missing.
         before: Times and values, NaN where missing, of the training rows before the first test row.
         neighbours: As in ``fill_training``.
-        otherwise: What to use where nothing was observed before.
 
     Returns:
-        (m,) without NaN; ``values`` itself when nothing is missing.
+        (m,) with NaN only where nothing was observed before; ``values`` itself when nothing is missing.
     """
     missing = np.isnan(values)
     if not missing.any():
@@ -82,7 +81,7 @@ def fill_test(time: Times, values: Floats, before: tuple[Times, Floats], neighbo
     observed = np.concatenate([before[1][tail], values[~missing]])
     filled = values.copy()
     filled[missing] = _nearest(time[missing], times, observed, neighbours, ahead=0)
-    return np.where(np.isnan(filled), otherwise, filled)
+    return filled
 
 
 def clip_bounds(values: Floats, method: ClipMethod, factor: float) -> tuple[float, float] | None:
