@@ -38,7 +38,7 @@ class StageSummary(_Part):
 
 
 class Scores(_Part):
-    """Errors one step ahead on the selection part, in min-max units of the fit part; null when there is none."""
+    """Errors one step ahead on the selection part; null when there is none."""
 
     rmse: float | None = Field(description="root of the mean squared error")
     mae: float | None = Field(description="mean absolute error")
@@ -46,11 +46,12 @@ class Scores(_Part):
 
 
 class ModelSummary(_Part):
-    """A trained model beside the naive forecasts on the same rows."""
+    """A trained model beside the naive forecasts on the same rows, in min-max units of the fit part."""
 
     run_id: str = Field(description="MLflow run that holds it")
     composite_score: float | None = Field(description="0.5 rmse + 0.3 mae + 0.2 mse of `test`; the lowest is promoted")
     test: Scores = Field(description="the model's own errors")
+    test_original: Scores = Field(description="the same in original units")
     persistence: Scores = Field(description="errors of repeating the last value")
     seasonal_naive: Scores = Field(description="errors of repeating the value of a day before")
     linear: Scores = Field(description="errors of a ridge regression on the same windows")
@@ -173,14 +174,15 @@ def _models(states: Mapping[str, TaskState]) -> dict[str, ModelSummary]:
         models[trained["model_type"]] = ModelSummary(
             run_id=trained["run_id"],
             composite_score=metrics.get("composite_score"),
-            test=_scores(metrics, "test_"),
-            **{baseline: _scores(metrics, f"{baseline}_test_") for baseline in BASELINES},
+            test=_scores(metrics, "test_{}"),
+            test_original=_scores(metrics, "test_{}_original"),
+            **{baseline: _scores(metrics, f"{baseline}_test_{{}}") for baseline in BASELINES},
         )
     return models
 
 
-def _scores(metrics: Mapping[str, Any], prefix: str) -> Scores:
-    return Scores(**{name: metrics.get(prefix + name) for name in ("rmse", "mae", "mse")})
+def _scores(metrics: Mapping[str, Any], metric_name: str) -> Scores:
+    return Scores(**{kind: metrics.get(metric_name.format(kind)) for kind in ("rmse", "mae", "mse")})
 
 
 def _promotion(states: Mapping[str, TaskState]) -> PromotionSummary | None:
