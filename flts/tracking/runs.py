@@ -157,6 +157,11 @@ class Tracking:
         with access.translated(self.uri):
             self._client.log_artifacts(run_id, str(folder))
 
+    def log_text(self, run_id: str, name: str, text: str) -> None:
+        """Log a text as an artifact of a run."""
+        with access.translated(self.uri):
+            self._client.log_text(run_id, text, name)
+
     def read_artifacts(self, run_id: str, names: Sequence[str]) -> dict[str, str]:
         """Read text artifacts from the top of a run; those that are not there are left out."""
         with access.translated(self.uri), tempfile.TemporaryDirectory() as folder:
