@@ -1,0 +1,229 @@
+"""Training and forecasting passes of GRU and LSTM on the CPU, with nearly all their time in matrix products.
+
+Backpropagation through time, written out. What differs from ``nn.GRU`` and ``nn.LSTM`` with automatic derivatives:
+
+- All buffers are allocated once. Touching a megabyte of fresh memory means hundreds of page faults, which take longer
+  than the matrix product that fills it. Views of single steps are made once, too.
+- The derivatives of all gates by what they feed are computed for all steps at once, in place of the gates' values.
+  What is left to do step by step is one multiplication by the incoming gradient and one matrix product.
+- Weight gradients are one matrix product over all steps; products with the zero initial state are left out.
+- ``tanh(x) = 2 sigmoid(2 x) - 1``, because PyTorch's tanh takes three times as long as its sigmoid.
+
+Equations, weights and the order of the weights' gates are those of ``torch.nn.GRU`` and ``torch.nn.LSTM``. In shapes,
+T is steps, B windows, I inputs and H units; rows of a (T * B, ..) matrix are ordered by step, then by window.
+"""
+
+import torch
+from torch import Tensor, nn
+
+_sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
+_tanh_backward = torch.ops.aten.tanh_backward.grad_input
+
+
+class _Layer:
+    """One recurrent layer: its parameters, their gradients and the buffers of T steps of B windows.
+
+    ``forward`` reads ``inputs`` and fills ``states``. ``backward`` reads ``d_states``, overwrites it and the gates,
+    and fills the parameters' gradients and ``d_inputs``.
+
+    Attributes:
+        inputs: (T * B, I).
+        d_inputs: (T * B, I) gradient of the loss by ``inputs``; ``None`` where nobody needs it.
+        states: (T, B, H), the output of every step.
+        d_states: (T, B, H) gradient of the loss by ``states`` through what lies above this layer.
+        gates: (T, B, 4, H); after ``backward`` the gradient of the loss by what goes into the activations.
+    """
+
+    def __init__(self, rnn: nn.RNNBase, index: int, inputs: Tensor, d_inputs: Tensor | None, steps: int) -> None:
+        parameters = [getattr(rnn, f"{name}_l{index}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+        self.w_ih, self.w_hh, self.b_ih, self.b_hh = (parameter.detach() for parameter in parameters)
+        self.g_w_ih, self.g_w_hh, self.g_b_ih, self.g_b_hh = (parameter.grad for parameter in parameters)
+        self.inputs, self.d_inputs = inputs, d_inputs
+        self.steps, self.batch, self.hidden = steps, len(inputs) // steps, rnn.hidden_size
+        self.states, self.d_states, self.scratch, self.kept = self._buffers(4)
+        self.gates = inputs.new_empty(steps, self.batch, 4, self.hidden)
+        self.flat_gates = self.gates.view(len(inputs), 4 * self.hidden)
+        self.past_states = self.states.view(len(inputs), self.hidden)[: -self.batch]
+        # As tensors, numbers need no conversion in every call.
+        self.minus_one, self.one, self.two = inputs.new_tensor([-1.0, 1.0, 2.0]).unbind(0)
+        self.state_at, self.kept_at = self.states.unbind(0), self.kept.unbind(0)
+        self.d_state_at, self.wide_d_state_at = self.d_states.unbind(0), self.d_states.unsqueeze(2).unbind(0)
+
+    def forward(self) -> None:
+        """Fill ``states`` from ``inputs``."""
+        raise NotImplementedError
+
+    def backward(self) -> None:
+        """Fill the gradients from ``d_states`` and what ``forward`` left."""
+        raise NotImplementedError
+
+    def _buffers(self, count: int) -> tuple[Tensor, ...]:
+        return self.inputs.new_empty(count, self.steps, self.batch, self.hidden).unbind(0)
+
+    def _tanh_of_doubled(self, doubled: Tensor) -> Tensor:
+        """Replace 2 x by tanh(x)."""
+        return torch.add(self.minus_one, doubled.sigmoid_(), alpha=2, out=doubled)
+
+
+class _Gru(_Layer):
+    """``h_t = n + z (h_{t-1} - n)`` with ``n = tanh(x_n + r h_n)``.
+
+    The gates lie as r, z, h_n, x_n (later n): what the state adds to is one block of columns, so that the product with
+    the state can add to it in place.
+    """
+
+    def __init__(self, rnn: nn.RNNBase, index: int, inputs: Tensor, d_inputs: Tensor | None, steps: int) -> None:
+        super().__init__(rnn, index, inputs, d_inputs, steps)
+        hidden = self.hidden
+        self.rz, self.n = slice(None, 2 * hidden), slice(2 * hidden, None)
+        self.flat_rz, self.flat_recurrent = self.flat_gates[:, : 2 * hidden], self.flat_gates[:, : 3 * hidden]
+        self.flat_state_part, self.flat_n = (
+            self.flat_gates[:, 2 * hidden : 3 * hidden],
+            self.flat_gates[:, 3 * hidden :],
+        )
+        self.initial = inputs.new_zeros(self.batch, hidden)
+        self.gate_at = self.gates.unbind(0)
+        self.recurrent_at, self.rz_at = (
+            torch.split(self.flat_recurrent, self.batch),
+            torch.split(self.flat_rz, self.batch),
+        )
+        self.r_at, self.z_at, self.state_part_at, self.n_at = (gate.unbind(0) for gate in self.gates.unbind(2))
+
+    def forward(self) -> None:
+        rz, n, w_hh = self.rz, self.n, self.w_hh.t()
+        torch.addmm(self.b_ih[rz] + self.b_hh[rz], self.inputs, self.w_ih[rz].t(), out=self.flat_rz)
+        torch.addmm(self.b_ih[n], self.inputs, self.w_ih[n].t(), beta=2, alpha=2, out=self.flat_n)
+        self.flat_state_part.copy_(self.b_hh[n])
+        state = self.initial
+        for t in range(self.steps):
+            if t > 0:
+                self.recurrent_at[t].addmm_(state, w_hh)
+            self.rz_at[t].sigmoid_()
+            candidate = self._tanh_of_doubled(self.n_at[t].addcmul_(self.r_at[t], self.state_part_at[t], value=2))
+            state = torch.lerp(candidate, state, self.z_at[t], out=self.state_at[t])
+
+    def backward(self) -> None:
+        r, z, state_part, n = self.gates.unbind(2)
+        scratch, kept = self.scratch, self.kept.copy_(z)
+        torch.sub(self.states[:-1], n[1:], out=scratch[1:])
+        torch.neg(n[0], out=scratch[0])
+        _sigmoid_backward(scratch, kept, grad_input=z)
+        torch.sub(self.one, kept, out=scratch)
+        _tanh_backward(scratch, n, grad_input=n)
+        torch.mul(n, state_part, out=scratch)
+        torch.mul(n, r, out=state_part)
+        _sigmoid_backward(scratch, r, grad_input=r)
+        for t in reversed(range(self.steps)):
+            torch.mul(self.wide_d_state_at[t], self.gate_at[t], out=self.gate_at[t])
+            if t > 0:
+                below = self.d_state_at[t - 1].addcmul_(self.d_state_at[t], self.kept_at[t])
+                below.addmm_(self.recurrent_at[t], self.w_hh)
+
+        torch.mm(self.flat_recurrent[self.batch :].t(), self.past_states, out=self.g_w_hh)
+        torch.mm(self.flat_rz.t(), self.inputs, out=self.g_w_ih[self.rz])
+        torch.mm(self.flat_n.t(), self.inputs, out=self.g_w_ih[self.n])
+        torch.sum(self.flat_recurrent, 0, out=self.g_b_hh)
+        self.g_b_ih[self.rz] = self.g_b_hh[self.rz]
+        torch.sum(self.flat_n, 0, out=self.g_b_ih[self.n])
+        if self.d_inputs is not None:
+            torch.mm(self.flat_rz, self.w_ih[self.rz], out=self.d_inputs).addmm_(self.flat_n, self.w_ih[self.n])
+
+
+class _Lstm(_Layer):
+    """``c_t = f c_{t-1} + i g``, ``h_t = o tanh(c_t)``; the gates lie as i, f, g, o."""
+
+    def __init__(self, rnn: nn.RNNBase, index: int, inputs: Tensor, d_inputs: Tensor | None, steps: int) -> None:
+        super().__init__(rnn, index, inputs, d_inputs, steps)
+        self.cells, self.tanh_cells = self._buffers(2)
+        self.cell_at, self.tanh_cell_at = self.cells.unbind(0), self.tanh_cells.unbind(0)
+        self.scratch_at, self.all_at = self.scratch.unbind(0), torch.split(self.flat_gates, self.batch)
+        self.i_at, self.f_at, self.g_at, self.o_at = (gate.unbind(0) for gate in self.gates.unbind(2))
+        self.ifg_at = self.gates[:, :, :3].unbind(0)
+        self.d_cell = inputs.new_empty(self.batch, self.hidden)
+
+    def forward(self) -> None:
+        w_hh = self.w_hh.t()
+        torch.addmm(self.b_ih + self.b_hh, self.inputs, self.w_ih.t(), out=self.flat_gates)
+        for t in range(self.steps):
+            if t > 0:
+                self.all_at[t].addmm_(self.state_at[t - 1], w_hh)
+            g = self.g_at[t].mul_(self.two)
+            self.all_at[t].sigmoid_()
+            torch.add(self.minus_one, g, alpha=2, out=g)
+            cell = torch.mul(self.i_at[t], g, out=self.cell_at[t])
+            if t > 0:
+                cell.addcmul_(self.f_at[t], self.cell_at[t - 1])
+            tanh_cell = self._tanh_of_doubled(torch.mul(cell, self.two, out=self.tanh_cell_at[t]))
+            torch.mul(self.o_at[t], tanh_cell, out=self.state_at[t])
+
+    def backward(self) -> None:
+        i, f, g, o = self.gates.unbind(2)
+        tanh_cells, kept = self.tanh_cells, self.kept.copy_(f)
+        _tanh_backward(o, tanh_cells, grad_input=self.scratch)
+        _sigmoid_backward(tanh_cells, o, grad_input=o)
+        _sigmoid_backward(g, i, grad_input=tanh_cells)
+        _tanh_backward(i, g, grad_input=g)
+        i.copy_(tanh_cells)
+        _sigmoid_backward(self.cells[:-1], kept[1:], grad_input=f[1:])
+        f[0].zero_()
+        d_cell = self.d_cell.zero_()
+        wide_d_cell = d_cell.unsqueeze(1)
+        for t in reversed(range(self.steps)):
+            d_cell.addcmul_(self.d_state_at[t], self.scratch_at[t])
+            torch.mul(wide_d_cell, self.ifg_at[t], out=self.ifg_at[t])
+            self.o_at[t].mul_(self.d_state_at[t])
+            if t > 0:
+                d_cell.mul_(self.kept_at[t])
+                self.d_state_at[t - 1].addmm_(self.all_at[t], self.w_hh)
+
+        torch.mm(self.flat_gates[self.batch :].t(), self.past_states, out=self.g_w_hh)
+        torch.mm(self.flat_gates.t(), self.inputs, out=self.g_w_ih)
+        torch.sum(self.flat_gates, 0, out=self.g_b_hh)
+        self.g_b_ih.copy_(self.g_b_hh)
+        if self.d_inputs is not None:
+            torch.mm(self.flat_gates, self.w_ih, out=self.d_inputs)
+
+
+class Bptt:
+    """The passes of a recurrent network with a linear head on its last state, for one shape of batch.
+
+    Writes gradients to the parameters' ``grad``, which must exist and must stay the same tensors, as must the
+    parameters. Holds one batch at a time: not for several threads at once.
+
+    Attributes:
+        inputs: (T * B, I), to be filled before ``forward``.
+    """
+
+    def __init__(self, rnn: nn.GRU | nn.LSTM, head: nn.Linear, steps: int, batch: int) -> None:
+        """Allocate buffers for ``batch`` windows of ``steps`` rows each."""
+        kind = _Gru if isinstance(rnn, nn.GRU) else _Lstm
+        self.inputs = head.weight.new_empty(steps * batch, rnn.input_size).detach()
+        self._layers: list[_Layer] = []
+        inputs, d_inputs = self.inputs, None
+        for index in range(rnn.num_layers):
+            layer = kind(rnn, index, inputs, d_inputs, steps)
+            inputs, d_inputs = (
+                tensor.view(steps * batch, rnn.hidden_size) for tensor in (layer.states, layer.d_states)
+            )
+            self._layers.append(layer)
+        self._weight, self._bias = head.weight.detach(), head.bias.detach()
+        self._g_weight, self._g_bias = head.weight.grad, head.bias.grad
+        self._outputs = self.inputs.new_empty(batch, head.out_features)
+
+    @torch.no_grad()
+    def forward(self) -> Tensor:
+        """Return (B, outputs); the tensor is overwritten by the next call."""
+        for layer in self._layers:
+            layer.forward()
+        return torch.addmm(self._bias, self._layers[-1].states[-1], self._weight.t(), out=self._outputs)
+
+    @torch.no_grad()
+    def backward(self, d_outputs: Tensor) -> None:
+        """Fill the parameters' gradients, given the loss's by the outputs (B, outputs) of the last ``forward``."""
+        top = self._layers[-1]
+        torch.mm(d_outputs.t(), top.states[-1], out=self._g_weight)
+        torch.sum(d_outputs, 0, out=self._g_bias)
+        top.d_states[:-1].zero_()
+        torch.mm(d_outputs, self._weight, out=top.d_states[-1])
+        for layer in reversed(self._layers):
+            layer.backward()

@@ -1,0 +1,41 @@
+"""Where and with how many threads the recurrent models compute."""
+
+import os
+
+import torch
+
+from flts.errors import BadInputError
+
+THREADS_VARIABLE = "FLTS_THREADS"
+
+
+def threads() -> int:
+    """Return the number of compute threads: the environment variable ``FLTS_THREADS``, 1 where it is not set.
+
+    One by default, so that results do not depend on how many cores a machine has.
+
+    Raises:
+        BadInputError: The variable is not a whole number of at least 1.
+    """
+    text = os.environ.get(THREADS_VARIABLE, "1")
+    if not text.isascii() or not text.isdecimal() or int(text) < 1:
+        raise BadInputError(f"{THREADS_VARIABLE} is {text!r}: expected a whole number of threads, at least 1")
+    return int(text)
+
+
+def device() -> torch.device:
+    """Return the device that models are trained on: a CUDA GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def prepare() -> None:
+    """Set PyTorch up so that equal inputs, seed and thread count give equal bits.
+
+    Raises:
+        BadInputError: ``FLTS_THREADS`` is not a whole number of at least 1.
+    """
+    torch.set_num_threads(threads())
+    if device().type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS may pick its algorithm by load
+        torch.backends.cudnn.benchmark = False
+        torch.use_deterministic_algorithms(True)

@@ -1,0 +1,180 @@
+"""The network of the recurrent models, the series it reads, and how it is computed on the CPU and on a GPU."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from flts.errors import BadInputError
+from flts.models.bptt import Bptt
+from flts.timeseries.frame import Frame
+from flts.timeseries.scaling import Scaler
+from flts.timeseries.windows import Indices
+
+RecurrentType = Literal["GRU", "LSTM"]
+
+
+class RecurrentNet(nn.Module):
+    """Recurrent layers whose last state goes through a linear head."""
+
+    def __init__(self, model_type: RecurrentType, inputs: int, hidden_size: int, num_layers: int, outputs: int) -> None:
+        """Make a network with PyTorch's initial weights, drawn from the global random state."""
+        super().__init__()
+        self.model_type: RecurrentType = model_type
+        self.rnn = {"GRU": nn.GRU, "LSTM": nn.LSTM}[model_type](inputs, hidden_size, num_layers)
+        self.head = nn.Linear(hidden_size, outputs)
+
+    def forward(self, windows: Tensor) -> Tensor:
+        """Return (B, outputs) for windows (T, B, inputs)."""
+        states, _ = self.rnn(windows)
+        outputs: Tensor = self.head(states[-1])
+        return outputs
+
+
+@dataclass(frozen=True)
+class Series:
+    """A scaled series that stays in the device's memory; batches gather their windows from it.
+
+    Attributes:
+        values: (rows, features), float32.
+        target_values: (rows, targets), float32.
+        history: Rows before an origin that a window holds.
+        horizon: Rows from the origin on that are forecast.
+    """
+
+    values: Tensor
+    target_values: Tensor
+    history: Tensor
+    horizon: Tensor
+
+    @classmethod
+    def of(
+        cls,
+        frame: Frame,
+        features: Sequence[str],
+        targets: Sequence[str],
+        scaler: Scaler,
+        *,
+        input_seq_len: int,
+        output_seq_len: int,
+        device: torch.device,
+    ) -> Self:
+        """Scale a frame, and lay out the windows of ``input_seq_len`` rows before forecasts of ``output_seq_len``.
+
+        Raises:
+            BadInputError: A value is missing or not finite.
+        """
+        scaled = scaler.transform(features, frame.matrix(features)).astype(np.float32)
+        if not np.isfinite(scaled).all():
+            row, column = np.argwhere(~np.isfinite(scaled))[0]
+            raise BadInputError(
+                f"column {features[column]!r} at {frame.time[row]} is missing or not finite: "
+                f"recurrent models need every value"
+            )
+        values = torch.from_numpy(scaled).to(device)
+        return cls(
+            values,
+            values[:, [features.index(name) for name in targets]],
+            torch.arange(-input_seq_len, 0, device=device)[:, None],
+            torch.arange(output_seq_len, device=device)[:, None],
+        )
+
+    def origins(self, rows: Indices) -> Tensor:
+        """Bring origins (k,) to the device."""
+        return torch.from_numpy(rows).to(self.values.device)
+
+    def window_rows(self, origins: Tensor) -> Tensor:
+        """Return (input_seq_len, B): the rows of the windows that end just before the origins, by step."""
+        return origins + self.history
+
+    def wanted(self, origins: Tensor) -> Tensor:
+        """Return (B, output_seq_len x targets): the values to forecast."""
+        return self.target_values[(origins + self.horizon).t()].flatten(1)
+
+
+class Engine(Protocol):
+    """Computes a network on windows of a series."""
+
+    parameters: list[Tensor]
+    """What the optimizer steps; ``train`` fills their gradients."""
+
+    def predict(self, series: Series, origins: Tensor) -> Tensor:
+        """Return (B, outputs) for the windows before the origins (B,); valid until the next call."""
+        ...
+
+    def train(self, series: Series, origins: Tensor) -> Tensor:
+        """Return the mean squared error of the windows before the origins (B,), and fill the gradients."""
+        ...
+
+
+def engine(net: RecurrentNet) -> Engine:
+    """Return what computes ``net`` where its parameters are.
+
+    On the CPU the parameters become views of one vector; ``state_dict`` and ``load_state_dict`` work as before.
+    """
+    return _CudaEngine(net) if net.head.weight.is_cuda else _CpuEngine(net)
+
+
+class _CpuEngine:
+    """Runs the passes of ``flts.models.bptt``. For one thread at a time."""
+
+    SHAPES = 4  # that are kept: full and last batch, of training and of validation
+
+    def __init__(self, net: RecurrentNet) -> None:
+        """Move the parameters of ``net`` into one vector: clipping and the optimizer's step are few operations then."""
+        self._net = net
+        parameters = list(net.parameters())
+        sizes = [parameter.numel() for parameter in parameters]
+        vector = torch.cat([parameter.detach().flatten() for parameter in parameters])
+        gradient = vector.grad = torch.zeros_like(vector)
+        for parameter, values, part in zip(
+            parameters, torch.split(vector, sizes), torch.split(gradient, sizes), strict=True
+        ):
+            parameter.data = values.view_as(parameter)
+            parameter.grad = part.view_as(parameter)
+        self.parameters = [vector]
+        self._passes: OrderedDict[torch.Size, Bptt] = OrderedDict()
+
+    def predict(self, series: Series, origins: Tensor) -> Tensor:
+        return self._gather(series, origins).forward()
+
+    def train(self, series: Series, origins: Tensor) -> Tensor:
+        passes = self._gather(series, origins)
+        error = passes.forward() - series.wanted(origins)
+        passes.backward(error * (2 / error.numel()))
+        return error.square().mean()
+
+    def _gather(self, series: Series, origins: Tensor) -> Bptt:
+        rows = series.window_rows(origins)
+        passes = self._passes.get(rows.shape)
+        if passes is None:
+            if len(self._passes) == self.SHAPES:
+                self._passes.popitem(last=False)
+            passes = self._passes[rows.shape] = Bptt(self._net.rnn, self._net.head, *rows.shape)
+        self._passes.move_to_end(rows.shape)
+        torch.index_select(series.values, 0, rows.flatten(), out=passes.inputs)
+        return passes
+
+
+class _CudaEngine:
+    """Runs cuDNN's recurrent layers with automatic derivatives."""
+
+    def __init__(self, net: RecurrentNet) -> None:
+        self._net = net
+        self.parameters: list[Tensor] = list(net.parameters())
+
+    @torch.no_grad()
+    def predict(self, series: Series, origins: Tensor) -> Tensor:
+        outputs: Tensor = self._net(series.values[series.window_rows(origins)])
+        return outputs
+
+    def train(self, series: Series, origins: Tensor) -> Tensor:
+        self._net.zero_grad()
+        outputs = self._net(series.values[series.window_rows(origins)])
+        loss = nn.functional.mse_loss(outputs, series.wanted(origins))
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()

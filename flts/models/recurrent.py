@@ -1,0 +1,301 @@
+"""GRU and LSTM forecasters: training, forecasting, saving and loading."""
+
+import math
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Self, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from flts.contracts import ModelType
+from flts.errors import BadInputError
+from flts.models import compute
+from flts.models.network import Engine, RecurrentNet, RecurrentType, Series, engine
+from flts.params import RecurrentParams
+from flts.stage import Progress, no_progress
+from flts.timeseries.frame import Floats, Frame, Parts, ProcessedData
+from flts.timeseries.scaling import Scaler
+from flts.timeseries.windows import Indices, forecast_origins
+
+if TYPE_CHECKING:
+    from flts.models.bundle import BundleConfig
+
+MODEL_FILE = "model.safetensors"
+MAX_GRADIENT_NORM = 1.0
+FORECAST_BATCH = 512  # windows computed at once outside training: bounds memory
+
+
+class RecurrentForecaster:
+    """A trained GRU or LSTM. It sees all columns, scaled, and forecasts in original units.
+
+    Threads may share it; their forecasts are computed one after another.
+    """
+
+    def __init__(
+        self,
+        net: RecurrentNet,
+        *,
+        input_seq_len: int,
+        output_seq_len: int,
+        features: tuple[str, ...],
+        targets: tuple[str, ...],
+        scaler: Scaler,
+    ) -> None:
+        """Forecast with ``net``, whose outputs are ``output_seq_len x targets`` scaled values."""
+        compute.prepare()
+        self.model_type: ModelType = net.model_type
+        self.input_seq_len = input_seq_len
+        self.output_seq_len = output_seq_len
+        self.features = features
+        self.targets = targets
+        self._scaler = scaler
+        self.net = net.to(compute.device())
+        self._engine = engine(self.net)
+        self._lock = Lock()
+
+    def forecast(self, frame: Frame, origins: Indices) -> Floats:
+        """Forecast blocks; see ``Forecaster.forecast``.
+
+        The same call gives the same bits. A different number of origins in the call moves a forecast by rounding
+        alone (around 1e-7 of the scaled range): matrix products of another size add up in another order.
+        """
+        if len(origins) == 0:
+            return np.empty((0, self.output_seq_len, len(self.targets)))
+        start = int(origins.min()) - self.input_seq_len
+        series = Series.of(
+            frame.rows(start, int(origins.max())),
+            self.features,
+            self.targets,
+            self._scaler,
+            input_seq_len=self.input_seq_len,
+            output_seq_len=self.output_seq_len,
+            device=compute.device(),
+        )
+        with self._lock:
+            scaled = _predict(self._engine, series, series.origins(origins - start))
+        values = scaled.cpu().numpy().astype(np.float64)
+        return self._scaler.inverse(self.targets, values.reshape(len(origins), self.output_seq_len, len(self.targets)))
+
+    def config(self) -> dict[str, Any]:
+        """Return the size of the network."""
+        return {"hidden_size": self.net.rnn.hidden_size, "num_layers": self.net.rnn.num_layers}
+
+    def save(self, directory: Path) -> None:
+        """Write ``model.safetensors``: the weights under PyTorch's names. Equal weights give equal bytes."""
+        from safetensors.torch import save
+
+        weights = {name: values.cpu().clone() for name, values in self.net.state_dict().items()}
+        (directory / MODEL_FILE).write_bytes(save(weights))
+
+    @classmethod
+    def load(cls, directory: Path, config: "BundleConfig", scaler: Scaler) -> Self:
+        """Load what ``save`` wrote.
+
+        Raises:
+            BadInputError: The file is not safetensors, or does not hold the weights of the network in ``config``.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load
+
+        path = directory / MODEL_FILE
+        model_type = cast(RecurrentType, config.model_type)
+        hidden_size, num_layers = config.hyperparameters["hidden_size"], config.hyperparameters["num_layers"]
+        outputs = config.output_seq_len * len(config.targets)
+        with torch.device("meta"):  # no weights are drawn only to be replaced
+            net = RecurrentNet(model_type, len(config.features), hidden_size, num_layers, outputs)
+        try:
+            net.load_state_dict(load(path.read_bytes()), assign=True)
+        except (SafetensorError, RuntimeError) as error:
+            raise BadInputError(
+                f"{path} does not hold the weights of a {model_type} with {len(config.features)} features, "
+                f"{num_layers} layers of {hidden_size} units and {outputs} outputs"
+            ) from error
+        return cls(
+            net.float(),
+            input_seq_len=config.input_seq_len,
+            output_seq_len=config.output_seq_len,
+            features=config.features,
+            targets=config.targets,
+            scaler=scaler,
+        )
+
+
+@dataclass(frozen=True)
+class RecurrentFit:
+    """A finished training.
+
+    Attributes:
+        forecaster: The model with the weights of the best epoch.
+        train_loss: Mean squared error of each epoch's batches while training, in scaled units.
+        validation_loss: Mean squared error on the validation part after each epoch, in scaled units.
+        best_epoch: The epoch with the lowest validation loss, from 1.
+        stopped_early: Whether training ended because the validation loss no longer fell.
+    """
+
+    forecaster: RecurrentForecaster
+    train_loss: list[float]
+    validation_loss: list[float]
+    best_epoch: int
+    stopped_early: bool
+
+
+def fit_recurrent(
+    model_type: RecurrentType, data: ProcessedData, params: RecurrentParams, progress: Progress = no_progress
+) -> RecurrentFit:
+    """Train on the fit part, and keep the weights of the epoch that forecasts the validation part best.
+
+    Adam on the mean squared error of scaled targets, with gradients clipped to norm 1. Equal data, parameters, seed
+    and thread count give equal weights, bit for bit.
+
+    Args:
+        model_type: ``GRU`` or ``LSTM``.
+        data: Training data.
+        params: Windows, network and optimizer.
+        progress: Told after every epoch.
+
+    Raises:
+        BadInputError: Too few rows for a window, a value is missing, or the training diverged.
+    """
+    bounds = data.parts
+    validation = _origins(data, params, bounds.fit_end, bounds.validation_end, "validation part")
+    training = _Training(model_type, data, params, stop=bounds.fit_end, part="fit part")
+    train_loss: list[float] = []
+    validation_loss: list[float] = []
+    best_epoch, best_weights = 0, training.weights()
+    for epoch in range(1, params.epochs + 1):
+        train_loss.append(training.epoch())
+        loss = training.loss(validation)
+        if not math.isfinite(loss):
+            raise _diverged(params, epoch)
+        if best_epoch == 0 or loss < validation_loss[best_epoch - 1]:
+            best_epoch, best_weights = epoch, training.weights()
+        validation_loss.append(loss)
+        progress(epoch / params.epochs, f"epoch {epoch}/{params.epochs}, validation loss {loss:.6f}")
+        if params.early_stopping and epoch - best_epoch >= params.patience:
+            break
+    training.net.load_state_dict(best_weights)
+    return RecurrentFit(
+        training.forecaster(), train_loss, validation_loss, best_epoch, stopped_early=len(train_loss) < params.epochs
+    )
+
+
+def refit_recurrent(
+    fit: RecurrentFit, data: ProcessedData, params: RecurrentParams, progress: Progress = no_progress
+) -> RecurrentForecaster:
+    """Train a new model on all rows, from the same seed, for as many epochs as served ``fit`` best.
+
+    Raises:
+        BadInputError: The training diverged.
+    """
+    training = _Training(fit.forecaster.net.model_type, data, params, stop=len(data), part="data")
+    for epoch in range(1, fit.best_epoch + 1):
+        loss = training.epoch()
+        if not math.isfinite(loss):
+            raise _diverged(params, epoch)
+        progress(epoch / fit.best_epoch, f"refit epoch {epoch}/{fit.best_epoch}, training loss {loss:.6f}")
+    return training.forecaster()
+
+
+class _Training:
+    """A network in training on the forecasts whose rows all lie in [0, stop)."""
+
+    def __init__(
+        self, model_type: RecurrentType, data: ProcessedData, params: RecurrentParams, *, stop: int, part: str
+    ) -> None:
+        compute.prepare()
+        origins = _origins(data, params, 0, stop, part)
+        self._data, self._params = data, params
+        self._series = Series.of(
+            data.frame,
+            data.features,
+            data.targets,
+            data.scaler,
+            input_seq_len=params.input_seq_len,
+            output_seq_len=params.output_seq_len,
+            device=compute.device(),
+        )
+        self._origins = self._series.origins(origins)
+        outputs = params.output_seq_len * len(data.targets)
+        with torch.random.fork_rng(devices=[]):  # drawn on the CPU, so that every device starts from the same weights
+            torch.manual_seed(params.seed)
+            net = RecurrentNet(model_type, len(data.features), params.hidden_size, params.num_layers, outputs)
+        self.net = net.to(compute.device())
+        self._engine = engine(self.net)
+        self._optimizer = torch.optim.Adam(self._engine.parameters, lr=params.learning_rate, fused=True)
+        self._shuffle = torch.Generator().manual_seed(params.seed)
+
+    def epoch(self) -> float:
+        """Take one optimizer step for every batch; return the mean loss."""
+        order = torch.randperm(len(self._origins), generator=self._shuffle).to(self._origins.device)
+        total = torch.zeros((), dtype=torch.float64, device=order.device)
+        for batch in torch.split(self._origins[order], self._params.batch_size):
+            loss = self._engine.train(self._series, batch)
+            nn.utils.clip_grad_norm_(self._engine.parameters, MAX_GRADIENT_NORM)
+            self._optimizer.step()
+            total += loss * len(batch)
+        return float(total) / len(self._origins)
+
+    def loss(self, rows: Indices) -> float:
+        """Return the mean loss of the forecasts from these origins."""
+        origins = self._series.origins(rows)
+        error = _predict(self._engine, self._series, origins) - self._series.wanted(origins)
+        return float(error.square().mean(dtype=torch.float64))
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return a copy of the weights."""
+        return {name: values.clone() for name, values in self.net.state_dict().items()}
+
+    def forecaster(self) -> RecurrentForecaster:
+        """Return what forecasts with the present weights."""
+        return RecurrentForecaster(
+            self.net,
+            input_seq_len=self._params.input_seq_len,
+            output_seq_len=self._params.output_seq_len,
+            features=self._data.features,
+            targets=self._data.targets,
+            scaler=self._data.scaler,
+        )
+
+
+def _predict(engine: Engine, series: Series, origins: Tensor) -> Tensor:
+    """Return (k, outputs) for any number of origins, in batches that bound memory."""
+    return torch.cat([engine.predict(series, batch).clone() for batch in torch.split(origins, FORECAST_BATCH)])
+
+
+def _origins(data: ProcessedData, params: RecurrentParams, start: int, stop: int, part: str) -> Indices:
+    """Return where forecasts of the rows [start, stop) may begin, or say why there are none."""
+    history, horizon = params.input_seq_len, params.output_seq_len
+    origins = forecast_origins(data.gap_before(), start, stop, history, horizon)
+    if len(origins) > 0:
+        return origins
+    needed = _rows_needed(history, horizon)
+    if len(data) < needed:
+        raise BadInputError(
+            f"{len(data)} rows of training data are too few for input_seq_len {history} and output_seq_len {horizon}: "
+            f"at least {needed} are needed"
+        )
+    raise BadInputError(
+        f"the {part} of the training data (rows {start} to {stop - 1}) has no {history + horizon} rows in a row "
+        f"without a gap in time: a shorter input_seq_len or output_seq_len, or data with fewer gaps, is needed"
+    )
+
+
+def _rows_needed(history: int, horizon: int) -> int:
+    """Return the fewest rows that leave a window in the fit part, and a forecast in each of the other parts."""
+    return next(
+        rows
+        for rows, parts in ((rows, Parts.of(rows)) for rows in count(history + horizon))
+        if parts.fit_end >= history + horizon
+        and min(parts.validation_end - parts.fit_end, parts.rows - parts.validation_end) >= horizon
+    )
+
+
+def _diverged(params: RecurrentParams, epoch: int) -> BadInputError:
+    return BadInputError(
+        f"training diverged in epoch {epoch}: the loss is no longer finite; "
+        f"a learning_rate below {params.learning_rate:g} is needed"
+    )
