@@ -95,7 +95,7 @@ def _times(history: "pd.DataFrame") -> Times:
     if parsed.isna().any():
         row = int(np.argmax(parsed.isna()))
         raise BadInputError(
-            f"row {row} of the history has no timestamp in column 'time': {history[TIME_COLUMN].iloc[row]!r}"
+            f"row {row} of the history has no timestamp in column 'time': {str(history[TIME_COLUMN].iloc[row])!r}"
         )
     time: Times = parsed.dt.tz_localize(None).to_numpy(dtype="datetime64[us]")
     if (late := np.diff(time) <= np.timedelta64(0)).any():
@@ -110,7 +110,7 @@ def _numbers(history: "pd.DataFrame", name: str) -> Floats:
     if not np.isfinite(values).all():
         row = int(np.argmin(np.isfinite(values)))
         raise BadInputError(
-            f"row {row} of the history has no number in column {name!r}: {history[name].iloc[row]!r}; fill missing "
-            f"values first"
+            f"row {row} of the history has no number in column {name!r}: {str(history[name].iloc[row])!r}; fill "
+            f"missing values first"
         )
     return values

@@ -1,16 +1,14 @@
 """What MLflow runs to load a logged model: its models-from-code file. Nothing in flts imports it."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from flts.models.bundle import load
 from flts.models.pyfunc import BUNDLE_ARTIFACT, forecast_table
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 class BundleModel(PythonModel):  # type: ignore[misc] - MLflow is untyped
@@ -23,9 +21,9 @@ class BundleModel(PythonModel):  # type: ignore[misc] - MLflow is untyped
     def predict(
         self,
         context: PythonModelContext,  # noqa: ARG002 - MLflow passes it
-        model_input: "pd.DataFrame",
+        model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,
-    ) -> "pd.DataFrame":
+    ) -> pd.DataFrame:
         """Forecast ``params["inference_length"]`` steps."""
         return forecast_table(self.bundle, model_input, params)
 
