@@ -11,7 +11,7 @@ from flts.models.bundle import load
 from flts.models.pyfunc import BUNDLE_ARTIFACT, forecast_table
 
 
-class BundleModel(PythonModel):  # type: ignore[misc] - MLflow is untyped
+class BundleModel(PythonModel):  # type: ignore[misc]  # MLflow is untyped
     """Forecasts from the end of the history that it is given; see ``flts.models.pyfunc.forecast_table``."""
 
     def load_context(self, context: PythonModelContext) -> None:
