@@ -1,0 +1,116 @@
+"""A rolling forecast of thousands of steps as one batch, against loops that forecast one window at a time.
+
+Two loops: PyTorch's own network, called with a window that is scaled and put in a tensor for each step, as a plain
+implementation would; and FLTS' forecaster, called for one row at a time.
+
+`python benchmarks/bench_forecast.py --json FILE`
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from flts.models.forecasting import forecast_steps
+from flts.models.recurrent import RecurrentForecaster, fit_recurrent
+from flts.params import RecurrentParams
+from flts.timeseries.features import time_features
+from flts.timeseries.frame import Floats, Frame, Parts, ProcessedData
+from flts.timeseries.parquet import fit_scaler
+
+MEASURED_COLUMNS = 11
+STEPS = 4000
+
+
+def synthetic(rows: int) -> ProcessedData:
+    """Random walks every two minutes with time features, as many columns as PobleSec has."""
+    random = np.random.default_rng(0)
+    time = np.datetime64("2018-02-05T23:40", "us") + np.arange(rows) * np.timedelta64(120, "s")
+    columns = {f"column_{n}": random.normal(size=rows).cumsum() for n in range(MEASURED_COLUMNS)}
+    frame, parts = Frame(time, {**columns, **time_features(time)}), Parts.of(rows)
+    return ProcessedData(
+        frame=frame,
+        actual={"column_0": columns["column_0"]},
+        targets=("column_0",),
+        scaler=fit_scaler("MinMaxScaler", frame, parts),
+        parts=parts,
+        sampling_seconds=120.0,
+        config_hash="",
+        config_json="",
+    )
+
+
+def plain_loop(forecaster: RecurrentForecaster, data: ProcessedData, rows: range) -> Floats:
+    """Forecast each row by PyTorch's network from a window of its own."""
+    net, history, features = forecaster.net, forecaster.input_seq_len, forecaster.features
+    matrix = data.frame.matrix(features)
+    values = []
+    with torch.inference_mode():
+        for row in rows:
+            window = torch.tensor(data.scaler.transform(features, matrix[row - history : row]), dtype=torch.float32)
+            scaled = net(window[:, None]).numpy().astype(np.float64)
+            values.append(data.scaler.inverse(data.targets, scaled.reshape(1, -1))[0])
+    return np.array(values)
+
+
+def one_at_a_time(forecaster: RecurrentForecaster, data: ProcessedData, rows: range) -> Floats:
+    """Forecast each row by the forecaster that the batch uses."""
+    return np.array([forecaster.forecast(data.frame, np.array([row]))[0, 0] for row in rows])
+
+
+def timed(function: Callable[[], Floats], repeats: int) -> tuple[float, Floats]:
+    """Return the best wall time of some calls, and what they return."""
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        values = function()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds), values
+
+
+def measure(steps: int = STEPS, repeats: int = 3) -> dict[str, float]:
+    """Return wall times, their ratios, and the largest difference between the forecasts in standard deviations."""
+    params = RecurrentParams(config_hash="", config_json="", identifier="", epochs=1)
+    data = synthetic(steps + params.input_seq_len)
+    forecaster = fit_recurrent("GRU", data, params).forecaster
+    rows = range(params.input_seq_len, len(data))
+    forecast_steps(forecaster, data, rows.start, steps)
+    batch_seconds, batch = timed(lambda: forecast_steps(forecaster, data, rows.start, steps).values, repeats)
+    plain_seconds, plain = timed(lambda: plain_loop(forecaster, data, rows), 1)
+    single_seconds, single = timed(lambda: one_at_a_time(forecaster, data, rows), 1)
+    spread = np.std(data.actual["column_0"])
+    return {
+        "steps": steps,
+        "batch_seconds": batch_seconds,
+        "plain_loop_seconds": plain_seconds,
+        "forecaster_loop_seconds": single_seconds,
+        "ratio_to_plain_loop": plain_seconds / batch_seconds,
+        "ratio_to_forecaster_loop": single_seconds / batch_seconds,
+        "largest_difference": float(max(np.abs(batch - plain).max(), np.abs(batch - single).max()) / spread),
+    }
+
+
+def main() -> None:
+    """Measure, print a table, and write the figures as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=STEPS, help=f"steps to forecast (default {STEPS})")
+    parser.add_argument("--json", type=Path, help="file for the figures")
+    options = parser.parse_args()
+    figures = measure(options.steps)
+    print(f"rolling forecast of {figures['steps']:,} steps, GRU of design defaults")
+    print(f"  one batch                       {figures['batch_seconds']:8.3f} s")
+    print(f"  PyTorch, window by window       {figures['plain_loop_seconds']:8.3f} s")
+    print(f"  forecaster, window by window    {figures['forecaster_loop_seconds']:8.3f} s")
+    print(f"  ratio to PyTorch, at least 30   {figures['ratio_to_plain_loop']:8.1f}")
+    print(f"  ratio to the forecaster         {figures['ratio_to_forecaster_loop']:8.1f}")
+    print(f"  largest difference              {figures['largest_difference']:8.1e} standard deviations")
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
