@@ -6,9 +6,31 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from flts.promotion import owner
 from pipeline.ir import Value
 from pipeline.state import Status, TaskState
 from pipeline.summary import Summary
+
+
+def places(
+    states: Mapping[str, TaskState], arguments: Mapping[str, Value], store: Path, folder: Path
+) -> dict[str, Path]:
+    """Return where a run's results lie, by what they are; those that there are.
+
+    Args:
+        states: The run's tasks.
+        arguments: The pipeline's parameters.
+        store: Folder of the object store.
+        folder: Folder of the run.
+    """
+    found = {}
+    if "promotion_metadata" in states["eval"].outputs.artifacts:
+        pointer = Path(str(arguments["promotion_bucket"]), owner(str(arguments["identifier"])), "current.json")
+        found["Promotion"] = store / pointer
+    if predictions := states["inference"].outputs.artifacts.get("predictions"):
+        log = Path(str(predictions.metadata["log_bucket"]), str(predictions.metadata["log_object_key"]))
+        found["Forecasts"] = store / log.with_name("predictions.parquet")
+    return found | {"Summary": folder / "summary.json"}
 
 
 def failures(states: Mapping[str, TaskState]) -> Iterator[str]:
@@ -23,45 +45,30 @@ def failures(states: Mapping[str, TaskState]) -> Iterator[str]:
             yield f"{status.value.capitalize()}: {', '.join(titles)}"
 
 
-def ending(
-    summary: Summary, states: Mapping[str, TaskState], arguments: Mapping[str, Value], home: Path, folder: Path
-) -> Iterator[str]:
+def ending(summary: Summary, titles: Mapping[str, str], results: Mapping[str, Path], report: Path) -> Iterator[str]:
     """Say what was promoted and where everything lies.
 
     Args:
         summary: The run's summary.
-        states: Its tasks.
-        arguments: The pipeline's parameters.
-        home: Folder of the store and of MLflow.
-        folder: Folder of the run.
+        titles: What people call the stages.
+        results: Where results lie.
+        report: The run's report.
     """
-    cached = [states[name].task.title for name, stage in summary.stages.items() if stage.cached]
-    if cached:
+    if cached := [titles[name] for name, stage in summary.stages.items() if stage.cached]:
         yield f"Reused from earlier runs: {', '.join(cached)}"
     yield ""
     if summary.promotion is not None:
         others = ", ".join(
-            f"{name} {model.composite_score:.4g}" if model.composite_score is not None else f"{name} without scores"
+            f"{name} {'without a score' if model.composite_score is None else f'{model.composite_score:.4g}'}"
             for name, model in summary.models.items()
             if name != summary.promotion.model_type
         )
         winner = f"{summary.promotion.model_type}, composite score {summary.promotion.composite_score:.4g}"
-        yield f"Promoted   {winner} ({others})"
-        owner = str(arguments["identifier"]) or "."
-        yield f"Promotion  {shown(home / 'store' / str(arguments['promotion_bucket']) / owner / 'current.json')}"
-    if predictions := states["inference"].outputs.artifacts.get("predictions"):
-        log = home / "store" / str(predictions.metadata["log_bucket"]) / str(predictions.metadata["log_object_key"])
-        yield f"Forecasts  {shown(log.with_name('predictions.parquet'))}"
-    yield f"Report     {shown(folder / 'index.html')}"
-    yield f"Summary    {shown(folder / 'summary.json')}"
-    yield f"MLflow     {_mlflow(str(arguments['mlflow_tracking_uri']))}"
-
-
-def _mlflow(uri: str) -> str:
-    if not uri.startswith("sqlite:"):
-        return uri
-    program = Path(sys.executable).with_name("mlflow")
-    return shlex.join([shown(program), "ui", "--backend-store-uri", uri])
+        yield f"{'Promoted':<11}{winner} ({others})"
+    for name, path in {"Report": report, **results}.items():
+        yield f"{name:<11}{shown(path)}"
+    if summary.run_ids:
+        yield f"{'MLflow':<11}{_mlflow(str(summary.parameters['mlflow_tracking_uri']))}"
 
 
 def shown(path: Path) -> str:
@@ -69,3 +76,9 @@ def shown(path: Path) -> str:
     with suppress(ValueError):
         return str(path.absolute().relative_to(Path.cwd()))
     return str(path)
+
+
+def _mlflow(uri: str) -> str:
+    if not uri.startswith("sqlite:"):
+        return uri
+    return shlex.join([shown(Path(sys.executable).with_name("mlflow")), "ui", "--backend-store-uri", uri])

@@ -6,19 +6,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from rich.console import Console
 
 from flts.contracts import utc_timestamp
 from flts.errors import BadInputError, FltsError
+from flts.promotion import owner
+from flts.runtime.output import environment_trouble
 from flts.runtime.parameters import check_params
 from flts.stages import STAGES
 from flts.store.file import FileStore
-from pipeline.closing import ending, failures, shown
+from pipeline.closing import ending, failures, places, shown
 from pipeline.dataset import LocalDataset
 from pipeline.ir import Pipeline, Value, load_pipeline
 from pipeline.local import LocalRun
@@ -39,6 +42,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except FltsError as error:
         print(f"run: {error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        if trouble := environment_trouble(error):
+            print(f"run: {trouble}", file=sys.stderr)
+            return BadInputError.exit_code
+        raise
     except KeyboardInterrupt:
         return 130
 
@@ -83,10 +91,12 @@ def run_locally(dataset_path: Path, home: Path, identifier: str | None, given: S
         seconds=time.monotonic() - clock,
         versions=versions(ROOT),
     )
-    _write_results(summary, run.states, folder)
+    results = places(run.states, arguments, home / "store", folder)
+    report = _write_results(summary, run.states, results, folder)
     for line in failures(run.states):
         print(line, file=sys.stderr)
-    for line in ending(summary, run.states, arguments, home, folder):
+    titles = {name: task.title for name, task in pipeline.tasks.items()}
+    for line in ending(summary, titles, results, report):
         console.print(line, markup=False, soft_wrap=True)
     return exit_code
 
@@ -167,7 +177,7 @@ def _beginning(dataset: LocalDataset) -> Iterator[str]:
 
 def _make_run_folder(home: Path, identifier: str) -> Path:
     """Make ``runs/<identifier>-<time>``; a second run in the same second gets a number."""
-    name = f"{identifier or 'global'}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    name = f"{owner(identifier)}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     for suffix in ("", *(f"-{number}" for number in range(2, 100))):
         folder = home / "runs" / f"{name}{suffix}"
         try:
@@ -204,19 +214,24 @@ def _preparing_mlflow(arguments: Mapping[str, Value], folder: Path) -> Iterator[
         process.wait()
 
 
-def _write_results(summary: Summary, states: Mapping[str, TaskState], folder: Path) -> None:
-    """Write ``summary.json`` and ``index.html`` into the run's folder, and point ``latest`` to it."""
+def _write_results(
+    summary: Summary, states: Mapping[str, TaskState], results: Mapping[str, Path], folder: Path
+) -> Path:
+    """Write ``summary.json`` and the report into the run's folder, point ``latest`` to it, and return the report."""
     from flts.report.pages import run_page
 
     (folder / "summary.json").write_text(summary.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    links = {name: f"{name}/report.html" for name, state in states.items() if (state.folder / "report.html").is_file()}
-    (folder / "index.html").write_text(run_page(summary.model_dump(mode="json"), links), encoding="utf-8")
-    home = folder.parent.parent
+    reports = {name: state.folder / "report.html" for name, state in states.items()}
+    links = {
+        name: quote(os.path.relpath(path, folder)) for name, path in {**reports, **results}.items() if path.is_file()
+    }
+    report = folder / "index.html"
+    report.write_text(run_page(summary.model_dump(mode="json"), links), encoding="utf-8")
+    home = folder.parents[1]
     pointer = home / f".latest-{os.getpid()}"
-    with suppress(FileNotFoundError):
-        pointer.unlink()
     pointer.symlink_to(folder.relative_to(home), target_is_directory=True)
     pointer.replace(home / "latest")
+    return report
 
 
 if __name__ == "__main__":

@@ -59,7 +59,8 @@ class LineView:
         """Print a line if the status is new."""
         for note in self._notes.of(state):
             self._print(f"{state.task.name}: note: {note}")
-        if self._shown.get(state.task.name) is not state.status:
+        # Which tasks did not run is said once, at the end.
+        if state.status is not self._shown.get(state.task.name) and state.status is not Status.NOT_RUN:
             self._shown[state.task.name] = state.status
             self._print(f"{state.task.name}: {_sentence(state)}")
 
