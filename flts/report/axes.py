@@ -10,6 +10,7 @@ from flts.report.numbers import GROUP, fixed, scientific
 
 SECOND = 1_000_000
 MINUTE, HOUR, DAY = 60 * SECOND, 3600 * SECOND, 86400 * SECOND
+MONTH = 61 * DAY // 2
 _MONDAY = 4 * DAY  # 1970-01-05
 _STEPS = (
     *(base * 10**power for power in range(6) for base in (1, 2, 5)),
@@ -65,13 +66,13 @@ def time_ticks(low: int, high: int, count: int) -> list[Tick]:
         offset = _MONDAY if step % (7 * DAY) == 0 else 0
         first = -((offset - low) // step) * step + offset
         return _time_labels(range(first, high + 1, step), step)
-    months = next((months for months in _MONTH_STEPS if months * 30 * DAY >= wanted), _MONTH_STEPS[-1])
+    months = next((months for months in _MONTH_STEPS if months * MONTH >= wanted), _MONTH_STEPS[-1])
     low_month, high_month = (int(np.datetime64(edge, "us").astype("datetime64[M]").astype(int)) for edge in (low, high))
     starts = (
         int(np.datetime64(month, "M").astype("datetime64[us]").astype(np.int64))
         for month in range(-(-low_month // months) * months, high_month + 1, months)
     )
-    return _time_labels([start for start in starts if low <= start <= high], months * 30 * DAY)
+    return _time_labels([start for start in starts if low <= start <= high], months * MONTH)
 
 
 def _nice_step(rough: float) -> float:

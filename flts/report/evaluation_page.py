@@ -77,10 +77,12 @@ def _rank(composite: float) -> float:
     return composite if math.isfinite(composite) else math.inf
 
 
+def _persistence(candidate: Candidate) -> float:
+    return candidate.baselines["persistence"].rmse if "persistence" in candidate.baselines else math.nan
+
+
 def _against_persistence(candidate: Candidate) -> float:
-    if "persistence" not in candidate.baselines:
-        return math.nan
-    return change(candidate.scores.rmse, candidate.baselines["persistence"].rmse)
+    return change(candidate.scores.rmse, _persistence(candidate))
 
 
 def _facts(report: EvaluationReport) -> list[Fact]:
@@ -125,32 +127,35 @@ def _row(report: EvaluationReport, candidate: Candidate) -> _Row:
 
 
 def _groups(report: EvaluationReport, ordered: list[Candidate]) -> list[list[_Beside]]:
-    everything = [scores.rmse for candidate in ordered for scores in (candidate.scores, *candidate.baselines.values())]
-    largest = max((value for value in everything if math.isfinite(value)), default=0.0) or 1.0
-    groups = []
-    for candidate in ordered:
-        persistence = candidate.baselines["persistence"].rmse if "persistence" in candidate.baselines else math.nan
-        won = candidate.model_type == report.winner
-        rows = [
-            _Beside(
-                label=candidate.model_type,
-                scores=candidate.scores,
-                bar=rmse_bar(candidate.scores.rmse, largest, "model"),
-                change=_against_persistence(candidate),
-                chosen=won,
-                baseline=False,
-            )
-        ]
-        rows += [
-            _Beside(
-                label=BASELINES.get(name, name),
-                scores=scores,
-                bar=rmse_bar(scores.rmse, largest, "muted"),
-                change=math.nan if name == "persistence" else change(scores.rmse, persistence),
-                chosen=False,
-                baseline=True,
-            )
-            for name, scores in candidate.baselines.items()
-        ]
-        groups.append(rows)
-    return groups
+    """Put models and baselines in groups: one where all models share their baselines, else one per model."""
+    rmse = [scores.rmse for candidate in ordered for scores in (candidate.scores, *candidate.baselines.values())]
+    largest = max((value for value in rmse if math.isfinite(value)), default=0.0) or 1.0
+    models = [
+        _Beside(
+            label=candidate.model_type,
+            scores=candidate.scores,
+            bar=rmse_bar(candidate.scores.rmse, largest, "model"),
+            change=_against_persistence(candidate),
+            chosen=candidate.model_type == report.winner,
+            baseline=False,
+        )
+        for candidate in ordered
+    ]
+    baselines = [_baselines(candidate, largest) for candidate in ordered]
+    if ordered and all(candidate.baselines == ordered[0].baselines for candidate in ordered):
+        return [models + baselines[0]]
+    return [[model, *beside] for model, beside in zip(models, baselines, strict=True)]
+
+
+def _baselines(candidate: Candidate, largest: float) -> list[_Beside]:
+    return [
+        _Beside(
+            label=BASELINES.get(name, name),
+            scores=scores,
+            bar=rmse_bar(scores.rmse, largest, "muted"),
+            change=math.nan if name == "persistence" else change(scores.rmse, _persistence(candidate)),
+            chosen=False,
+            baseline=True,
+        )
+        for name, scores in candidate.baselines.items()
+    ]

@@ -12,7 +12,7 @@ from flts.report.numbers import fixed
 from flts.report.render import Figure, drawable, figure, finite
 from flts.report.sampling import gap_breaks, microseconds
 
-EXCERPT = 300
+EXCERPT = 200
 BARS = 40
 
 
@@ -22,10 +22,10 @@ def comparison_chart(
     """Describe predicted beside actual values (n,), and persistence's where given; ``None`` with nothing to draw."""
     x = microseconds(time)
     breaks = gap_breaks(x)
-    lines = [Line("actual", x, finite(actual), "actual", breaks)]
+    lines = [Line("actual", x, finite(actual), "actual under", breaks)]
     if persistence is not None:
         lines.append(Line("persistence", x, finite(persistence), "persistence thin", breaks))
-    lines.append(Line(f"{model} forecast", x, finite(predicted), "model", breaks))
+    lines.append(Line(f"{model} forecast", x, finite(predicted), "model thin", breaks))
     if not drawable(*(line.y for line in lines)):
         return None
     return Chart(

@@ -133,7 +133,7 @@ def _forecast(report: ForecastReport, index: int) -> Figure | None:
     measured_x = np.concatenate([microseconds(report.backtest_time)[before], x])
     measured = np.concatenate([report.backtest_actual[before, index], report.actual[:, index]])
     breaks = gap_breaks(measured_x)
-    lines = [Line("measured", measured_x, finite(measured), "actual", breaks)]
+    lines = [Line("measured", measured_x, finite(measured), "actual under", breaks)]
     if not recursive.all():
         lines.append(Line("rolling forecast", x, np.where(recursive, np.nan, predicted), "model", breaks))
     if recursive.any():

@@ -18,7 +18,7 @@ def number(value: float | None, digits: int = 4) -> str:
         return "\u221e" if value > 0 else f"{MINUS}\u221e"
     if value == 0:
         return "0"
-    exponent = math.floor(math.log10(abs(value)))
+    exponent = int(f"{value:.{digits - 1}e}".split("e")[1])  # of the rounded value: 9.9999 has that of 10
     if exponent < -4 or exponent >= 12:
         return scientific(value, digits - 1)
     decimals = 0 if float(value).is_integer() else max(0, digits - 1 - exponent)
@@ -90,6 +90,5 @@ def plural(count: int, noun: str, nouns: str = "") -> str:
 
 
 def sentence(text: str) -> str:
-    """Return the text with a capital first letter and a full stop."""
-    text = text.strip()
-    return text[:1].upper() + text[1:] + ("" if text[-1:] in ".!?:" else ".")
+    """Return the text with a full stop; its first letter stays, because it may begin with a file or column name."""
+    return text if text.endswith((".", "!", "?")) else f"{text}."

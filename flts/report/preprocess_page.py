@@ -1,6 +1,8 @@
 """The report of preprocess: what the data is, what was filled and clipped, and how it is split."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +11,7 @@ from flts.report.data import Floats, PreprocessReport, SeriesReport, Times
 from flts.report.marks import Band, Chart, Dots, Lane, Line
 from flts.report.numbers import duration, fixed, moment, number, percent, plural
 from flts.report.render import Fact, Figure, drawable, figure, flat, render
-from flts.report.sampling import microseconds
+from flts.report.sampling import gap_breaks, microseconds
 
 LARGE_CHARTS = 4
 CHARTS = 20
@@ -21,13 +23,23 @@ DOTS_PER_CHART = 40
 class _Column:
     name: str
     target: bool
-    missing: str
+    filled: str
     clipped: str
     lowest: float
     mean: float
     highest: float
     test_mean: float
     note: str
+
+
+@dataclass(frozen=True)
+class _Counts:
+    filled: int
+    clipped: int
+
+    @classmethod
+    def of(cls, series: SeriesReport) -> Self:
+        return cls(int(np.count_nonzero(series.missing)), int(np.count_nonzero(series.clipped)))
 
 
 @dataclass(frozen=True)
@@ -52,19 +64,22 @@ def preprocess_page(report: PreprocessReport) -> str:
     others = [series for series in report.series if series.name not in report.targets]
     drawn = [series for series in targets + others if _has_values(report, series)][:CHARTS]
     large = [series.name for series in drawn if series.name in report.targets][:LARGE_CHARTS]
-    figures = {series.name: _figure(report, series, large=series.name in large) for series in drawn}
+    counts = {series.name: _Counts.of(series) for series in report.series}
+    figures = {
+        series.name: _figure(report, series, counts[series.name], large=series.name in large) for series in drawn
+    }
     gaps = sorted(report.gaps, key=lambda gap: gap[0] - gap[1])[:GAPS_LISTED]
     return render(
         "preprocess.html",
         title=report.dataset_name or "Processed data",
         eyebrow="Data report",
         lead=_lead(report),
-        facts=_facts(report),
+        facts=_facts(report, counts.values()),
         notes=report.notes,
         targets=[figures[name] for name in large],
         others=[drawing for name, drawing in figures.items() if name not in large],
         charts_left_out=len(report.series) - len(drawn),
-        columns=[_column(report, series) for series in targets + others],
+        columns=[_column(report, series, counts[series.name]) for series in targets + others],
         parts=_parts(report),
         gaps=[_Gap(moment(start), moment(stop), duration(_seconds(stop - start))) for start, stop in sorted(gaps)],
         gaps_left_out=len(report.gaps) - len(gaps),
@@ -83,10 +98,9 @@ def _lead(report: PreprocessReport) -> str:
     )
 
 
-def _facts(report: PreprocessReport) -> list[Fact]:
+def _facts(report: PreprocessReport, counts: Collection[_Counts]) -> list[Fact]:
     values = len(report.time) * len(report.series)
-    missing = sum(int(np.count_nonzero(series.missing)) for series in report.series)
-    clipped = sum(int(np.count_nonzero(series.clipped)) for series in report.series)
+    filled, clipped = sum(count.filled for count in counts), sum(count.clipped for count in counts)
     return [
         Fact("Training rows", fixed(len(report.time), 0), plural(len(report.series), "measured column")),
         Fact(
@@ -96,7 +110,7 @@ def _facts(report: PreprocessReport) -> list[Fact]:
         ),
         Fact("Sampling", duration(report.sampling_seconds), "usual time between rows"),
         Fact("Gaps in time", fixed(len(report.gaps), 0), _gap_detail(report)),
-        Fact("Values filled", fixed(missing, 0), _share(missing, values)),
+        Fact("Values filled", fixed(filled, 0), _share(filled, values)),
         Fact("Values clipped", fixed(clipped, 0), _share(clipped, values)),
     ]
 
@@ -115,29 +129,30 @@ def _has_values(report: PreprocessReport, series: SeriesReport) -> bool:
     return drawable(series.values, report.test_series.get(series.name, np.zeros(0)))
 
 
-def _figure(report: PreprocessReport, series: SeriesReport, *, large: bool) -> Figure:
+def _figure(report: PreprocessReport, series: SeriesReport, counts: _Counts, *, large: bool) -> Figure:
     time, test_time = microseconds(report.time), microseconds(report.test_time)
     breaks = np.array([gap[0] for gap in report.gaps], "datetime64[us]").astype(np.int64) + 1
     lines = [Line("training", time, series.values, "model thin", breaks)]
     if series.name in report.test_series and len(test_time):
-        lines.append(Line("test", test_time, report.test_series[series.name], "linear thin", breaks[:0]))
+        test_breaks = gap_breaks(test_time, report.sampling_seconds * 1e6)
+        lines.append(Line("test", test_time, report.test_series[series.name], "linear thin", test_breaks))
     lines = [line for line in lines if len(line.x)]
-    dots, lanes = [], []
-    for flags, name, style in ((series.missing, "filled", "filled"), (series.clipped, "clipped", "clipped")):
-        rows = np.flatnonzero(flags)
-        if len(rows):
-            lanes.append(Lane(name, time, flags, style))
-        if 0 < len(rows) <= DOTS_PER_CHART:
-            dots.append(Dots(name, time[rows], series.values[rows], style, hollow=True))
-    counts = [
-        f"{plural(int(np.count_nonzero(flags)), 'value')} {word}"
-        for flags, word in ((series.missing, "filled"), (series.clipped, "clipped"))
-        if flags.any()
-    ]
+    dots, lanes, said = [], [], []
+    for name, count, flags in (
+        ("filled", counts.filled, series.missing),
+        ("clipped", counts.clipped, series.clipped),
+    ):
+        if not count:
+            continue
+        said.append(f"{plural(count, 'value')} {name}")
+        lanes.append(Lane(name, time, flags, name))
+        if count <= DOTS_PER_CHART:
+            rows = np.flatnonzero(flags)
+            dots.append(Dots(name, time[rows], series.values[rows], name, hollow=True))
     chart = Chart(
         title=series.name,
         description=f"{series.name} over time, training and test rows; "
-        f"{' and '.join(counts) or 'nothing filled or clipped'}.",
+        f"{' and '.join(said) or 'nothing filled or clipped'}.",
         lines=lines,
         dots=dots,
         bands=_bands(report, time, test_time),
@@ -146,7 +161,7 @@ def _figure(report: PreprocessReport, series: SeriesReport, *, large: bool) -> F
         height=240 if large else 130,
         buckets=600 if large else 300,
     )
-    caption = f"{' and '.join(counts)}; strips under the chart show where." if counts else ""
+    caption = f"{' and '.join(said)}; strips under the chart show where." if said else ""
     drawing = figure(chart, " ".join(text for text in (caption, series.note) if text))
     return drawing if large else Figure(drawing.title, drawing.svg, (), drawing.caption)
 
@@ -162,14 +177,14 @@ def _bands(report: PreprocessReport, time: NDArray[np.int64], test_time: NDArray
     return bands
 
 
-def _column(report: PreprocessReport, series: SeriesReport) -> _Column:
+def _column(report: PreprocessReport, series: SeriesReport, counts: _Counts) -> _Column:
     known = drawable(series.values)
     test = report.test_series.get(series.name, np.zeros(0))
     return _Column(
         name=series.name,
         target=series.name in report.targets,
-        missing=_count(series.missing),
-        clipped=_count(series.clipped),
+        filled=_count(counts.filled, len(series.values)),
+        clipped=_count(counts.clipped, len(series.values)),
         lowest=float(np.fmin.reduce(series.values)) if known else np.nan,
         mean=_mean(series.values),
         highest=float(np.fmax.reduce(series.values)) if known else np.nan,
@@ -180,15 +195,18 @@ def _column(report: PreprocessReport, series: SeriesReport) -> _Column:
 
 def _mean(values: Floats) -> float:
     """Average what is known; the plain mean first, because it needs no copy."""
-    mean = float(values.mean()) if len(values) else np.nan
-    if np.isfinite(mean) or not drawable(values):
+    if not drawable(values):
+        return np.nan
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = float(values.mean())
+    if np.isfinite(mean):
         return mean
-    return float(np.nanmean(values))
+    known = values[np.isfinite(values)]
+    return float(np.sum(known / len(known)))  # divided first, so that the largest floats do not overflow
 
 
-def _count(flags: NDArray[np.bool_]) -> str:
-    count = int(np.count_nonzero(flags))
-    return f"{fixed(count, 0)} ({percent(count / len(flags), 2)})" if count else "0"
+def _count(count: int, rows: int) -> str:
+    return f"{fixed(count, 0)} ({percent(count / rows, 2)})" if count else "0"
 
 
 def _parts(report: PreprocessReport) -> list[_Part]:

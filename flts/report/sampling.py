@@ -81,16 +81,21 @@ def bucket_edges(x: NDArray[np.int64] | Floats, low: float, high: float, buckets
 def density(x: NDArray[np.int64] | Floats, flags: NDArray[np.bool_], low: float, high: float, buckets: int) -> Floats:
     """Return (buckets,) the share of flagged rows among the rows of each bucket; 0 where there are none."""
     edges = bucket_edges(x, low, high, buckets)
-    counts = np.diff(np.searchsorted(np.flatnonzero(flags), edges))
-    return np.asarray(counts / np.maximum(1, np.diff(edges)))
+    bounds = zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
+    return np.array([np.count_nonzero(flags[start:stop]) / max(1, stop - start) for start, stop in bounds])
 
 
-def gap_breaks(x: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return where lines over ``x`` are interrupted: after rows that ``GAP_FACTOR`` usual intervals or more follow."""
+def gap_breaks(x: NDArray[np.int64], usual: float | None = None) -> NDArray[np.int64]:
+    """Return where lines over ``x`` are interrupted: after rows with more than 1.5 usual intervals to the next.
+
+    Args:
+        x: (n,) microseconds, ascending.
+        usual: The usual interval in microseconds; default: the median.
+    """
     steps = np.diff(x)
     if not len(steps):
         return x[:0]
-    return np.asarray(x[:-1][steps > GAP_FACTOR * np.median(steps)] + 1)
+    return np.asarray(x[:-1][steps > GAP_FACTOR * (np.median(steps) if usual is None else usual)] + 1)
 
 
 def microseconds(time: NDArray[np.datetime64]) -> NDArray[np.int64]:

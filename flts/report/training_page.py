@@ -98,7 +98,7 @@ def _lead(report: TrainingReport) -> str:
     rows = plural(len(report.time), "row")
     targets = ", ".join(report.targets)
     return (
-        f"{targets}, one step ahead, on {rows} of the selection part "
+        f"One step ahead for {targets}, on {rows} of the selection part "
         f"({moment(report.time[0])} to {moment(report.time[-1])}); no model saw them in training."
     )
 
@@ -149,6 +149,7 @@ def _loss_chart(report: TrainingReport) -> Chart | None:
         return None
     known = np.concatenate([train, validation])
     known = known[~np.isnan(known)]
+    log = bool(known.min() > 0 and known.max() > 10 * known.min())
     return Chart(
         title=f"{report.model_type} loss by epoch",
         description="Training and validation loss of every epoch.",
@@ -158,10 +159,10 @@ def _loss_chart(report: TrainingReport) -> Chart | None:
             if len(values)
         ],
         rules=[Rule(report.best_epoch, f"best epoch {report.best_epoch}")] if report.best_epoch else (),
-        log=bool(known.min() > 0 and known.max() > 10 * known.min()),
+        log=log,
         height=230,
         x_label="epoch",
-        y_label="MSE",
+        y_label="MSE, log scale" if log else "MSE",
     )
 
 

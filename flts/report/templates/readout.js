@@ -19,14 +19,18 @@ for (const chart of document.querySelectorAll(".chart[data-axes]")) {
     return x - xs[low] < xs[high] - x ? xs[low] : xs[high];
   };
   const unscale = ([low, high], share, log) => log ? low * (high / low) ** share : low + (high - low) * share;
-  const digits = Math.min(12, Math.max(0, 3 - Math.floor(Math.log10(axes.y[1] - axes.y[0]))));
+  const rounded = (value, [low, high]) => { // to a thousandth of the axis: what a drawn line can tell
+    const exponent = Math.floor(Math.log10(high - low)) - 3, step = 10 ** exponent;
+    const text = {minimumFractionDigits: 0, maximumFractionDigits: Math.min(20, Math.max(0, -exponent))};
+    return (Math.round(value / step) * step).toLocaleString("en", text).replaceAll(",", "\u202f");
+  };
   const number = y => {
     const value = unscale(axes.y, 1 - y / axes.height, axes.log);
-    return axes.log ? value.toPrecision(3) : value.toLocaleString("en", {maximumFractionDigits: digits}).replaceAll(",", "\u202f");
+    return axes.log ? value.toPrecision(3) : rounded(value, axes.y);
   };
   const place = x => {
-    const value = unscale(axes.x, x / 1000, false);
-    return axes.time ? new Date(value / 1000).toISOString().slice(0, 19).replace("T", " ") : String(+value.toPrecision(4));
+    const value = unscale(axes.x, x / 1000, false), length = axes.x[1] - axes.x[0] > 864e8 ? 16 : 19;
+    return axes.time ? new Date(value / 1000).toISOString().slice(0, length).replace("T", " ") : rounded(value, axes.x);
   };
   const cursor = chart.appendChild(Object.assign(document.createElement("div"), {className: "cursor", hidden: true}));
   const readout = chart.appendChild(Object.assign(document.createElement("div"), {className: "readout", hidden: true}));
