@@ -468,10 +468,8 @@ def test_the_shortest_data_has_a_page(rows):
     _Page(preprocess_page(report))
 
 
-def test_a_page_of_a_million_rows_is_hardly_larger_than_one_of_ten_thousand():
-    small, large = (len(preprocess_page(_preprocess(rows=rows, columns=4))) for rows in (10_000, 1_000_000))
-    assert large < small * 1.2
-    assert large < 120_000
+def test_a_page_of_a_million_rows_stays_small():
+    assert len(preprocess_page(_preprocess(rows=1_000_000, columns=4))) < 120_000
 
 
 def test_the_run_page_leads_to_the_reports_and_names_notes():
