@@ -1,7 +1,7 @@
 """Reads a compiled KFP pipeline: the tasks, where their inputs come from, and what they promise to write.
 
 Covers a flat DAG of container tasks, which is what this project compiles. Whatever else KFP can express (conditions,
-loops, nested pipelines, importers) is refused by name rather than run wrongly.
+loops, nested pipelines, importers, lists) is refused by name rather than run wrongly.
 """
 
 import json
@@ -21,12 +21,14 @@ EXECUTOR_INPUT = "{{$}}"
 # The one in C is ten times as fast, and is not everywhere.
 _SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-Value = str | int | float | bool | list[Any] | dict[str, Any]
+_TYPES = {"STRING": "text", "BOOLEAN": "true or false", "NUMBER_INTEGER": "a whole number", "NUMBER_DOUBLE": "a number"}
+
+Value = str | int | float | bool
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A declared parameter; ``type`` is KFP's, such as ``NUMBER_INTEGER``. ``default`` is ``None`` when required."""
+    """A declared parameter; ``type`` is KFP's, such as ``NUMBER_INTEGER``; ``default`` is ``None`` when required."""
 
     name: str
     type: str
@@ -44,11 +46,7 @@ class Parameter:
                 return int(parsed)
             case "NUMBER_DOUBLE" if _is_number(parsed):
                 return float(parsed)
-            case "LIST" if isinstance(parsed, list):
-                return parsed
-            case "STRUCT" if isinstance(parsed, dict):
-                return parsed
-        raise ValueError(f"expected {_TYPE_NAMES.get(self.type, self.type)}, got {value!r}")
+        raise ValueError(f"expected {_TYPES[self.type]}, got {value!r}")
 
 
 @dataclass(frozen=True)
@@ -182,6 +180,8 @@ def _task(name: str, spec: Mapping[str, Any], document: Mapping[str, Any]) -> Ta
 def _parameters(definitions: Mapping[str, Any]) -> dict[str, Parameter]:
     found = {}
     for name, spec in definitions.get("parameters", {}).items():
+        if spec["parameterType"] not in _TYPES:
+            raise BadInputError(f"parameter {name} is a {spec['parameterType']}, which the local runner cannot pass on")
         parameter = Parameter(name, spec["parameterType"])
         if "defaultValue" in spec:  # YAML holds integers as 0.0
             parameter = Parameter(name, spec["parameterType"], parameter.convert(spec["defaultValue"]))
@@ -216,15 +216,6 @@ def _in_order(tasks: Mapping[str, Task]) -> dict[str, Task]:
             raise BadInputError("the pipeline's tasks wait for each other in a circle")
         ordered |= {task.name: task for task in ready}
     return ordered
-
-
-_TYPE_NAMES = {
-    "BOOLEAN": "true or false",
-    "NUMBER_INTEGER": "a whole number",
-    "NUMBER_DOUBLE": "a number",
-    "LIST": "a JSON list",
-    "STRUCT": "a JSON object",
-}
 
 
 def _from_text(text: str) -> Any:

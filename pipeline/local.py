@@ -63,6 +63,11 @@ class LocalRun:
         self._stopped_by: int | None = None
         self._kill_at = 0.0
 
+    @property
+    def stopped(self) -> bool:
+        """Whether a signal ended the run."""
+        return self._stopped_by is not None
+
     def execute(self) -> int:
         """Run every task whose inputs are there; after a failure, only those that do not depend on it.
 

@@ -86,6 +86,7 @@ def run_locally(dataset_path: Path, home: Path, identifier: str | None, given: S
         run.states,
         arguments,
         exit_code=exit_code,
+        stopped=run.stopped,
         started=started,
         clock=clock,
         seconds=time.monotonic() - clock,

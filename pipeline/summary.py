@@ -83,7 +83,7 @@ class Summary(_Part):
     run_ids: dict[str, str] = Field(description="MLflow run by model type")
     models: dict[str, ModelSummary] = Field(description="by model type")
     promotion: PromotionSummary | None = Field(description="null when nothing was promoted")
-    forecast: dict[str, float | int | str | None] | None = Field(
+    forecast: dict[str, float | int | str] | None = Field(
         description="the inference stage's metrics: `mae`, `rmse`, `mse` of the forecast steps and `backtest_*` of the "
         "whole test file one step ahead, in original units; null when there is no forecast"
     )
@@ -95,6 +95,7 @@ def summarise(
     arguments: Mapping[str, Value],
     *,
     exit_code: int,
+    stopped: bool,
     started: str,
     clock: float,
     seconds: float,
@@ -106,15 +107,15 @@ def summarise(
         states: Its tasks.
         arguments: The pipeline's parameters.
         exit_code: How it ended.
+        stopped: Whether a signal ended it.
         started: When it started, ISO 8601.
         clock: The same moment, in ``time.monotonic()`` seconds.
         seconds: How long it took.
         versions: What ran.
     """
     models = _models(states)
-    stopped = any(state.status is Status.STOPPED for state in states.values()) or exit_code > 128
     return Summary(
-        status="done" if exit_code == 0 else "stopped" if stopped else "failed",
+        status="stopped" if stopped else "failed" if exit_code else "done",
         exit_code=exit_code,
         identifier=str(arguments["identifier"]),
         dataset_name=str(arguments["dataset_name"]),
