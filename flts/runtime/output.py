@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from flts.errors import BadInputError
+from flts.errors import BadInputError, FltsError
 from flts.stage import Input, Result, Stage
 
 _WORK_PREFIX = ".flts-"
@@ -104,7 +104,7 @@ def output_folder(path: Path) -> Iterator[Path]:
     When the body fails, the folders that were made for it go again.
 
     Raises:
-        BadInputError: ``path`` is a file, or cannot be made or written to.
+        BadInputError: ``path`` is a file, cannot be made or written to, or the body found its disk full.
     """
     if path.exists() and not path.is_dir():
         raise BadInputError(f"--output-dir {path} is a file, expected a folder")
@@ -118,9 +118,11 @@ def output_folder(path: Path) -> Iterator[Path]:
             raise BadInputError(f"--output-dir {path} cannot be written: {_reason(error)}") from None
         try:
             yield work
-        except BaseException:
+        except BaseException as error:
             stack.close()
             _remove_empty(made)
+            if not isinstance(error, FltsError) and (trouble := environment_trouble(error, path)):
+                raise BadInputError(trouble) from error
             raise
 
 
@@ -148,19 +150,26 @@ def publish(stage: Stage, result: Result, work_dir: Path, output_dir: Path) -> l
     return sorted(f"{name}/" if (output_dir / name).is_dir() else name for name in files)
 
 
-def environment_trouble(error: BaseException) -> str | None:
+def environment_trouble(error: BaseException, output_dir: Path | None = None) -> str | None:
     """Tell a full disk or missing permissions from a bug, wherever in the chain of causes it is.
+
+    Args:
+        error: What was raised.
+        output_dir: The folder to name where the error names no file, or one inside it.
 
     Returns:
         The sentence for the person who can fix it, or ``None``.
     """
     link: BaseException | None = error
     while link is not None:
-        if isinstance(link, OSError) and link.errno in _ENVIRONMENT_TROUBLE:
-            where = f"{link.filename}: " if link.filename else ""
-            return f"{where}{_reason(link)}"
-        if any(text in str(link) for text in _DISK_FULL_TEXTS):
-            return "no space left on device"
+        # Some libraries put the system's words into errors of their own.
+        full = any(text in str(link) for text in _DISK_FULL_TEXTS)
+        if full or (isinstance(link, OSError) and link.errno in _ENVIRONMENT_TROUBLE):
+            reason = "no space left on device" if full else _reason(link)
+            place = getattr(link, "filename", None)
+            if output_dir and (not place or Path(place).is_relative_to(output_dir)):
+                return f"--output-dir {output_dir} cannot be written: {reason}"
+            return f"{place}: {reason}" if place else reason
         link = link.__cause__ or link.__context__
     return None
 
@@ -230,7 +239,7 @@ def _remove_empty(folders: list[Path]) -> None:
             folder.rmdir()
 
 
-def _reason(error: OSError) -> str:
-    """Say an operating system error in words: ``no space left on device``."""
-    text = error.strerror or str(error)
+def _reason(error: BaseException) -> str:
+    """Say an operating system error in words: ``permission denied``."""
+    text = getattr(error, "strerror", None) or str(error)
     return text[:1].lower() + text[1:]

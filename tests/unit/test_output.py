@@ -164,6 +164,10 @@ def test_a_full_disk_is_told_from_a_bug_through_the_chain_of_causes():
     wrapped = RuntimeError("saving failed")
     wrapped.__cause__ = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "out/model")
     assert output.environment_trouble(wrapped) == "out/model: no space left on device"
+    assert output.environment_trouble(wrapped, Path("out")) == (
+        "--output-dir out cannot be written: no space left on device"
+    )
+    assert output.environment_trouble(wrapped, Path("other")) == "out/model: no space left on device"
     assert output.environment_trouble(RuntimeError("I/O error: No space left on device (os error 28)"))
     assert output.environment_trouble(FileNotFoundError(errno.ENOENT, "No such file")) is None
     assert output.environment_trouble(ValueError("a bug")) is None

@@ -170,15 +170,16 @@ def test_a_wrong_start_is_one_sentence_and_exit_code_2(environ, argv, said, tmp_
     ("word", "code", "said"),
     [
         ("bad", 2, "data.csv, row 3: bad value"),
-        ("full", 2, "no space left on device"),
+        ("full", 2, "--output-dir out cannot be written: no space left on device"),
         ("down", 3, "the gateway is down"),
         ("signal", 143, "stopped by SIGTERM"),
         ("interrupt", 130, "interrupted"),
         ("bug", 1, "ZeroDivisionError: oh"),
     ],
 )
-def test_a_failing_stage_says_why_and_leaves_nothing(word, code, said, tmp_path, capsys):
-    assert run(STAGE, ["--output-dir", str(tmp_path / "out"), "--word", word]) == code
+def test_a_failing_stage_says_why_and_leaves_nothing(word, code, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run(STAGE, ["--output-dir", "out", "--word", word]) == code
     (line,) = capsys.readouterr().err.splitlines()
     event = json.loads(line)
     assert (event["message"], event["exit_code"]) == (said, code)

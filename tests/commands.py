@@ -1,0 +1,59 @@
+"""The stages' commands as processes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+BIN = Path(sys.executable).parent
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a command said."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    def events(self) -> list[dict[str, Any]]:
+        """Every line of stderr."""
+        return [json.loads(line) for line in self.stderr.splitlines()]
+
+    def error(self) -> str:
+        """The message of the last line on stderr, which must be the only error."""
+        *before, last = self.events()
+        assert {event["event"] for event in before} <= {"progress"}
+        assert (last["event"], last["exit_code"]) == ("error", self.code)
+        return str(last["message"])
+
+
+def start(folder: Path, *command: str, environ: Mapping[str, str] | None = None) -> "subprocess.Popen[str]":
+    """Start a command in a folder."""
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        env={"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", **(environ or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Python turns SIGINT into KeyboardInterrupt only where it is not ignored, as it is in a shell's background.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads
+    )
+
+
+def run(folder: Path, *command: str, **environ: str) -> Ended:
+    """Run a command in a folder to its end."""
+    with start(folder, *command, environ=environ) as process:
+        stdout, stderr = process.communicate(timeout=120)
+    return Ended(process.returncode, stdout, stderr)
+
+
+def listing(folder: Path) -> Sequence[str]:
+    """Everything below a folder."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))

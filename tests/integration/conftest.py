@@ -1,0 +1,44 @@
+"""The six commands, run once by themselves on the demo dataset."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.commands import Ended, run
+
+COMMANDS = {
+    "preprocess": "flts-preprocess --input jfk_weather.csv --output-dir preprocess"
+    " --sample-train-rows 300 --sample-test-rows 60",
+    **{
+        f"train-{name}": f"flts-train-{name} --training-data preprocess/processed_data.parquet --output-dir {name}"
+        " --hidden-size 4 --num-layers 1 --epochs 2"
+        for name in ("gru", "lstm")
+    },
+    "train-prophet": "flts-train-prophet --training-data preprocess/processed_data.parquet --output-dir prophet",
+    "eval": "flts-eval --output-dir eval"
+    + "".join(f" --{m}-model {m}/model.json --{m}-metrics {m}/metrics.json" for m in ("gru", "lstm", "prophet")),
+    "inference": "flts-inference --inference-data preprocess/test_processed_data.parquet"
+    " --selected-model eval/selected_model.json --output-dir inference --inference-length 5",
+}
+
+
+@dataclass(frozen=True)
+class Standalone:
+    """Where the commands ran, what they were and what they said."""
+
+    folder: Path
+    commands: dict[str, str]
+    ended: dict[str, Ended]
+
+
+@pytest.fixture(scope="session")
+def standalone(root, tmp_path_factory) -> Standalone:
+    folder = tmp_path_factory.mktemp("standalone")
+    for name in ("jfk_weather.csv", "jfk_weather_test.csv"):
+        (folder / name).write_bytes((root / "examples" / "data" / name).read_bytes())
+    ended = {}
+    for stage, command in COMMANDS.items():
+        ended[stage] = run(folder, *command.split())
+        assert ended[stage].code == 0, ended[stage].stderr
+    return Standalone(folder, COMMANDS, ended)

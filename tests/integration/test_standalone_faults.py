@@ -1,0 +1,96 @@
+"""Disks that are full or read-only, and signals: nothing half-written is left."""
+
+import json
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.commands import Ended, listing, run, start
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("standalone")]
+
+ENDLESS = (
+    "flts-train-gru --training-data preprocess/processed_data.parquet --hidden-size 4 --num-layers 1"
+    " --epochs 1000000 --no-early-stopping --output-dir"
+)
+
+
+def run_on_mount(folder: Path, options: str, command: str) -> tuple[Ended, str]:
+    """Run a command while ``folder/mounted`` is a file system of its own; return what it said and left there."""
+    (folder / "mounted").mkdir(exist_ok=True)
+    script = f"mount -t tmpfs -o {options} tmpfs mounted && {{ {command}; code=$?; ls -A mounted >left; exit $code; }}"
+    ended = run(folder, "unshare", "--mount", "--map-root-user", "sh", "-c", script)
+    left = (folder / "left").read_text()
+    (folder / "left").unlink()
+    return ended, left
+
+
+@pytest.fixture(scope="module")
+def folder(standalone) -> Path:
+    probe = subprocess.run(["unshare", "--mount", "--map-root-user", "true"], capture_output=True, check=False)
+    if probe.returncode:
+        pytest.skip("this machine lets nobody mount a file system of one's own: a full disk cannot be made")
+    return standalone.folder
+
+
+def test_a_read_only_folder(folder):
+    ended, left = run_on_mount(folder, "ro", "flts-preprocess --input jfk_weather.csv --output-dir mounted/out")
+    assert ended.code == 2, ended.stderr
+    assert ended.error() == "--output-dir mounted/out cannot be written: read-only file system"
+    assert left == ""
+
+
+@pytest.mark.parametrize("size", ["4k", "64k", "400k"])
+def test_a_full_disk(folder, size):
+    """As sizes grow, the disk is full while the stage writes its data, and while its results get their names."""
+    command = "flts-preprocess --input jfk_weather.csv --output-dir mounted/out"
+    ended, left = run_on_mount(folder, f"size={size}", command)
+    assert ended.code == 2, ended.stderr
+    assert ended.error() == "--output-dir mounted/out cannot be written: no space left on device"
+    assert left == ""
+
+
+def test_a_full_disk_while_a_model_is_saved(folder):
+    command = (
+        "flts-train-gru --training-data preprocess/processed_data.parquet --epochs 1 --hidden-size 64"
+        " --output-dir mounted/out"
+    )
+    ended, left = run_on_mount(folder, "size=64k", command)
+    assert ended.code == 2, ended.stderr
+    assert ended.error() == "--output-dir mounted/out cannot be written: no space left on device"
+    assert left == ""
+
+
+def wait_for_progress(process: "subprocess.Popen[str]") -> None:
+    for line in process.stderr:
+        if json.loads(line)["event"] == "progress" and "epoch" in line:
+            return
+    raise AssertionError("the stage ended before it trained")
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "stopped by SIGTERM")],
+)
+def test_ctrl_c_and_sigterm_end_a_stage_in_one_line_and_leave_nothing(number, code, said, standalone):
+    before = listing(standalone.folder)
+    with start(standalone.folder, *ENDLESS.split(), "new/out") as process:
+        wait_for_progress(process)
+        process.send_signal(number)
+        _, stderr = process.communicate(timeout=20)
+    assert process.returncode == code, stderr
+    assert json.loads(stderr.splitlines()[-1])["message"] == said
+    assert listing(standalone.folder) == before
+
+
+def test_what_a_killed_stage_leaves_is_hidden_and_goes_at_the_next_start(standalone, tmp_path):
+    with start(standalone.folder, *ENDLESS.split(), str(tmp_path)) as process:
+        wait_for_progress(process)
+        process.kill()
+        process.communicate()
+    assert [path.name[:6] for path in tmp_path.iterdir()] == [".flts-"]
+    ended = run(standalone.folder, "flts-preprocess", "--input", "jfk_weather.csv", "--output-dir", str(tmp_path))
+    assert ended.code == 0, ended.stderr
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
