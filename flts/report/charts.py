@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from flts.report.axes import linear_ticks
 from flts.report.marks import Chart, Line
-from flts.report.plot import LANE_HEIGHT, Scale, draw, x_title, y_axis
+from flts.report.plot import Scale, draw, lanes_height, x_title, y_axis
 from flts.report.sampling import Floats
 
 STYLE = Path(__file__).parent / "templates" / "chart.css"
@@ -132,4 +132,4 @@ def _legend(lines: Sequence[Line], right: int, y: int) -> Markup:
 
 
 def _full_height(chart: Chart) -> int:
-    return chart.height + LANE_HEIGHT * len(chart.lanes) + (38 if chart.time or chart.x_label else 24)
+    return chart.height + lanes_height(chart) + (38 if chart.time or chart.x_label else 24)

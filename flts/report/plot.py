@@ -12,7 +12,8 @@ from flts.report.marks import Chart, Dots, Lane, Rule
 from flts.report.sampling import Floats, Reduced, density, reduce_series
 
 WIDTH = 1000  # units along x of the part that stretches
-LANE_HEIGHT = 9
+LANE_HEIGHT = 10
+LANE_MARGIN = 5  # so that the lowest label of the y axis and that of the first lane stay apart
 LANE_CELLS = 250
 
 
@@ -39,6 +40,11 @@ class Scale:
         return float(self(np.array([value]))[0])
 
 
+def lanes_height(chart: Chart) -> int:
+    """Return the height of the strips under a plot."""
+    return LANE_MARGIN + LANE_HEIGHT * len(chart.lanes) if chart.lanes else 0
+
+
 def draw(chart: Chart) -> tuple[Scale, Scale, Markup]:
     """Draw everything inside the plot area and around its edges; return the x and y scales with it."""
     x_scale = _x_scale(chart)
@@ -52,7 +58,7 @@ def draw(chart: Chart) -> tuple[Scale, Scale, Markup]:
         )
         for line, part in zip(chart.lines, reduced, strict=True)
     ]
-    bottom = chart.height
+    bottom = chart.height + (LANE_MARGIN if chart.lanes else 0)
     lanes, lane_labels = [], []
     for lane in chart.lanes:
         lanes.append(_lane(lane, x_scale, bottom + 2))
