@@ -87,7 +87,7 @@ def _labels(values: Sequence[float], step: float) -> list[str]:
         scale = 10.0 ** math.floor(math.log10(largest))
         decimals = _decimals(step / scale)
         return [scientific(value, decimals) if value else "0" for value in values]
-    power = max(p for p in (0, 3, 6, 9, 12) if p == 0 or largest >= 10.0**p)
+    power = max(p for p in (0, 3, 6, 9, 12) if p == 0 or largest >= (1e4 if p == 3 else 10.0**p))
     suffix = {0: "", 3: "k", 6: "M", 9: "G", 12: "T"}[power]
     decimals = _decimals(step / 10.0**power)
     return [

@@ -153,7 +153,7 @@ def _stages(summary: Mapping[str, Any], stages: Mapping[str, Any], links: Mappin
                     [Bar(min(after / total, 0.99), max(seconds / total, 0.01), style)] if ran else [],
                     f"from {duration(after)} to {duration(after + seconds)}" if ran else "did not run",
                 ),
-                message=str(stage.get("error") or stage.get("message") or ""),
+                message="see above" if status == "failed" else str(stage.get("message") or ""),
                 link=links.get(name, "") if _is_relative(links.get(name, "")) else "",
             )
         )

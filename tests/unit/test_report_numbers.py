@@ -75,6 +75,7 @@ def test_a_sentence_ends_with_one_full_stop_and_keeps_its_first_letter():
         (0.0, 1.0, ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]),
         (0.0, 533e6, ["0", f"200{THIN}M", f"400{THIN}M"]),
         (0.0, 1.6e9, ["0.0", f"0.5{THIN}G", f"1.0{THIN}G", f"1.5{THIN}G"]),
+        (990.0, 1040.0, ["990", f"1{THIN}000", f"1{THIN}010", f"1{THIN}020", f"1{THIN}030", f"1{THIN}040"]),
         (-3.0, 3.0, [f"{MINUS}2", "0", "2"]),
         (
             0.0,
