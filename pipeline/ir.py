@@ -37,7 +37,7 @@ class Parameter:
     def convert(self, value: Any) -> Value:
         """Turn a value, or its text, into this parameter's type; ``ValueError`` when it is not one."""
         if self.type == "STRING":
-            return str(value)
+            return str(value).lower() if isinstance(value, bool) else str(value)
         parsed = _from_text(value) if isinstance(value, str) else value
         match self.type:
             case "BOOLEAN" if isinstance(parsed, bool):

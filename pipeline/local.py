@@ -191,6 +191,9 @@ class LocalRun:
         self._stopped_by = self._stopped_by or number
         self._kill_at = time.monotonic() + GRACE_SECONDS
         self._signal_children(signal.SIGKILL if again else signal.SIGTERM)
+        for name in self._processes:
+            self.states[name].fraction, self.states[name].message = None, "stopping; Ctrl-C again kills it"
+            self._observer(self.states[name])
 
     def _signal_children(self, number: int) -> None:
         for process in self._processes.values():

@@ -110,7 +110,7 @@ def _metadata(task: Task, promised: RuntimeArtifact, written: Mapping[str, Any])
         return {}
     try:
         (artifact,) = written[promised.name]["artifacts"]
-        uri, metadata = artifact["uri"], artifact.get("metadata", {})
+        uri, metadata = artifact["uri"], dict(artifact.get("metadata", {}))
     except (TypeError, KeyError, ValueError):
         raise OutputsError(f"{task.name} described its output {promised.name} wrongly in its outputFile") from None
     if artifact.keys() - {"name", "uri", "metadata", "type"}:
@@ -118,9 +118,10 @@ def _metadata(task: Task, promised: RuntimeArtifact, written: Mapping[str, Any])
     if uri != str(promised.path):
         raise OutputsError(f"{task.name} changed the uri of its output {promised.name} to {uri}")
     for key, value in metadata.items():
-        if not isinstance(value, str | int | float) or (isinstance(value, float) and not math.isfinite(value)):
+        flat = isinstance(value, str) or (type(value) in (int, float) and math.isfinite(value))
+        if not flat:
             raise OutputsError(f"{task.name} gave its output {promised.name} the metadata {key}={value!r}, not flat")
-    return metadata  # type: ignore[no-any-return]
+    return metadata
 
 
 def _parameter_value(task: Task, parameter: Parameter, path: Path, values: Mapping[str, Any]) -> Value:

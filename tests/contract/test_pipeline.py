@@ -56,6 +56,14 @@ def edges(tasks: dict[str, Any], task: str) -> dict[str, str]:
     }
 
 
+def test_kfp_takes_the_compiled_file(root: Path) -> None:
+    from kfp.components import load_component_from_file
+
+    loaded = load_component_from_file(str(root / "pipeline" / "pipeline.yaml"))
+
+    assert loaded.pipeline_spec.pipeline_info.name == "flts-time-series-training-pipeline"
+
+
 def test_name_and_root_are_the_agreed_ones(document: dict[str, Any]) -> None:
     assert document["pipelineInfo"]["displayName"] == "FLTS Time Series Training Pipeline"
     assert document["defaultPipelineRoot"] == "s3://kfp-artifacts/"

@@ -93,6 +93,7 @@ def test_wrong_arguments_are_named(pipeline: Pipeline, given: dict[str, Any], se
         ("BOOLEAN", "True", True),
         ("BOOLEAN", "false", False),
         ("STRING", 5, "5"),
+        ("STRING", True, "true"),
     ],
 )
 def test_text_becomes_the_declared_type(kind: str, text: Any, value: Any) -> None:

@@ -210,6 +210,19 @@ def test_a_second_signal_kills_at_once(start: Start) -> None:
     assert time.monotonic() - began < 8
 
 
+def test_a_task_that_takes_its_time_to_stop_says_how_to_hurry(start: Start) -> None:
+    messages = []
+    interrupt = when(Status.RUNNING, "left", "hanging", lambda: os.kill(os.getpid(), signal.SIGINT))
+
+    def observer(state: TaskState) -> None:
+        messages.append((state.task.name, state.status, state.message))
+        interrupt(state)
+
+    start(observer=observer, left="hang").execute()
+
+    assert ("left", Status.RUNNING, "stopping; Ctrl-C again kills it") in messages
+
+
 def test_children_end_when_the_runner_itself_fails(start: Start) -> None:
     def broken() -> None:
         raise RuntimeError("the view broke")

@@ -1,0 +1,210 @@
+"""The whole pipeline on one machine: stopped by Ctrl-C, run, and run again, on a slice of the demo data."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.summary import Summary
+
+ROWS, TEST_ROWS = 500, 120
+PARAMETERS = {"epochs": 2, "hidden_size": 8, "num_layers": 1, "n_changepoints": 5, "yearly_seasonality": "false"}
+TRAINERS = ("train-gru", "train-lstm", "train-prophet")
+
+pytestmark = pytest.mark.slow
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the runs of this module happen."""
+
+    root: Path
+    home: Path
+    dataset: Path
+
+    def command(self, *more: str) -> list[str]:
+        return [sys.executable, "-m", "pipeline.run", "--home", str(self.home), "--dataset", str(self.dataset), *more]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A run that ended: what it printed, its exit code, and its folder."""
+
+    stdout: str
+    stderr: str
+    code: int
+    folder: Path
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        return json.loads((self.folder / "summary.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def place(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    folder = tmp_path_factory.mktemp("pipeline")
+    data = root / "examples" / "data"
+    for name, rows in (("jfk_weather.csv", ROWS), ("jfk_weather_test.csv", TEST_ROWS)):
+        lines = (data / name).read_text().splitlines(keepends=True)[: rows + 1]
+        (folder / name.replace("jfk_weather", "slice")).write_text("".join(lines))
+    settings = "\n".join(f"{name} = {json.dumps(value)}" for name, value in PARAMETERS.items())
+    (folder / "slice.toml").write_text(f"[parameters]\n{settings}\n")
+    return Place(root, folder / "home", folder / "slice.csv")
+
+
+@pytest.fixture(scope="module")
+def interrupted(place: Place) -> Ended:
+    """A run that got Ctrl-C while it trained."""
+    with subprocess.Popen(
+        place.command(), cwd=place.root, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if line == "train-prophet: started\n":
+                break
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+    assert len(children) >= len(TRAINERS)
+    assert not [child for child in children if child.is_running()]
+    return Ended("".join(lines) + stdout, stderr, process.returncode, (place.home / "latest").resolve())
+
+
+def run(place: Place, *more: str) -> Ended:
+    done = subprocess.run(place.command(*more), cwd=place.root, text=True, capture_output=True, check=False)
+    return Ended(done.stdout, done.stderr, done.returncode, (place.home / "latest").resolve())
+
+
+@pytest.fixture(scope="module")
+def first(place: Place, interrupted: Ended) -> Ended:
+    return run(place)
+
+
+@pytest.fixture(scope="module")
+def second(place: Place, first: Ended) -> Ended:
+    return run(place)
+
+
+def test_ctrl_c_ends_the_run_and_says_what_did_not_run(interrupted: Ended) -> None:
+    assert interrupted.code == 130
+    assert "Stopped: Train GRU, Train LSTM, Train Prophet" in interrupted.stderr
+    assert "Not run: Evaluate and promote, Forecast" in interrupted.stderr
+    assert interrupted.summary["status"] == "stopped"
+    assert interrupted.summary["models"] == {}
+
+
+def test_a_run_promotes_a_model_and_says_where_everything_lies(place: Place, first: Ended) -> None:
+    assert first.code == 0, first.stdout + first.stderr
+    places = dict(re.findall(r"^(Report|Summary|Promotion|Forecasts) +(\S+)$", first.stdout, re.MULTILINE))
+
+    assert places.keys() == {"Report", "Summary", "Promotion", "Forecasts"}
+    assert "<html" in Path(places["Report"]).read_text()
+    assert json.loads(Path(places["Promotion"]).read_text())["identifier"] == "slice"
+    assert pq.read_table(places["Forecasts"]).num_rows == 10
+    assert Path(places["Summary"]).resolve() == first.folder / "summary.json"
+    assert f"mlflow ui --backend-store-uri sqlite:///{place.home / 'mlflow.db'}" in first.stdout
+    assert f"Parameters from {place.dataset.with_suffix('.toml')}" in first.stdout
+
+
+def test_what_the_stopped_run_had_finished_is_reused(first: Ended) -> None:
+    assert "Reused from earlier runs: Preprocess" in first.stdout
+
+
+def test_the_summary_is_whole(first: Ended) -> None:
+    summary = Summary.model_validate(first.summary)
+
+    assert summary.status == "done"
+    assert {stage.exit_code for stage in summary.stages.values()} == {0}
+    assert list(summary.stages) == ["preprocess", *TRAINERS, "eval", "inference"]
+    assert summary.run_ids.keys() == summary.models.keys() == {"GRU", "LSTM", "PROPHET"}
+    for model in summary.models.values():
+        assert model.composite_score is not None
+        assert None not in (model.test.rmse, model.test_original.rmse, model.persistence.rmse, model.linear.rmse)
+    assert summary.promotion is not None
+    scores = {name: model.composite_score for name, model in summary.models.items()}
+    assert summary.promotion.composite_score == min(scores.values())
+    assert summary.promotion.run_id == summary.run_ids[summary.promotion.model_type]
+    assert summary.forecast is not None
+    assert summary.forecast["backtest_rmse"] > 0
+    assert summary.config_hash is not None
+    assert summary.parameters["epochs"] == 2
+    assert summary.parameters["sample_train_rows"] == 0
+
+
+def test_the_trainers_ran_at_once(first: Ended) -> None:
+    stages = [first.summary["stages"][name] for name in TRAINERS]
+
+    last_start = max(stage["started_after"] for stage in stages)
+
+    assert all(last_start < stage["started_after"] + stage["seconds"] for stage in stages)
+
+
+def test_every_stage_left_a_report_and_the_index_links_to_them(first: Ended) -> None:
+    index = (first.folder / "index.html").read_text()
+
+    for stage in first.summary["stages"]:
+        assert (first.folder / stage / "report.html").is_file()
+        assert f'href="{stage}/report.html"' in index
+    for address in re.findall(r'href="([^"#]+)"', index):
+        assert (first.folder / address).exists(), address
+
+
+def test_a_second_run_reuses_everything_with_the_same_results(first: Ended, second: Ended) -> None:
+    def results(run: Ended) -> Mapping[str, Any]:
+        return {name: run.summary[name] for name in ("config_hash", "run_ids", "models", "promotion", "forecast")}
+
+    assert second.code == 0, second.stdout + second.stderr
+    assert {name: stage["status"] for name, stage in second.summary["stages"].items()} == dict.fromkeys(
+        second.summary["stages"], "cached"
+    )
+    assert results(second) == results(first)
+    assert second.folder != first.folder
+    assert (
+        "Reused from earlier runs: Preprocess, Train GRU, Train LSTM, Train Prophet, Evaluate and promote, Forecast"
+        in second.stdout
+    )
+
+
+def test_nothing_half_written_is_left(place: Place, second: Ended) -> None:
+    assert not list((place.home / "store" / ".tmp").iterdir())
+    assert not list(place.home.rglob(".flts-*"))
+
+
+@pytest.fixture(scope="module")
+def too_short(place: Place, second: Ended) -> Ended:
+    """A run on ten rows of a dataset of the same name, without a test file: enough for preprocess alone."""
+    alone = place.dataset.parent / "alone" / place.dataset.name
+    alone.parent.mkdir()
+    alone.write_text("".join(place.dataset.read_text().splitlines(keepends=True)[:11]))
+    return run(Place(place.root, place.home, alone))
+
+
+def test_without_a_test_file_the_end_of_the_data_is_the_test_part(too_short: Ended) -> None:
+    assert "There is no slice_test.csv beside it: the last 20 % of its rows are the test part" in too_short.stdout
+    assert "8 training and 2 test rows" in too_short.summary["stages"]["preprocess"]["message"]
+
+
+def test_failed_stages_are_named_with_their_sentence(too_short: Ended) -> None:
+    summary = Summary.model_validate(too_short.summary)
+
+    assert too_short.code == summary.exit_code == 2
+    for title in ("Train GRU", "Train LSTM", "Train Prophet"):
+        assert re.search(rf"^{title} failed: the training data has 8 rows", too_short.stderr, re.MULTILINE)
+    assert "Not run: Evaluate and promote, Forecast" in too_short.stderr
+    assert "Traceback" not in too_short.stderr
+    assert summary.status == "failed"
+    assert "has 8 rows" in str(summary.stages["train-gru"].error)
+    assert summary.stages["eval"].status == "not run"
+    assert "Train GRU" not in too_short.stdout.partition("Report")[2]
+    assert "train-gru failed" in (too_short.folder / "index.html").read_text()
