@@ -10,6 +10,7 @@ from flts.timeseries.frame import Floats, Frame, Times
 ClipMethod = Literal["iqr", "zscore", "quantile"]
 SampleStrategy = Literal["head", "tail", "random"]
 Flags = NDArray[np.bool_]
+Rows = NDArray[np.intp]
 
 # Candidates looked at in one go; bounds memory when many values are missing.
 _BLOCK = 1 << 21
@@ -35,8 +36,8 @@ def drop_rows(frame: Frame, threshold: float) -> Frame:
     return Frame(frame.time[keep], {name: values[keep] for name, values in frame.columns.items()})
 
 
-def fill_training(time: Times, values: Floats, fit_end: int, neighbours: int) -> Floats:
-    """Fill missing values from the observations nearest in time, weighted by the inverse of their distance.
+def fill_training(time: Times, values: Floats, fit_end: int, neighbours: int) -> None:
+    """Fill missing values, in place, from the nearest observations in time, weighted by the inverse of their distance.
 
     Rows of the fit part [0, fit_end) look to both sides within it; rows from ``fit_end`` on only look back.
 
@@ -45,43 +46,37 @@ def fill_training(time: Times, values: Floats, fit_end: int, neighbours: int) ->
         values: (n,) with NaN where missing, and at least one observation in the fit part.
         fit_end: Row after the fit part.
         neighbours: Observations that fill one value, or as many as there are.
-
-    Returns:
-        (n,) without NaN; ``values`` itself when nothing is missing.
     """
-    missing = np.flatnonzero(np.isnan(values))
+    is_missing = np.isnan(values)
+    missing = np.flatnonzero(is_missing)
     if missing.size == 0:
-        return values
-    observed = np.flatnonzero(~np.isnan(values))
-    in_fit = observed[: np.searchsorted(observed, fit_end)]
-    split = np.searchsorted(missing, fit_end)
-    filled = values.copy()
-    for rows, sources, ahead in ((missing[:split], in_fit, neighbours), (missing[split:], observed, 0)):
-        filled[rows] = _nearest(time[rows], time[sources], values[sources], neighbours, ahead)
-    return filled
+        return
+    observed = np.flatnonzero(~is_missing)
+    split, in_fit = np.searchsorted(missing, fit_end), observed[: np.searchsorted(observed, fit_end)]
+    _fill_rows(time, values, missing[:split], in_fit, neighbours, ahead=neighbours)
+    _fill_rows(time, values, missing[split:], observed, neighbours, ahead=0)
 
 
-def fill_test(time: Times, values: Floats, before: tuple[Times, Floats], neighbours: int) -> Floats:
-    """Fill missing values of the test part from earlier observations, those of the training data included.
+def fill_test(time: Times, values: Floats, before: tuple[Times, Floats], neighbours: int) -> None:
+    """Fill missing values of the test part, in place, from earlier observations, also of the training data.
+
+    Where nothing was observed before, NaN remains.
 
     Args:
         time: (m,) ascending.
         values: (m,) with NaN where missing.
         before: Times and values, NaN where missing, of the training rows before the first test row.
         neighbours: As in ``fill_training``.
-
-    Returns:
-        (m,) with NaN only where nothing was observed before; ``values`` itself when nothing is missing.
     """
-    missing = np.isnan(values)
-    if not missing.any():
-        return values
+    if not np.isnan(values).any():
+        return
     tail = np.flatnonzero(~np.isnan(before[1]))[-neighbours:]
-    times = np.concatenate([before[0][tail], time[~missing]])
-    observed = np.concatenate([before[1][tail], values[~missing]])
-    filled = values.copy()
-    filled[missing] = _nearest(time[missing], times, observed, neighbours, ahead=0)
-    return filled
+    times, joined = (
+        np.concatenate([earlier[tail], later]) for earlier, later in zip(before, (time, values), strict=True)
+    )
+    missing = np.isnan(joined)
+    _fill_rows(times, joined, np.flatnonzero(missing), np.flatnonzero(~missing), neighbours, ahead=0)
+    values[:] = joined[len(tail) :]
 
 
 def clip_bounds(values: Floats, method: ClipMethod, factor: float) -> tuple[float, float] | None:
@@ -111,33 +106,32 @@ def outside(values: Floats, bounds: tuple[float, float]) -> Flags:
     return (values < bounds[0]) | (values > bounds[1])
 
 
-def _nearest(at: Times, times: Times, values: Floats, neighbours: int, ahead: int) -> Floats:
-    """Return (len(at),) means of the nearest values weighted by inverse distance; NaN where there are none.
+def _fill_rows(time: Times, values: Floats, rows: Rows, observed: Rows, neighbours: int, ahead: int) -> None:
+    """Fill ``rows`` of ``values`` with the mean of their nearest observations, weighted by inverse distance in time.
 
     Args:
-        at: Times to fill, none of them among ``times``.
-        times: Ascending times of the observations ``values``.
-        values: The observations.
+        time: (n,) ascending.
+        values: (n,).
+        rows: (m,) ascending row numbers to fill; those without a candidate are left alone.
+        observed: Ascending row numbers of the observations.
         neighbours: How many observations count.
-        ahead: How many observations after a time are candidates; 0 looks back only.
+        ahead: How many observations after a row are candidates; 0 looks back only.
     """
-    count = len(times)
-    neighbours, ahead = min(neighbours, count), min(ahead, count)
+    neighbours, ahead = min(neighbours, len(observed)), min(ahead, len(observed))
     offsets = np.arange(-neighbours, ahead)
-    result = np.full(len(at), np.nan)
-    if count == 0:
-        return result
+    if len(offsets) == 0:
+        return
     block = max(1, _BLOCK // len(offsets))
-    for start in range(0, len(at), block):
-        now = at[start : start + block, None]
-        candidates = np.searchsorted(times, now) + offsets
-        exists = (candidates >= 0) & (candidates < count)
-        candidates = np.clip(candidates, 0, count - 1)
-        distance = np.where(exists, np.abs(times[candidates] - now).view(np.int64).astype(float), np.inf)
+    for start in range(0, len(rows), block):
+        now = rows[start : start + block, None]
+        places = np.searchsorted(observed, now) + offsets
+        exists = (places >= 0) & (places < len(observed))
+        candidates = observed[np.clip(places, 0, len(observed) - 1)]
+        distance = np.where(exists, np.abs(time[candidates] - time[now]).astype(float), np.inf)
         # Stable: of two observations equally far, the earlier one counts.
         nearest = np.argsort(distance, axis=1, kind="stable")[:, :neighbours]
         weight = 1 / np.take_along_axis(distance, nearest, axis=1)
         total = weight.sum(axis=1)
-        weighted = weight * values[np.take_along_axis(candidates, nearest, axis=1)]
-        np.divide(weighted.sum(axis=1), total, out=result[start : start + block], where=total > 0)
-    return result
+        mean = (weight * values[np.take_along_axis(candidates, nearest, axis=1)]).sum(axis=1)
+        some = total > 0
+        values[now[some, 0]] = mean[some] / total[some]

@@ -17,7 +17,7 @@ from flts.timeseries.frame import TIME_COLUMN
 MISSING = ["", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NAN", "-NaN", "-nan", "NULL", "Null", "null", "None", "none"]
 
 _HEADER_LIMIT = 1 << 20
-_HEADER = re.compile(rb"(?:\xef\xbb\xbf)?[\r\n]*([^\r\n]+)(?:\r\n|\r|\n|$)")
+_HEADER = re.compile(rb"(?:\xef\xbb\xbf)?+[\r\n]*([^\r\n]+)(?:\r\n|\r|\n|$)")
 
 
 def read_csv(path: Path, label: str) -> pa.Table:

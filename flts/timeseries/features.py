@@ -30,8 +30,8 @@ def time_features(time: Times) -> dict[str, Floats]:
     for name, codes in _calendar(time).items():
         # Few distinct values: a table costs far less than a sine per row.
         angles = 2 * np.pi / _PERIODS[name] * np.arange(int(codes.max(initial=0)) + 1)
-        features[f"{name}_sin"] = np.sin(angles)[codes]
-        features[f"{name}_cos"] = np.cos(angles)[codes]
+        features[f"{name}_sin"] = np.sin(angles).take(codes)
+        features[f"{name}_cos"] = np.cos(angles).take(codes)
     return features
 
 
@@ -46,14 +46,15 @@ def parse_lag(name: str) -> tuple[str, int] | None:
     return (found[1], int(found[2])) if found else None
 
 
-def _calendar(time: Times) -> dict[str, NDArray[np.intp]]:
-    minutes = time.astype("datetime64[us]").view(np.int64) // _MINUTE
+def _calendar(time: Times) -> dict[str, NDArray[np.int32]]:
+    """Return (n,) integers for each of the periods."""
+    minutes = (time.astype("datetime64[us]", copy=False).view(np.int64) // _MINUTE).astype(np.int32)
     days = minutes // 1440
     first = days.min(initial=0)
     every_day = np.arange(first, days.max(initial=0) + 1).astype("datetime64[D]")
-    day_of_year = (every_day - every_day.astype("datetime64[Y]").astype("datetime64[D]")).astype(np.intp) + 1
+    day_of_year = (every_day - every_day.astype("datetime64[Y]").astype("datetime64[D]")).astype(np.int32) + 1
     return {
-        "min_of_day": (minutes - days * 1440).astype(np.intp),
-        "day_of_week": ((days + _FIRST_WEEKDAY) % 7).astype(np.intp),
-        "day_of_year": day_of_year[days - first],
+        "min_of_day": minutes - days * 1440,
+        "day_of_week": (days + _FIRST_WEEKDAY) % 7,
+        "day_of_year": day_of_year.take(days - first),
     }

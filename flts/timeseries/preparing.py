@@ -58,8 +58,8 @@ def prepare(train: Frame, test: Frame, params: PreprocessParams, config_json: st
     """Clean both parts of a dataset, add features, and learn the scaling; only the fit part is learned from.
 
     Args:
-        train: Measured training columns, NaN where missing.
-        test: Measured test columns, the same ones.
+        train: Measured training columns, NaN where missing; cleaned in place, to hold a dataset in memory only once.
+        test: Measured test columns, the same ones; cleaned in place.
         params: What to do.
         config_json: Canonical JSON of the configuration, kept in the result.
 
@@ -73,34 +73,33 @@ def prepare(train: Frame, test: Frame, params: PreprocessParams, config_json: st
     _check_names(train, targets, lags)
     notes: list[str] = []
     if params.nans_drop_rows:
-        train, test = (_without_empty_rows(*part, params.nans_threshold, notes) for part in _named(train, test))
+        train = _without_empty_rows("training", train, params.nans_threshold, notes)
+        test = _without_empty_rows("test", test, params.nans_threshold, notes)
     skip = lags[-1] if lags else 0
     _check_rows(train, skip)
 
     parts = Parts.of(len(train))
     sampling_seconds = usual_interval(train.time[: parts.fit_end])
     history = int(np.searchsorted(train.time, test.time[0]))
+    actual = {name: (train.columns[name].copy(), test.columns[name].copy()) for name in targets}
     columns = {name: _clean(name, train, test, history, parts.fit_end, params) for name in train.columns}
-    notes += [note for name, part in _named(train, test) for note in _gap_notes(name, part.time, sampling_seconds)]
+    notes += _time_notes(train.time, test.time, sampling_seconds)
     notes += [f"column {name!r} {column.note}" for name, column in columns.items() if column.note]
-    if early := int(np.count_nonzero(test.time <= train.time[-1])):
-        notes.append(f"{early} of {len(test)} test rows are not later than the last training row")
 
     clean_train = Frame(train.time, {name: column.train for name, column in columns.items()})
     clean_test = Frame(test.time, {name: column.test for name, column in columns.items()})
-    train_frame = _with_features(clean_train, lags, params.time_features_enable)
-    tail = clean_train.rows(max(0, history - skip), history)
-    test_frame = _with_features(_joined(tail, clean_test) if skip else clean_test, lags, params.time_features_enable)
-    headless = len(test) - len(test_frame)
+    headless = max(0, skip - history)
+    if headless >= len(test):
+        raise BadInputError(f"no test row is left: lags reach {skip} rows back, further than the data")
     if headless:
         notes.append(f"the first {headless} test rows are left out, because their lags would lie before the data")
-    if not len(test_frame):
-        raise BadInputError(f"no test row is left: lags reach {skip} rows back, further than the data")
-
+    if skip:
+        clean_test = _joined(clean_train.rows(max(0, history - skip), history), clean_test)
+    train_frame = _with_features(clean_train, lags, params.time_features_enable)
     written = Parts(parts.fit_end - skip, parts.validation_end - skip, parts.rows - skip)
     processed = ProcessedData(
         frame=train_frame,
-        actual={name: train.columns[name][skip:] for name in targets},
+        actual={name: values[skip:] for name, (values, _) in actual.items()},
         targets=targets,
         scaler=fit_scaler(params.scaler, train_frame, written),
         parts=written,
@@ -108,8 +107,12 @@ def prepare(train: Frame, test: Frame, params: PreprocessParams, config_json: st
         config_hash=config_hash(config_json),
         config_json=config_json,
     )
-    actual = {name: test.columns[name][headless:] for name in targets}
-    return Prepared(processed, replace(processed, frame=test_frame, actual=actual), columns, tuple(notes))
+    processed_test = replace(
+        processed,
+        frame=_with_features(clean_test, lags, params.time_features_enable),
+        actual={name: values[headless:] for name, (_, values) in actual.items()},
+    )
+    return Prepared(processed, processed_test, columns, tuple(notes))
 
 
 def resolve_targets(text: str, names: Sequence[str]) -> tuple[str, ...]:
@@ -132,10 +135,6 @@ def gaps(time: Times, sampling_seconds: float, most: int) -> list[tuple[np.datet
     wide = np.flatnonzero(steps > GAP_FACTOR * sampling_seconds)
     longest = np.sort(wide[np.argsort(-steps[wide], kind="stable")[:most]])
     return [(time[row], time[row + 1]) for row in longest]
-
-
-def _named(train: Frame, test: Frame) -> tuple[tuple[str, Frame], tuple[str, Frame]]:
-    return ("training", train), ("test", test)
 
 
 def _with_columns_of(train: Frame, test: Frame) -> Frame:
@@ -180,22 +179,22 @@ def _check_rows(train: Frame, skip: int) -> None:
 
 
 def _clean(name: str, train: Frame, test: Frame, history: int, fit_end: int, params: PreprocessParams) -> CleanColumn:
-    """Fill and clip one column; ``history`` training rows lie before the first test row."""
+    """Fill and clip one column in place; ``history`` training rows lie before the first test row."""
     values, test_values = train.columns[name], test.columns[name]
     missing, test_missing = np.isnan(values), np.isnan(test_values)
     if missing[:fit_end].all():
         raise BadInputError(f"column {name!r} has no value in the fit part, the first {fit_end} training rows")
     if params.handle_nans:
         before = train.time[:history], values[:history]
-        test_values = fill_test(test.time, test_values, before, params.nans_knn)
+        fill_test(test.time, test_values, before, params.nans_knn)
         if np.isnan(test_values).any():
             # Nothing was measured before these rows.
-            test_values = np.where(np.isnan(test_values), np.nanmedian(values[:fit_end]), test_values)
-        values = fill_training(train.time, values, fit_end, params.nans_knn)
+            test_values[np.isnan(test_values)] = np.nanmedian(values[:fit_end])
+        fill_training(train.time, values, fit_end, params.nans_knn)
     elif missing.any() or test_missing.any():
-        part, time, flags = ("training", train.time, missing) if missing.any() else ("test", test.time, test_missing)
+        where, time, flags = ("training", train.time, missing) if missing.any() else ("test", test.time, test_missing)
         moment = show_time(time[int(flags.argmax())])
-        raise BadInputError(f"column {name!r} of the {part} data has no value at {moment}, and handle_nans is off")
+        raise BadInputError(f"column {name!r} of the {where} data has no value at {moment}, and handle_nans is off")
     clipped: Flags = np.broadcast_to(np.zeros(1, dtype=bool), len(values))
     notes = []
     if params.clip_enable:
@@ -204,7 +203,8 @@ def _clean(name: str, train: Frame, test: Frame, history: int, fit_end: int, par
             notes.append("is not clipped, because most of it is one value")
         else:
             clipped = outside(values, bounds)
-            values, test_values = np.clip(values, *bounds), np.clip(test_values, *bounds)
+            for part in (values, test_values):
+                np.clip(part, *bounds, out=part)
     fit = values[:fit_end]
     if params.scaler != "none" and fit.min() == fit.max():
         notes.append("is constant in the fit part and scales to zero")
@@ -216,19 +216,22 @@ def _steps(time: Times) -> Floats:
     return np.diff(time).astype(np.int64) / 1e6
 
 
-def _gap_notes(name: str, time: Times, sampling_seconds: float) -> list[str]:
-    """Report irregular sampling."""
-    steps = _steps(time)
-    wide = int(np.count_nonzero(steps > GAP_FACTOR * sampling_seconds))
-    uneven = int(np.count_nonzero(steps != sampling_seconds)) - wide
+def _time_notes(train: Times, test: Times, sampling_seconds: float) -> list[str]:
+    """Report irregular sampling, and test rows that are not new."""
     notes = []
-    if wide:
-        row = int(steps.argmax())
-        notes.append(
-            f"{name} data: {wide} gaps in time, the longest from {show_time(time[row])} to {show_time(time[row + 1])}"
-        )
-    if uneven:
-        notes.append(f"{name} data: {uneven} of {len(steps)} rows do not follow after the usual {sampling_seconds:g} s")
+    for name, time in (("training", train), ("test", test)):
+        steps = _steps(time)
+        wide = int(np.count_nonzero(steps > GAP_FACTOR * sampling_seconds))
+        uneven = int(np.count_nonzero(steps != sampling_seconds)) - wide
+        if wide:
+            row = int(steps.argmax())
+            longest = f"the longest from {show_time(time[row])} to {show_time(time[row + 1])}"
+            notes.append(f"{name} data: {wide} gap{'s' * (wide > 1)} in time, {longest}")
+        if uneven:
+            usual = f"the usual {sampling_seconds:g} s"
+            notes.append(f"{name} data: {uneven} of {len(steps)} intervals between rows differ from {usual}")
+    if early := int(np.count_nonzero(test <= train[-1])):
+        notes.append(f"{early} of {len(test)} test rows are not later than the last training row")
     return notes
 
 
