@@ -21,7 +21,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 
 from flts.stages import STAGES
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("launcher")]
 
 SMALL = {
     "dataset_name": "jfk_weather",
@@ -76,10 +76,11 @@ class Launched:
 class Launcher:
     """Runs the tasks of the compiled pipeline one after another."""
 
-    def __init__(self, pipeline: Path, folder: Path, services: dict[str, str]) -> None:
+    def __init__(self, pipeline: Path, folder: Path, home: Path, services: dict[str, str]) -> None:
         document = next(yaml.safe_load_all(pipeline.read_text()))
         self.spec = json_format.ParseDict(document, pipeline_spec_pb2.PipelineSpec())
         self.folder = folder
+        self.home = home
         self.arguments = {
             name: json_format.MessageToDict(parameter.default_value)
             for name, parameter in self.spec.root.input_definitions.parameters.items()
@@ -110,7 +111,7 @@ class Launcher:
         ended = subprocess.run(
             command,
             cwd=self.folder,
-            env={"PATH": path, "HOME": str(self.folder), "TMPDIR": str(self.folder)},
+            env={"PATH": path, "HOME": str(self.home), "TMPDIR": str(self.folder)},
             capture_output=True,
             text=True,
             timeout=120,
@@ -151,7 +152,7 @@ def launcher(root, tmp_path_factory):
     for name in ("jfk_weather.csv", "jfk_weather_test.csv"):
         (store / "dataset" / name).write_bytes((root / "examples" / "data" / name).read_bytes())
     services = {"gateway_url": f"file://{store}", "mlflow_tracking_uri": f"sqlite:///{store}/mlflow.db"}
-    return Launcher(root / "pipeline" / "pipeline.yaml", folder, services)
+    return Launcher(root / "pipeline" / "pipeline.yaml", folder, tmp_path_factory.mktemp("home"), services)
 
 
 @pytest.fixture(scope="module")
