@@ -88,6 +88,9 @@ def clip_bounds(values: Floats, method: ClipMethod, factor: float) -> tuple[floa
     Returns:
         Lower and upper bound, or ``None`` when the values show no spread to judge outliers by.
     """
+    if values.min() == values.max():
+        # Not left to the formulas, whose rounding can leave a sliver.
+        return None
     if method == "iqr":
         lower, upper = np.quantile(values, [0.25, 0.75])
         margin = factor * (upper - lower)

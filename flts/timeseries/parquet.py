@@ -103,6 +103,8 @@ def _read_own(path: Path, time: Times, names: list[str], metadata: dict[str, str
         targets = tuple(json.loads(metadata["target_columns"]))
         actual = {target: _actual(target) for target in targets}
         features = [name for name in names if name != TIME_COLUMN and name not in actual.values()]
+        if absent := set(actual.values()) - set(names):
+            raise ValueError(f"there is no column {min(absent)!r}")
         columns = read_columns(path, [*features, *actual.values()], str(path))
         return ProcessedData(
             frame=Frame(time, {name: columns[name] for name in features}),
@@ -110,7 +112,7 @@ def _read_own(path: Path, time: Times, names: list[str], metadata: dict[str, str
             targets=targets,
             scaler=Scaler.from_dict(json.loads(metadata["scaler"])),
             parts=Parts(**json.loads(metadata["parts"])),
-            sampling_seconds=json.loads(metadata["sampling_seconds"]),
+            sampling_seconds=float(json.loads(metadata["sampling_seconds"])),
             config_hash=metadata["config_hash"],
             config_json=metadata[_CONFIG_KEY],
         )
@@ -130,7 +132,9 @@ def _read_foreign(path: Path, label: str) -> ProcessedData:
     parts = Parts.of(len(frame))
     if parts.fit_end == 0:
         raise BadInputError(f"{label} has {len(frame)} row, expected at least 2")
-    target = next(name for name in frame.columns if name not in TIME_FEATURES)
+    target = next((name for name in frame.columns if name not in TIME_FEATURES), None)
+    if target is None:
+        raise BadInputError(f"{label} has no measured column, only time features")
     return ProcessedData(
         frame=frame,
         actual={target: frame.columns[target]},
