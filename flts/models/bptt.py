@@ -75,7 +75,11 @@ class _Gru(_Layer):
     def __init__(self, rnn: nn.RNNBase, index: int, inputs: Tensor, d_inputs: Tensor | None, steps: int) -> None:
         super().__init__(rnn, index, inputs, d_inputs, steps)
         hidden = self.hidden
-        self.rz, self.n = slice(None, 2 * hidden), slice(2 * hidden, None)
+        halves = [2 * hidden, hidden]
+        self.w_rz, self.w_n = torch.split(self.w_ih, halves)
+        self.g_w_rz, self.g_w_n = torch.split(self.g_w_ih, halves)
+        self.b_ih_rz, self.b_ih_n = torch.split(self.b_ih, halves)
+        self.b_hh_rz, self.b_hh_n = torch.split(self.b_hh, halves)
         self.flat_rz, self.flat_recurrent = self.flat_gates[:, : 2 * hidden], self.flat_gates[:, : 3 * hidden]
         self.flat_state_part, self.flat_n = (
             self.flat_gates[:, 2 * hidden : 3 * hidden],
@@ -90,10 +94,10 @@ class _Gru(_Layer):
         self.r_at, self.z_at, self.state_part_at, self.n_at = (gate.unbind(0) for gate in self.gates.unbind(2))
 
     def forward(self) -> None:
-        rz, n, w_hh = self.rz, self.n, self.w_hh.t()
-        torch.addmm(self.b_ih[rz] + self.b_hh[rz], self.inputs, self.w_ih[rz].t(), out=self.flat_rz)
-        torch.addmm(self.b_ih[n], self.inputs, self.w_ih[n].t(), beta=2, alpha=2, out=self.flat_n)
-        self.flat_state_part.copy_(self.b_hh[n])
+        w_hh = self.w_hh.t()
+        torch.addmm(self.b_ih_rz + self.b_hh_rz, self.inputs, self.w_rz.t(), out=self.flat_rz)
+        torch.addmm(self.b_ih_n, self.inputs, self.w_n.t(), beta=2, alpha=2, out=self.flat_n)
+        self.flat_state_part.copy_(self.b_hh_n)
         state = self.initial
         for t in range(self.steps):
             if t > 0:
@@ -120,13 +124,14 @@ class _Gru(_Layer):
                 below.addmm_(self.recurrent_at[t], self.w_hh)
 
         torch.mm(self.flat_recurrent[self.batch :].t(), self.past_states, out=self.g_w_hh)
-        torch.mm(self.flat_rz.t(), self.inputs, out=self.g_w_ih[self.rz])
-        torch.mm(self.flat_n.t(), self.inputs, out=self.g_w_ih[self.n])
-        torch.sum(self.flat_recurrent, 0, out=self.g_b_hh)
-        self.g_b_ih[self.rz] = self.g_b_hh[self.rz]
-        torch.sum(self.flat_n, 0, out=self.g_b_ih[self.n])
+        torch.mm(self.flat_rz.t(), self.inputs, out=self.g_w_rz)
+        torch.mm(self.flat_n.t(), self.inputs, out=self.g_w_n)
+        d_gates = self.flat_gates.sum(0)
+        self.g_b_hh.copy_(d_gates[: -self.hidden])
+        self.g_b_ih[: -self.hidden].copy_(d_gates[: -2 * self.hidden])
+        self.g_b_ih[-self.hidden :].copy_(d_gates[-self.hidden :])
         if self.d_inputs is not None:
-            torch.mm(self.flat_rz, self.w_ih[self.rz], out=self.d_inputs).addmm_(self.flat_n, self.w_ih[self.n])
+            torch.mm(self.flat_rz, self.w_rz, out=self.d_inputs).addmm_(self.flat_n, self.w_n)
 
 
 class _Lstm(_Layer):

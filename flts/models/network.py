@@ -128,14 +128,15 @@ class _CpuEngine:
         """Move the parameters of ``net`` into one vector: clipping and the optimizer's step are few operations then."""
         self._net = net
         parameters = list(net.parameters())
-        sizes = [parameter.numel() for parameter in parameters]
         vector = torch.cat([parameter.detach().flatten() for parameter in parameters])
-        gradient = vector.grad = torch.zeros_like(vector)
-        for parameter, values, part in zip(
-            parameters, torch.split(vector, sizes), torch.split(gradient, sizes), strict=True
+        vector.grad = torch.zeros_like(vector)
+        sizes = [parameter.numel() for parameter in parameters]
+        for parameter, *parts in zip(
+            parameters, torch.split(vector, sizes), torch.split(vector.grad, sizes), strict=True
         ):
-            parameter.data = values.view_as(parameter)
-            parameter.grad = part.view_as(parameter)
+            # Matrices lie column by column: they are multiplied transposed, and MKL is faster on rows.
+            values, gradient = (part.view(parameter.shape[::-1]).t() for part in parts)
+            parameter.data, parameter.grad = values.copy_(parameter.detach()), gradient
         self.parameters = [vector]
         self._passes: OrderedDict[torch.Size, Bptt] = OrderedDict()
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 MODEL_FILE = "model.safetensors"
 MAX_GRADIENT_NORM = 1.0
-FORECAST_BATCH = 512  # windows computed at once outside training: bounds memory
+FORECAST_BATCH = 256  # windows computed at once outside training: bounds memory
 
 
 class RecurrentForecaster:
@@ -88,7 +88,8 @@ class RecurrentForecaster:
         """Write ``model.safetensors``: the weights under PyTorch's names. Equal weights give equal bytes."""
         from safetensors.torch import save
 
-        weights = {name: values.cpu().clone() for name, values in self.net.state_dict().items()}
+        state = self.net.state_dict()
+        weights = {name: values.cpu().clone(memory_format=torch.contiguous_format) for name, values in state.items()}
         (directory / MODEL_FILE).write_bytes(save(weights))
 
     @classmethod
