@@ -31,6 +31,7 @@ from pipeline.view import open_view
 
 ROOT = Path(__file__).resolve().parents[1]
 PIPELINE = ROOT / "pipeline" / "pipeline.yaml"
+SQLITE = "sqlite:///"
 DEMO = ROOT / "examples" / "data" / "jfk_weather.csv"
 
 
@@ -136,7 +137,7 @@ def _arguments(
     chosen: dict[str, Any] = {
         "sample_train_rows": 0,
         "sample_test_rows": 0,
-        "mlflow_tracking_uri": f"sqlite:///{home / 'mlflow.db'}",
+        "mlflow_tracking_uri": f"{SQLITE}{home / 'mlflow.db'}",
         **dataset.parameters(),
         **dict(_split(pair) for pair in given),
     }
@@ -193,17 +194,16 @@ def _make_run_folder(home: Path, identifier: str) -> Path:
 
 @contextmanager
 def _preparing_mlflow(arguments: Mapping[str, Value], folder: Path) -> Iterator[None]:
-    """Make MLflow's database while preprocess runs: it takes seconds, and the trainers would wait for it.
+    """Make MLflow's database, where it is missing, while preprocess runs: it takes seconds of the trainers' time.
 
     Nobody waits for it here, and nobody asks whether it worked: the trainers do both.
     """
-    command = [
-        sys.executable,
-        "-m",
-        "flts.tracking",
-        str(arguments["mlflow_tracking_uri"]),
-        str(arguments["experiment_name"]),
-    ]
+    uri = str(arguments["mlflow_tracking_uri"])
+    database = Path(uri.removeprefix(SQLITE))
+    if not uri.startswith(SQLITE) or database.exists():
+        yield
+        return
+    command = [sys.executable, "-m", "flts.tracking", uri, str(arguments["experiment_name"])]
     with (folder / "mlflow.log").open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 - the interpreter that runs this
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder, start_new_session=True
