@@ -8,7 +8,7 @@ COMMANDS := $(STAGES:%=$(BIN)/flts-%)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test lint format specs docs lock bench clean
+.PHONY: help venv run services test lint format specs docs lock bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ lint: venv ## Check format, style, types, shell scripts and generated files
 format: venv ## Format and mend what ruff can
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+services: venv ## Run S3 and MLflow until Ctrl-C, and print what to export
+	@$(BIN)/python -m tests.services
 
 specs: venv ## Compile component_specs/ and the pipeline
 	@$(BIN)/python scripts/compile_specs.py

@@ -1,9 +1,12 @@
 """Fixtures that all tests share."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests import services as servers
 
 ROOT = Path(__file__).parents[1]
 
@@ -21,6 +24,44 @@ def poblesec() -> Path:
     if not (folder / "PobleSec.csv").is_file():
         pytest.skip(f"PobleSec.csv is not in {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.S3]:
+    """An S3 server for the tests of this process."""
+    with servers.s3_server(tmp_path_factory.mktemp("s3")) as s3:
+        yield s3
+
+
+@pytest.fixture(scope="session")
+def services(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[servers.Services]:
+    """S3 and MLflow, started once for all processes of the test run."""
+    folder = tmp_path_factory.getbasetemp()
+    if worker_id != "master":
+        folder = folder.parent  # of all workers
+    with servers.shared(folder) as services:
+        yield services
+
+
+@pytest.fixture
+def s3_environ(s3: servers.S3, monkeypatch: pytest.MonkeyPatch) -> servers.S3:
+    """The S3 server, which ``s3://`` names while the test runs."""
+    _set_environ(monkeypatch, s3.environ)
+    return s3
+
+
+@pytest.fixture
+def services_environ(services: servers.Services, monkeypatch: pytest.MonkeyPatch) -> servers.Services:
+    """S3 and MLflow, which the environment names while the test runs."""
+    _set_environ(monkeypatch, services.environ)
+    return services
+
+
+def _set_environ(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -1,0 +1,62 @@
+"""The services that tests share come up once and end with their last user."""
+
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests import services as servers
+
+HOLD = """
+import pathlib, sys
+from tests import services
+with services.shared(pathlib.Path(sys.argv[1])) as found:
+    print(found.mlflow_uri, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.slow
+def test_mlflow_keeps_artifacts_in_s3(services_environ: servers.Services, tmp_path: Path):
+    from mlflow import MlflowClient
+    from mlflow.artifacts import download_artifacts
+
+    uri = services_environ.mlflow_uri
+    client = MlflowClient(uri)
+    run = client.create_run("0")
+    client.log_text(run.info.run_id, "content", "folder/file.txt")
+    path = download_artifacts(f"runs:/{run.info.run_id}/folder/file.txt", dst_path=str(tmp_path), tracking_uri=uri)
+    assert Path(path).read_text() == "content"
+
+
+@pytest.mark.slow
+def test_services_outlive_a_killed_user_and_end_with_the_last(tmp_path: Path, root: Path):
+    users = [_user(tmp_path, root) for _ in range(2)]
+    (first, uri), (second, same) = ((user, user.stdout.readline().strip()) for user in users)
+    assert uri == same
+    first.kill()
+    first.communicate()
+    time.sleep(0.3)
+    assert _is_up(uri)
+    second.kill()
+    second.communicate()
+    deadline = time.monotonic() + 20
+    while _is_up(uri) or (tmp_path / "services").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def _user(folder: Path, root: Path) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", HOLD, str(folder)]
+    return subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def _is_up(uri: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{uri}/health", timeout=5):  # noqa: S310 - our own server
+            return True
+    except OSError:
+        return False
