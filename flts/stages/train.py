@@ -16,9 +16,10 @@ from flts.params import ProphetParams, RecurrentParams
 from flts.report.data import TrainingReport
 from flts.report.pages import training_page, training_plots
 from flts.stage import Artifact, Context, Progress, Result
+from flts.stages.finished_training import FinishedTraining, Outcome, RunContent
 from flts.stages.model_input import given
 from flts.stages.scoring import Evaluation, check_rows, evaluate, scored_origins
-from flts.stages.training_run import Outcome, RunContent, Training, TrainingRun
+from flts.stages.training_run import Training, TrainingRun
 from flts.timeseries.frame import ProcessedData
 from flts.timeseries.parquet import read_processed
 from flts.timeseries.reading import load_dataset
@@ -98,30 +99,37 @@ def _train(model_type: ModelType, params: TrainerParams, context: Context, fit: 
     if context.tracking_uri is None:
         return _train_alone(training, params, context, data, fit)
     context.progress(0.01, "opening MLflow")
-    run = TrainingRun(training, Tracking(context.tracking_uri), context.store)
+    run = TrainingRun(training, Tracking(context.tracking_uri), context.store, context.output_dir)
     if outcome := run.begin(utc_timestamp()):
         return _result(outcome, cached=True)
     try:
-        trained = _fit_and_score(training, params, context, data, fit)
-        message = trained.finished(training.message(run.run_id, trained.start))
-        context.progress(_SCORED, "logging to MLflow")
-        report = trained.report(message, notes=run.notes)
-        content = RunContent(
-            params=trained.parameters,
-            series=[
-                Series("train_loss", trained.fitted.train_loss),
-                Series("validation_loss", trained.fitted.validation_loss),
-                Series("step_mae", trained.evaluation.step_mae),
-            ],
-            dataset=_dataset_source(data),
-            files=_run_files(data.processed, report),
-        )
-        outcome = Outcome(message, trained.metrics, training_page(report))
-        outcome = run.publish(outcome, content, trained.bundle, context.work_dir)
+        finished = run.kept(context.work_dir)
+        cached, notes = finished is not None, tuple(run.notes)
+        if finished is None:
+            trained = _fit_and_score(training, params, context, data, fit)
+            finished, notes = _finished(training, run, trained), (*notes, *trained.notes)
+        outcome = run.publish(finished, context.work_dir, lambda message: context.progress(_SCORED, message))
     except BaseException as error:
         run.abandon("FAILED" if isinstance(error, Exception) else "KILLED")
         raise
-    return _result(outcome, notes=(*run.notes, *trained.notes))
+    return _result(outcome, cached=cached, notes=notes)
+
+
+def _finished(training: Training, run: TrainingRun, trained: "_Trained") -> FinishedTraining:
+    """Gather what MLflow is to get."""
+    message = trained.finished(training.message(run.run_id, trained.start))
+    report = trained.report(message, notes=run.notes)
+    content = RunContent(
+        params=trained.parameters,
+        series=[
+            Series("train_loss", trained.fitted.train_loss),
+            Series("validation_loss", trained.fitted.validation_loss),
+            Series("step_mae", trained.evaluation.step_mae),
+        ],
+        dataset=_dataset_source(trained.data),
+        files=_run_files(trained.data.processed, report),
+    )
+    return FinishedTraining(Outcome(message, trained.metrics, training_page(report)), content, trained.bundle)
 
 
 def _train_alone(training: Training, params: TrainerParams, context: Context, data: _Data, fit: Fit) -> Result:

@@ -68,7 +68,7 @@ class RunRecord:
 
     def read(self) -> TrainedModel | None:
         """See ``TrainingRecord``."""
-        run_id = self._tracking.find_run(self._experiment_id, self._fingerprint)
+        run_id = next(iter(self._tracking.find_runs(self._experiment_id, self._fingerprint)), None)
         self._seen = self._text(run_id) if run_id else None
         return TrainedModel.parse(self._seen, source=f"{MESSAGE_FILE} of MLflow run {run_id}") if self._seen else None
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,16 +11,20 @@ from typing import Literal
 
 import flts
 from flts.contracts import ModelType, TrainedModel, canonical_json
-from flts.errors import FltsError
+from flts.errors import BadInputError, FltsError, ServiceUnavailableError
 from flts.models import pyfunc
 from flts.promotion import owner
+from flts.stages.finished_training import FinishedTraining, KeptTraining, Outcome
 from flts.stages.training_record import RunRecord, StoreRecord, TrainingRecord
 from flts.store import ObjectStore
-from flts.tracking import FINGERPRINT_TAG, DatasetSource, LoggedModel, ModelFromCode, Series, Tracking
+from flts.store.file import FileStore
+from flts.tracking import FINGERPRINT_TAG, LoggedModel, ModelFromCode, Tracking, impatient
 
 METRICS_FILE = "metrics.json"
 REPORT_FILE = "report.html"
 
+# How long a finished training waits for services that went away: a server's restart takes a minute or two.
+_PATIENCE_VARIABLE, _PATIENCE_SECONDS = "FLTS_PATIENCE_SECONDS", 180
 _PARENT_TAG = "mlflow.parentRunId"
 _EXTRAS: Mapping[ModelType, str] = {"GRU": "torch", "LSTM": "torch", "PROPHET": "prophet"}
 
@@ -76,25 +80,6 @@ class Training:
         )
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """A finished training: its message, its metrics, and its report as HTML."""
-
-    message: TrainedModel
-    metrics: Mapping[str, float]
-    report: str
-
-
-@dataclass(frozen=True)
-class RunContent:
-    """What a run shows beside its model: ``files`` by name, ``/``-separated; ``series`` over epochs."""
-
-    params: Mapping[str, object]
-    series: Sequence[Series]
-    dataset: DatasetSource
-    files: Mapping[str, str]
-
-
 class TrainingRun:
     """The MLflow run of a training, whichever process began it.
 
@@ -102,23 +87,38 @@ class TrainingRun:
     everyone else takes that result. Whatever comes after that message can be done again, and is, by whoever reads it.
     """
 
-    def __init__(self, training: Training, tracking: Tracking, store: ObjectStore | None) -> None:
-        """Look at a training; nothing is written yet."""
+    def __init__(
+        self, training: Training, tracking: Tracking, store: ObjectStore | None, output_dir: Path | None
+    ) -> None:
+        """Look at a training; nothing is written yet.
+
+        Args:
+            training: The training.
+            tracking: Where its run goes.
+            store: Where its claim goes, and what MLflow does not take.
+            output_dir: Where the latter goes when there is no store.
+        """
         self.training = training
         self.notes: list[str] = []
         self.run_id = ""
-        self._made = ""
         self._tracking = tracking
         self._fingerprint = training.fingerprint()
         self._experiment_id = os.environ.get("MLFLOW_EXPERIMENT_ID") or tracking.experiment(training.experiment_name)
+        self._patience = _patience()
         self._record: TrainingRecord
+        self._kept: KeptTraining | None = None
+        key = f"{owner(training.identifier)}/trainings/{self._fingerprint}"
         if store:
-            self._record = StoreRecord(store, f"{owner(training.identifier)}/trainings/{self._fingerprint}.json")
+            self._record = StoreRecord(store, f"{key}.json")
+            self._kept = KeptTraining(store, key, "")
         else:
             self._record = RunRecord(tracking, self._experiment_id, self._fingerprint)
+            if output_dir:
+                self._kept = KeptTraining(FileStore(output_dir / "kept"), key, f"{output_dir}/kept/")
 
     def begin(self, train_start: str) -> Outcome | None:
         """Return the outcome of an earlier training like this one; else make its run, or take it over half-finished."""
+        overtaken = False
         while True:
             recorded = self._record.read()
             finished = recorded is not None and recorded.status == "SUCCESS"
@@ -131,21 +131,63 @@ class TrainingRun:
                 break
             if self._record.write(self.training.message(self.run_id, train_start)):
                 break
-        if self._made not in ("", self.run_id):
-            self._tracking.delete_run(self._made)
+            overtaken = True
+        if isinstance(self._record, StoreRecord) and (overtaken or outcome is None):
+            # Made by a process that found out too late that another was first, or twice because an answer got lost.
+            for run_id in self._tracking.find_runs(self._experiment_id, self._fingerprint):
+                if run_id != self.run_id:
+                    self._tracking.delete_run(run_id)
         if outcome is None:
             if finished:
                 self.notes.append("an earlier training like this one is gone from MLflow: trained again")
             self._tracking.set_status(self.run_id, "RUNNING")
         return outcome
 
-    def publish(self, outcome: Outcome, content: RunContent, bundle: Path, work_dir: Path) -> Outcome:
-        """Log everything, then the finished message; return what counts, which is another's if that was first."""
+    def kept(self, work_dir: Path) -> FinishedTraining | None:
+        """Return the finished training that an earlier attempt could not publish; ``work_dir`` is a scratch folder."""
+        return self._kept.load(self.run_id, work_dir) if self._kept else None
+
+    def publish(self, finished: FinishedTraining, work_dir: Path, progress: Callable[[str], None]) -> Outcome:
+        """Log everything, then the finished message; return what counts, which is another's if that was first.
+
+        Services that went away are waited for. When they stay away, or refuse, the training is kept in the store.
+
+        Args:
+            finished: The training.
+            work_dir: A scratch folder.
+            progress: Told what is waited for.
+
+        Raises:
+            ServiceUnavailableError: A service stayed out of reach; the sentence says where the training is kept.
+            BadInputError: MLflow refuses the credentials; likewise.
+        """
+        import stamina
+
+        def attempt() -> Outcome:
+            progress("logging to MLflow")
+            try:
+                return self._publish(finished, work_dir)
+            except ServiceUnavailableError as error:
+                progress(f"waiting, because {error}")
+                raise
+
+        caller = stamina.RetryingCaller(attempts=None, timeout=self._patience, wait_initial=1.0, wait_max=20.0)
+        try:
+            outcome = caller.on(ServiceUnavailableError)(attempt)
+        except FltsError as error:
+            raise self._keep(finished, error) from error
+        if self._kept:
+            with suppress(FltsError):  # what stays is never looked at again
+                self._kept.remove()
+        return outcome
+
+    def _publish(self, finished: FinishedTraining, work_dir: Path) -> Outcome:
         model: LoggedModel | None = None
         failure: Exception | None = None
+        outcome, content = finished.outcome, finished.content
         try:
             model = self._tracking.upload_model(
-                self.run_id, self.training.model_type, self._model_from_code(bundle), work_dir
+                self.run_id, self.training.model_type, self._model_from_code(finished.bundle), work_dir
             )
             message = outcome.message.model_copy(update={"artifact_uri": model.location})
             self._tracking.log(
@@ -170,9 +212,22 @@ class TrainingRun:
             self._tracking.delete_model(model)
         return counts
 
+    def _keep(self, finished: FinishedTraining, error: FltsError) -> FltsError:
+        """Keep what was trained, and return the error with a word about it."""
+        if self._kept is None:
+            return error
+        try:
+            self._kept.save(finished)
+        except FltsError as second:
+            return type(error)(f"{error}; the trained model is lost, because it cannot be kept either: {second}")
+        return type(error)(
+            f"{error}; the trained model is kept in {self._kept.place}, and the same command publishes it from there "
+            "without training again"
+        )
+
     def abandon(self, status: Literal["FAILED", "KILLED"]) -> None:
-        """Say in MLflow how a training ended that did not finish."""
-        with suppress(FltsError):
+        """Say in MLflow how a training ended that did not finish, if MLflow is there to listen."""
+        with suppress(Exception), impatient():
             if self._tracking.status(self.run_id) == "RUNNING":
                 self._tracking.set_status(self.run_id, status)
 
@@ -192,8 +247,8 @@ class TrainingRun:
         if recorded and self._tracking.status(recorded.run_id):
             return recorded.run_id
         # A process that was killed right after it made its run left no other trace.
-        if found := self._tracking.find_run(self._experiment_id, self._fingerprint):
-            return found
+        if found := self._tracking.find_runs(self._experiment_id, self._fingerprint):
+            return found[0]
         training = self.training
         tags = {
             FINGERPRINT_TAG: self._fingerprint,
@@ -202,12 +257,11 @@ class TrainingRun:
             "identifier": training.identifier,
             _PARENT_TAG: os.environ.get("MLFLOW_RUN_ID", ""),
         }
-        self._made = self._tracking.create_run(
+        return self._tracking.create_run(
             self._experiment_id,
             " ".join(filter(None, (training.model_type, training.identifier))),
             {name: value for name, value in tags.items() if value},
         )
-        return self._made
 
     def _model_from_code(self, bundle: Path) -> ModelFromCode:
         return ModelFromCode(
@@ -216,6 +270,15 @@ class TrainingRun:
             signature=pyfunc.SIGNATURE,
             requirements=[f"flts[{_EXTRAS[self.training.model_type]}]=={flts.__version__}", "pandas"],
         )
+
+
+def _patience() -> float:
+    text = os.environ.get(_PATIENCE_VARIABLE) or str(_PATIENCE_SECONDS)
+    if not text.isdecimal():
+        raise BadInputError(
+            f"environment variable {_PATIENCE_VARIABLE} must be a whole number of seconds, got {text!r}"
+        )
+    return float(text)
 
 
 def _write_files(folder: Path, files: Mapping[str, str]) -> Path:

@@ -12,6 +12,7 @@ from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from flts.errors import BadInputError
+from flts.tracking.access import impatient
 from flts.tracking.mlmodel import BUNDLE, ModelFromCode
 from flts.tracking.runs import FINGERPRINT_TAG, DatasetSource, LoggedModel, Series, Tracking
 
@@ -24,6 +25,7 @@ __all__ = [
     "Series",
     "Tracking",
     "download_bundle",
+    "impatient",
     "prepare",
 ]
 

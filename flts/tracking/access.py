@@ -5,21 +5,25 @@ import gc
 import os
 import re
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
 
 from flts.errors import BadInputError, FltsError, ServiceUnavailableError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+T = TypeVar("T")
+
 SQLITE = "sqlite:///"
 MISSING = frozenset({"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"})
 EXISTS = frozenset({"RESOURCE_ALREADY_EXISTS"})
 
-# A server that refuses connections is given up after five attempts within about 15 s. The user's own settings win.
+_RETRIES, _TIMEOUT = "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT"
+# A server that refuses connections is given up after six attempts within about 30 s. The user's own settings win.
 _SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
@@ -27,14 +31,21 @@ _SETTINGS = {
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4",
+    _RETRIES: "5",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    _TIMEOUT: "30",
+    # Bundles are small, and stages need not reach the server's own object store: no question whether they could.
+    "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",
 }
+# Stages load bundles and never a pickle; this is for whatever else MLflow might be asked to load in their process.
+_ENFORCED = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
 _SQLITE_HEADER = b"SQLite format 3\0"
 _CREDENTIALS = frozenset({"PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"})
 _OUT_OF_REACH = frozenset({"TEMPORARILY_UNAVAILABLE", "RESOURCE_EXHAUSTED", "REQUEST_LIMIT_EXCEEDED"})
 _CLIENT_ERROR = re.compile(r"API request to endpoint \S+ failed with error code 4\d\d")
+_UNKNOWN_HOST = "Invalid Host header"
+_FAILED = ("API request to", "The following failures occurred while downloading")
+_DOWNLOAD_ATTEMPTS = 4
 _LONGEST_QUOTE = 300
 
 
@@ -52,7 +63,7 @@ def open_client(tracking_uri: str) -> "MlflowClient":
             f"mlflow_tracking_uri {tracking_uri!r} is not an MLflow address: expected http(s)://host:port or "
             f"{SQLITE}file.db"
         )
-    return _load()(tracking_uri)
+    return load_mlflow()(tracking_uri)
 
 
 def database_path(tracking_uri: str) -> Path | None:
@@ -82,6 +93,41 @@ def translated(tracking_uri: str) -> Iterator[None]:
         raise _translate(tracking_uri, code, str(error)) or error from None
 
 
+def repeated(tracking_uri: str, call: Callable[[], T]) -> T:
+    """Call until it works: MLflow repeats requests, but no download that breaks off half-way.
+
+    Args:
+        tracking_uri: MLflow's address, for the errors.
+        call: Something that may be done twice.
+
+    Raises:
+        ServiceUnavailableError: It failed four times because the server is out of reach.
+    """
+    import stamina
+
+    def translating() -> T:
+        with translated(tracking_uri):
+            return call()
+
+    caller = stamina.RetryingCaller(attempts=_DOWNLOAD_ATTEMPTS, timeout=None, wait_initial=0.5)
+    return caller.on(ServiceUnavailableError)(translating)
+
+
+@contextmanager
+def impatient() -> Iterator[None]:
+    """Ask each thing once and wait 3 s at most: for a process that is told to end while the server may be gone."""
+    before = {name: os.environ.get(name) for name in (_RETRIES, _TIMEOUT)}
+    os.environ.update({_RETRIES: "0", _TIMEOUT: "3"})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
 @contextmanager
 def allowing(codes: Collection[str]) -> Iterator[None]:
     """Ignore MLflow's errors with these codes."""
@@ -96,23 +142,31 @@ def allowing(codes: Collection[str]) -> Iterator[None]:
 
 def _translate(tracking_uri: str, code: str, message: str) -> FltsError | None:
     text = " ".join(message.split())[:_LONGEST_QUOTE]
-    if code in _CREDENTIALS:
-        return BadInputError(f"MLflow at {tracking_uri} refused the credentials: {text}")
+    if _UNKNOWN_HOST in message or code in _CREDENTIALS:
+        return BadInputError(_refusal(tracking_uri, text))
     if "database schema" in message:
         return BadInputError(
             f"the MLflow database {tracking_uri} is of another MLflow version: run mlflow db upgrade {tracking_uri}"
         )
-    if code in _OUT_OF_REACH or (message.startswith("API request to") and not _CLIENT_ERROR.match(message)):
+    if code in _OUT_OF_REACH or (message.startswith(_FAILED) and not _CLIENT_ERROR.match(message)):
         return ServiceUnavailableError(f"MLflow at {tracking_uri} cannot be reached: {text}")
     if _CLIENT_ERROR.match(message):
         return BadInputError(f"{tracking_uri} does not answer as an MLflow server: {text}")
     return None
 
 
-def _load() -> "type[MlflowClient]":
+def _refusal(tracking_uri: str, text: str) -> str:
+    if _UNKNOWN_HOST not in text:
+        return f"MLflow at {tracking_uri} refused the credentials: {text}"
+    host = urlsplit(tracking_uri).netloc.rpartition("@")[2]
+    return f"MLflow at {tracking_uri} does not answer to the name {host}: add {host} to the server's --allowed-hosts"
+
+
+def load_mlflow() -> "type[MlflowClient]":
     """Import MLflow with settings that keep it quiet."""
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
+    os.environ.update(_ENFORCED)
     with _importing():
         from mlflow import MlflowClient
     client: type[MlflowClient] = MlflowClient
@@ -120,7 +174,7 @@ def _load() -> "type[MlflowClient]":
 
 
 def _open_database(path: Path) -> "MlflowClient":
-    client, uri = _load(), f"{SQLITE}{path}"
+    client, uri = load_mlflow(), f"{SQLITE}{path}"
     try:
         with _importing():
             from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore

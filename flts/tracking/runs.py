@@ -82,16 +82,15 @@ class Tracking:
         with access.translated(self.uri):
             return str(self._client.create_run(experiment_id, run_name=name, tags=dict(tags)).info.run_id)
 
-    def find_run(self, experiment_id: str, fingerprint: str) -> str | None:
-        """Return the id of the oldest run of an experiment that has this fingerprint."""
+    def find_runs(self, experiment_id: str, fingerprint: str) -> list[str]:
+        """Return the ids of the runs of an experiment that have this fingerprint, oldest first."""
         with access.translated(self.uri):
             found = self._client.search_runs(
                 [experiment_id],
                 f"tags.`{FINGERPRINT_TAG}` = '{fingerprint}'",
-                max_results=1,
                 order_by=["attributes.start_time ASC"],
             )
-        return str(found[0].info.run_id) if found else None
+        return [str(run.info.run_id) for run in found]
 
     def status(self, run_id: str) -> str | None:
         """Return ``RUNNING``, ``FINISHED``, ``FAILED`` or ``KILLED``; ``None`` for a run that is missing or deleted."""
@@ -164,13 +163,17 @@ class Tracking:
 
     def read_artifacts(self, run_id: str, names: Sequence[str]) -> dict[str, str]:
         """Read text artifacts from the top of a run; those that are not there are left out."""
-        with access.translated(self.uri), tempfile.TemporaryDirectory() as folder:
+
+        def read() -> dict[str, str]:
             there = {file.path for file in self._client.list_artifacts(run_id)}
-            return {
-                name: Path(self._client.download_artifacts(run_id, name, folder)).read_text(encoding="utf-8")
-                for name in names
-                if name in there
-            }
+            with tempfile.TemporaryDirectory() as folder:
+                return {
+                    name: Path(self._client.download_artifacts(run_id, name, folder)).read_text(encoding="utf-8")
+                    for name in names
+                    if name in there
+                }
+
+        return access.repeated(self.uri, read)
 
     def models(self, run_id: str, name: str) -> list[LoggedModel]:
         """Return the models of a run that have this name, oldest first; none for a run that is missing."""
@@ -203,8 +206,6 @@ class Tracking:
 
     def keep_model(self, run_id: str, name: str, location: str) -> None:
         """Make the model at ``location`` the only one of its name in a run, and end the run."""
-        from mlflow.entities import LoggedModelOutput
-
         for model in self.models(run_id, name):
             if model.location != location:
                 self.delete_model(model)
@@ -212,9 +213,7 @@ class Tracking:
             with access.translated(self.uri):
                 if not model.ready:
                     self._client.finalize_logged_model(model.model_id, "READY")
-                outputs = self._client.get_run(run_id).outputs
-                if model.model_id not in {one.model_id for one in (outputs.model_outputs if outputs else [])}:
-                    self._client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+                self._log_output(run_id, model.model_id)
         self.set_status(run_id, "FINISHED")
 
     def delete_model(self, model: LoggedModel) -> None:
@@ -240,12 +239,28 @@ class Tracking:
             raise BadInputError(f"MLflow at {self.uri} has no model runs:/{run_id}/{name}")
         if not self.has_bundle(ready[-1]):
             raise BadInputError(f"the model runs:/{run_id}/{name} has no {BUNDLE}: only models that FLTS logged do")
-        with access.translated(self.uri):
-            return Path(
-                download_artifacts(
-                    artifact_uri=f"{ready[-1].location}/{BUNDLE}", dst_path=str(destination), tracking_uri=self.uri
-                )
-            )
+        address = f"{ready[-1].location}/{BUNDLE}"
+        return access.repeated(
+            self.uri,
+            lambda: Path(download_artifacts(address, dst_path=str(destination), tracking_uri=self.uri)),
+        )
+
+    def _log_output(self, run_id: str, model_id: str) -> None:
+        from mlflow.entities import LoggedModelOutput
+        from mlflow.exceptions import MlflowException
+
+        def is_there() -> bool:
+            outputs = self._client.get_run(run_id).outputs
+            return model_id in {one.model_id for one in (outputs.model_outputs if outputs else [])}
+
+        if is_there():
+            return
+        try:
+            self._client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
+        except MlflowException:
+            # The answer to a request that worked got lost, and MLflow refuses the repeated one.
+            if not is_there():
+                raise
 
     def _log_dataset(self, run_id: str, dataset: DatasetSource) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
