@@ -78,6 +78,7 @@ class Task:
     Attributes:
         name: Its key in the DAG.
         title: Its display name.
+        image: Its container image.
         command: Command and arguments; ``{{$}}`` stands for the executor input.
         after: The tasks it waits for.
         inputs: Its component's input parameters.
@@ -89,6 +90,7 @@ class Task:
 
     name: str
     title: str
+    image: str
     command: tuple[str, ...]
     after: frozenset[str]
     inputs: Mapping[str, Parameter]
@@ -167,6 +169,7 @@ def _task(name: str, spec: Mapping[str, Any], document: Mapping[str, Any]) -> Ta
     return Task(
         name=name,
         title=spec.get("taskInfo", {}).get("name", name),
+        image=executor["container"]["image"],
         command=command,
         after=frozenset(spec.get("dependentTasks", ())),
         inputs=_parameters(component.get("inputDefinitions", {})),

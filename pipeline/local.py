@@ -13,25 +13,21 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from types import FrameType
 from typing import IO
 
 from pipeline.ir import EXECUTOR_INPUT, Constant, Pipeline, PipelineParameter, Produced, Task, Value
 from pipeline.outputs import OutputsError, executor_input, read_outputs
+from pipeline.running import GRACE_SECONDS, Observer, Run, watching_signals
 from pipeline.state import Status, TaskState
 
-GRACE_SECONDS = 10.0
 
-Observer = Callable[[TaskState], None]
-
-
-class LocalRun:
-    """One run of a pipeline in a folder of its own; ``execute`` may be called once, from the main thread."""
+class LocalRun(Run):
+    """A run whose tasks are processes of this machine."""
 
     def __init__(
         self,
@@ -42,42 +38,23 @@ class LocalRun:
         environment: Mapping[str, str],
         observer: Observer,
     ) -> None:
-        """Prepare a run.
-
-        Args:
-            pipeline: The compiled pipeline.
-            arguments: A value for every pipeline parameter.
-            folder: Where each task gets a folder, by its name.
-            environment: Environment variables of every task.
-            observer: Called with a task's state whenever it changes.
-        """
-        self.states = {name: TaskState(task, folder / name) for name, task in pipeline.tasks.items()}
-        self._arguments = arguments
+        """Prepare a run as in ``Run``, whose tasks get ``environment``."""
+        super().__init__(pipeline, arguments, folder, observer=observer)
         # The commands of the environment that runs this program come first, activated or not.
         path = os.pathsep.join((str(Path(sys.executable).parent), environment.get("PATH", os.defpath)))
         self._environment = {**environment, "PATH": path}
-        self._observer = observer
         self._events: SimpleQueue[_Line | _Exit | _Signal] = SimpleQueue()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._exit_code = 0
-        self._stopped_by: int | None = None
         self._kill_at = 0.0
-
-    @property
-    def stopped(self) -> bool:
-        """Whether a signal ended the run."""
-        return self._stopped_by is not None
 
     def execute(self) -> int:
         """Run every task whose inputs are there; after a failure, only those that do not depend on it.
 
         SIGINT, SIGTERM and SIGHUP end every child: SIGTERM to its process group, SIGKILL 10 seconds later or at the
         second signal.
-
-        Returns:
-            0, the exit code of the task that failed first, or 128 + the signal that stopped the run.
         """
-        with self._watch_signals():
+        # SimpleQueue is the queue that a signal handler may use.
+        with watching_signals(lambda number: self._events.put(_Signal(number))):
             try:
                 self._start_ready()
                 while self._processes:
@@ -95,7 +72,7 @@ class LocalRun:
                             self._signal_children(signal.SIGKILL)
             finally:
                 self._signal_children(signal.SIGKILL)
-        return 128 + self._stopped_by if self._stopped_by else self._exit_code
+        return self._code()
 
     def _start_ready(self) -> None:
         for state in self.states.values():
@@ -175,17 +152,6 @@ class LocalRun:
         else:
             self._fail(state, code if code > 0 else 128 - code, state.explain(code))
 
-    def _fail(self, state: TaskState, exit_code: int, error: str) -> None:
-        state.exit_code, state.error = exit_code, error
-        self._exit_code = self._exit_code or exit_code
-        self._change(state, Status.FAILED)
-
-    def _change(self, state: TaskState, status: Status) -> None:
-        state.status = status
-        if status is not Status.RUNNING and state.started is not None:
-            state.ended = time.monotonic()
-        self._observer(state)
-
     def _stop(self, number: int) -> None:
         again = self._stopped_by is not None
         self._stopped_by = self._stopped_by or number
@@ -200,20 +166,6 @@ class LocalRun:
             # Each task leads a process group, so that its own children end with it.
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, number)
-
-    @contextmanager
-    def _watch_signals(self) -> Iterator[None]:
-        def remember(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-            self._events.put(_Signal(number))  # SimpleQueue is the queue that a signal handler may use
-
-        previous = {
-            number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        }
-        try:
-            yield
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,9 @@ from typing import Any
 
 from pipeline.ir import Parameter, Task, Value
 
+PAGE_TYPE = "system.HTML"
+PAGE_SUFFIX = ".html"  # by which a browser knows a page
+
 
 class OutputsError(Exception):
     """A task ended well but its outputs are not what it declares; the text is one sentence."""
@@ -48,19 +51,26 @@ def executor_input(
         },
         "outputs": {
             "parameters": {name: {"outputFile": str(folder / name)} for name in task.output_parameters},
-            "artifacts": {name: artifact.as_message() for name, artifact in _promised(task, folder).items()},
+            "artifacts": {
+                name: artifact.as_message() for name, artifact in _promised(task, folder, PAGE_SUFFIX).items()
+            },
             "outputFile": str(_output_file(folder)),
         },
     }
 
 
-def read_outputs(task: Task, folder: Path) -> Outputs:
+def read_outputs(task: Task, folder: Path, *, page_suffix: str = PAGE_SUFFIX) -> Outputs:
     """Collect what a task wrote, as strictly as the launcher does.
+
+    Args:
+        task: The task.
+        folder: Where its outputs are.
+        page_suffix: What the names of HTML artifacts end with.
 
     Raises:
         OutputsError: An output is missing, or ``outputFile`` breaks its schema.
     """
-    promised = _promised(task, folder)
+    promised = _promised(task, folder, page_suffix)
     for name, artifact in promised.items():
         if not artifact.path.exists():
             raise OutputsError(f"{task.name} ended without writing its output artifact {name}")
@@ -76,12 +86,12 @@ def read_outputs(task: Task, folder: Path) -> Outputs:
     return Outputs(parameters, artifacts)
 
 
-def _promised(task: Task, folder: Path) -> dict[str, RuntimeArtifact]:
-    # A browser takes a file for a page by its suffix.
-    return {
-        name: RuntimeArtifact(name, folder / (f"{name}.html" if type_["schemaTitle"] == "system.HTML" else name), type_)
+def _promised(task: Task, folder: Path, page_suffix: str) -> dict[str, RuntimeArtifact]:
+    names = {
+        name: name + page_suffix if type_["schemaTitle"] == PAGE_TYPE else name
         for name, type_ in task.output_artifacts.items()
     }
+    return {name: RuntimeArtifact(name, folder / file, task.output_artifacts[name]) for name, file in names.items()}
 
 
 def _output_file(folder: Path) -> Path:

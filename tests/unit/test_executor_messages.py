@@ -13,6 +13,7 @@ MODEL = {"schemaTitle": "system.Model", "schemaVersion": "0.0.1"}
 TASK = Task(
     name="train",
     title="Train",
+    image="train:kfp",
     command=("train",),
     after=frozenset(),
     inputs={},

@@ -13,7 +13,7 @@ from pipeline.view import LineView, TableView, open_view
 
 
 def task(name: str, title: str) -> Task:
-    return Task(name, title, ("x",), frozenset(), {}, {}, {}, {}, {})
+    return Task(name, title, "image", ("x",), frozenset(), {}, {}, {}, {}, {})
 
 
 TASKS = [task("preprocess", "Preprocess"), task("train-gru", "Train GRU"), task("eval", "Evaluate")]
