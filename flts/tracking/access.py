@@ -52,7 +52,7 @@ def open_client(tracking_uri: str) -> "MlflowClient":
             f"mlflow_tracking_uri {tracking_uri!r} is not an MLflow address: expected http(s)://host:port or "
             f"{SQLITE}file.db"
         )
-    return _load()(tracking_uri)
+    return load_mlflow()(tracking_uri)
 
 
 def database_path(tracking_uri: str) -> Path | None:
@@ -109,7 +109,7 @@ def _translate(tracking_uri: str, code: str, message: str) -> FltsError | None:
     return None
 
 
-def _load() -> "type[MlflowClient]":
+def load_mlflow() -> "type[MlflowClient]":
     """Import MLflow with settings that keep it quiet."""
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
@@ -120,7 +120,7 @@ def _load() -> "type[MlflowClient]":
 
 
 def _open_database(path: Path) -> "MlflowClient":
-    client, uri = _load(), f"{SQLITE}{path}"
+    client, uri = load_mlflow(), f"{SQLITE}{path}"
     try:
         with _importing():
             from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
