@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from flts.contracts import ModelType
 from flts.errors import BadInputError
 from flts.models import compute
-from flts.models.network import Engine, RecurrentNet, RecurrentType, Series, engine
+from flts.models.network import RecurrentNet, RecurrentType, Series, engine, predict_all
 from flts.params import RecurrentParams
 from flts.stage import Progress, no_progress
 from flts.timeseries.frame import Floats, Frame, Parts, ProcessedData
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 MODEL_FILE = "model.safetensors"
 MAX_GRADIENT_NORM = 1.0
-FORECAST_BATCH = 256  # windows computed at once outside training: bounds memory
 
 
 class RecurrentForecaster:
@@ -76,7 +75,7 @@ class RecurrentForecaster:
             device=compute.device(),
         )
         with self._lock:
-            scaled = _predict(self._engine, series, series.origins(origins - start))
+            scaled = predict_all(self._engine, series, series.origins(origins - start))
         values = scaled.cpu().numpy().astype(np.float64)
         return self._scaler.inverse(self.targets, values.reshape(len(origins), self.output_seq_len, len(self.targets)))
 
@@ -250,7 +249,7 @@ class Training:
     def loss(self, rows: Indices) -> float:
         """Return the mean loss of the forecasts from these origins."""
         origins = self.series.origins(rows)
-        error = _predict(self._engine, self.series, origins) - self.series.wanted(origins)
+        error = predict_all(self._engine, self.series, origins) - self.series.wanted(origins)
         return float(error.square().mean(dtype=torch.float64))
 
     def weights(self) -> dict[str, Tensor]:
@@ -267,11 +266,6 @@ class Training:
             targets=self._data.targets,
             scaler=self._data.scaler,
         )
-
-
-def _predict(engine: Engine, series: Series, origins: Tensor) -> Tensor:
-    """Return (k, outputs) for any number of origins, in batches that bound memory."""
-    return torch.cat([engine.predict(series, batch).clone() for batch in torch.split(origins, FORECAST_BATCH)])
 
 
 def _origins(data: ProcessedData, params: RecurrentParams, start: int, stop: int, part: str) -> Indices:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from flts.errors import BadInputError
-from flts.models import compute, recurrent
+from flts.models import compute, network
 from flts.models.network import RecurrentNet
 from flts.models.recurrent import RecurrentForecaster, Training, fit_recurrent, refit_recurrent
 from flts.params import RecurrentParams
@@ -157,7 +157,7 @@ def test_training_sees_the_fit_part_alone_and_stops_on_validation() -> None:
 def test_forecasts_of_all_windows_at_once_equal_those_one_by_one(
     model_type: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recurrent, "FORECAST_BATCH", 64)  # several batches and a rest
+    monkeypatch.setattr(network, "FORECAST_BATCH", 64)  # several batches and a rest
     data, params = series(rows=300), settings(epochs=1, output_seq_len=2)
     forecaster = fit_recurrent(model_type, data, params).forecaster
     origins = one_step_ahead(data, params)
