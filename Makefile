@@ -17,7 +17,7 @@ run: venv ## Run the pipeline: DATASET=path/to/X.csv, PARAMS="epochs=5 target_co
 	@$(BIN)/python -m pipeline.run $(if $(DATASET),--dataset "$(DATASET)") $(foreach p,$(PARAMS),--param "$(p)")
 
 test: venv lint ## Run linters and every test: ARGS="tests/unit -k name"
-	@$(BIN)/pytest -n auto $(ARGS)
+	@$(BIN)/pytest -n auto --dist loadgroup $(ARGS)
 
 lint: venv ## Check format, style, types, shell scripts and generated files
 	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --diff .; exit 1; }

@@ -75,22 +75,17 @@ class _Gru(_Layer):
     def __init__(self, rnn: nn.RNNBase, index: int, inputs: Tensor, d_inputs: Tensor | None, steps: int) -> None:
         super().__init__(rnn, index, inputs, d_inputs, steps)
         hidden = self.hidden
-        halves = [2 * hidden, hidden]
-        self.w_rz, self.w_n = torch.split(self.w_ih, halves)
-        self.g_w_rz, self.g_w_n = torch.split(self.g_w_ih, halves)
-        self.b_ih_rz, self.b_ih_n = torch.split(self.b_ih, halves)
-        self.b_hh_rz, self.b_hh_n = torch.split(self.b_hh, halves)
-        self.flat_rz, self.flat_recurrent = self.flat_gates[:, : 2 * hidden], self.flat_gates[:, : 3 * hidden]
-        self.flat_state_part, self.flat_n = (
-            self.flat_gates[:, 2 * hidden : 3 * hidden],
-            self.flat_gates[:, 3 * hidden :],
-        )
+        rz_n = [2 * hidden, hidden]
+        self.w_rz, self.w_n = torch.split(self.w_ih, rz_n)
+        self.g_w_rz, self.g_w_n = torch.split(self.g_w_ih, rz_n)
+        self.b_ih_rz, self.b_ih_n = torch.split(self.b_ih, rz_n)
+        self.b_hh_rz, self.b_hh_n = torch.split(self.b_hh, rz_n)
+        self.flat_rz, self.flat_state_part, self.flat_n = torch.split(self.flat_gates, [*rz_n, hidden], dim=1)
+        self.flat_recurrent = self.flat_gates[:, : 3 * hidden]
         self.initial = inputs.new_zeros(self.batch, hidden)
         self.gate_at = self.gates.unbind(0)
-        self.recurrent_at, self.rz_at = (
-            torch.split(self.flat_recurrent, self.batch),
-            torch.split(self.flat_rz, self.batch),
-        )
+        self.rz_at = torch.split(self.flat_rz, self.batch)
+        self.recurrent_at = torch.split(self.flat_recurrent, self.batch)
         self.r_at, self.z_at, self.state_part_at, self.n_at = (gate.unbind(0) for gate in self.gates.unbind(2))
 
     def forward(self) -> None:
@@ -108,6 +103,7 @@ class _Gru(_Layer):
 
     def backward(self) -> None:
         r, z, state_part, n = self.gates.unbind(2)
+        # Each gate becomes the derivative of h_t by what went into its activation; kept is that by h_{t-1}, past n.
         scratch, kept = self.scratch, self.kept.copy_(z)
         torch.sub(self.states[:-1], n[1:], out=scratch[1:])
         torch.neg(n[0], out=scratch[0])
@@ -163,6 +159,8 @@ class _Lstm(_Layer):
 
     def backward(self) -> None:
         i, f, g, o = self.gates.unbind(2)
+        # i, f, g become the derivatives of c_t by what went into their activations, o and scratch those of h_t by
+        # that of o and by c_t; kept is that of c_t by c_{t-1}.
         tanh_cells, kept = self.tanh_cells, self.kept.copy_(f)
         _tanh_backward(o, tanh_cells, grad_input=self.scratch)
         _sigmoid_backward(tanh_cells, o, grad_input=o)

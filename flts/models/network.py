@@ -16,6 +16,7 @@ from flts.timeseries.scaling import Scaler
 from flts.timeseries.windows import Indices
 
 RecurrentType = Literal["GRU", "LSTM"]
+FORECAST_BATCH = 256  # windows computed at once outside training: bounds memory
 
 
 class RecurrentNet(nn.Module):
@@ -117,6 +118,11 @@ def engine(net: RecurrentNet) -> Engine:
     On the CPU the parameters become views of one vector; ``state_dict`` and ``load_state_dict`` work as before.
     """
     return _CudaEngine(net) if net.head.weight.is_cuda else _CpuEngine(net)
+
+
+def predict_all(computing: Engine, series: Series, origins: Tensor) -> Tensor:
+    """Return (k, outputs) for the windows before any number of origins (k,), in batches of bounded size."""
+    return torch.cat([computing.predict(series, batch).clone() for batch in torch.split(origins, FORECAST_BATCH)])
 
 
 class _CpuEngine:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from flts.contracts import ModelType
 from flts.errors import BadInputError
 from flts.models import compute
-from flts.models.network import Engine, RecurrentNet, RecurrentType, Series, engine
+from flts.models.network import RecurrentNet, RecurrentType, Series, engine, predict_all
 from flts.params import RecurrentParams
 from flts.stage import Progress, no_progress
 from flts.timeseries.frame import Floats, Frame, Parts, ProcessedData
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 MODEL_FILE = "model.safetensors"
 MAX_GRADIENT_NORM = 1.0
-FORECAST_BATCH = 256  # windows computed at once outside training: bounds memory
 
 
 class RecurrentForecaster:
@@ -76,7 +75,7 @@ class RecurrentForecaster:
             device=compute.device(),
         )
         with self._lock:
-            scaled = _predict(self._engine, series, series.origins(origins - start))
+            scaled = predict_all(self._engine, series, series.origins(origins - start))
         values = scaled.cpu().numpy().astype(np.float64)
         return self._scaler.inverse(self.targets, values.reshape(len(origins), self.output_seq_len, len(self.targets)))
 
@@ -163,7 +162,7 @@ def fit_recurrent(
     """
     bounds = data.parts
     validation = _origins(data, params, bounds.fit_end, bounds.validation_end, "validation part")
-    training = _Training(model_type, data, params, stop=bounds.fit_end, part="fit part")
+    training = Training(model_type, data, params, stop=bounds.fit_end, part="fit part")
     train_loss: list[float] = []
     validation_loss: list[float] = []
     best_epoch, best_weights = 0, training.weights()
@@ -192,7 +191,7 @@ def refit_recurrent(
     Raises:
         BadInputError: The training diverged.
     """
-    training = _Training(fit.forecaster.net.model_type, data, params, stop=len(data), part="data")
+    training = Training(fit.forecaster.net.model_type, data, params, stop=len(data), part="data")
     for epoch in range(1, fit.best_epoch + 1):
         loss = training.epoch()
         if not math.isfinite(loss):
@@ -201,16 +200,23 @@ def refit_recurrent(
     return training.forecaster()
 
 
-class _Training:
-    """A network in training on the forecasts whose rows all lie in [0, stop)."""
+class Training:
+    """A network in training on the forecasts whose rows all lie in [0, stop).
+
+    Attributes:
+        net: The network, with the present weights.
+        series: All rows of the data, on the network's device.
+        origins: (k,) where the forecasts that it learns from begin.
+    """
 
     def __init__(
         self, model_type: RecurrentType, data: ProcessedData, params: RecurrentParams, *, stop: int, part: str
     ) -> None:
+        """Draw a new network from the seed; ``part`` is what error sentences call the rows."""
         compute.prepare()
         origins = _origins(data, params, 0, stop, part)
         self._data, self._params = data, params
-        self._series = Series.of(
+        self.series = Series.of(
             data.frame,
             data.features,
             data.targets,
@@ -219,7 +225,7 @@ class _Training:
             output_seq_len=params.output_seq_len,
             device=compute.device(),
         )
-        self._origins = self._series.origins(origins)
+        self.origins = self.series.origins(origins)
         outputs = params.output_seq_len * len(data.targets)
         with torch.random.fork_rng(devices=[]):  # drawn on the CPU, so that every device starts from the same weights
             torch.manual_seed(params.seed)
@@ -231,19 +237,19 @@ class _Training:
 
     def epoch(self) -> float:
         """Take one optimizer step for every batch; return the mean loss."""
-        order = torch.randperm(len(self._origins), generator=self._shuffle).to(self._origins.device)
+        order = torch.randperm(len(self.origins), generator=self._shuffle).to(self.origins.device)
         total = torch.zeros((), dtype=torch.float64, device=order.device)
-        for batch in torch.split(self._origins[order], self._params.batch_size):
-            loss = self._engine.train(self._series, batch)
+        for batch in torch.split(self.origins[order], self._params.batch_size):
+            loss = self._engine.train(self.series, batch)
             nn.utils.clip_grad_norm_(self._engine.parameters, MAX_GRADIENT_NORM)
             self._optimizer.step()
             total += loss * len(batch)
-        return float(total) / len(self._origins)
+        return float(total) / len(self.origins)
 
     def loss(self, rows: Indices) -> float:
         """Return the mean loss of the forecasts from these origins."""
-        origins = self._series.origins(rows)
-        error = _predict(self._engine, self._series, origins) - self._series.wanted(origins)
+        origins = self.series.origins(rows)
+        error = predict_all(self._engine, self.series, origins) - self.series.wanted(origins)
         return float(error.square().mean(dtype=torch.float64))
 
     def weights(self) -> dict[str, Tensor]:
@@ -260,11 +266,6 @@ class _Training:
             targets=self._data.targets,
             scaler=self._data.scaler,
         )
-
-
-def _predict(engine: Engine, series: Series, origins: Tensor) -> Tensor:
-    """Return (k, outputs) for any number of origins, in batches that bound memory."""
-    return torch.cat([engine.predict(series, batch).clone() for batch in torch.split(origins, FORECAST_BATCH)])
 
 
 def _origins(data: ProcessedData, params: RecurrentParams, start: int, stop: int, part: str) -> Indices:

@@ -99,10 +99,11 @@ def _share(report: ForecastReport) -> float:
 def _facts(report: ForecastReport, share: float) -> list[Fact]:
     recursive = int(np.count_nonzero(report.recursive))
     rolling = len(report.time) - recursive
-    known = score(report.actual, report.predicted)
+    scored = ~report.after_gap
+    known = score(report.actual[scored], report.predicted[scored])
     facts = [
         Fact("Steps", fixed(len(report.time), 0), f"{fixed(rolling, 0)} rolling, {fixed(recursive, 0)} recursive"),
-        Fact("MAE of these steps", number(known.mae), "original units, where measured"),
+        Fact("MAE of these steps", number(known.mae), "original units, where scored"),
         Fact("Backtest against persistence", signed_percent(share), "RMSE; below zero is better"),
     ]
     if report.backtest_scores:

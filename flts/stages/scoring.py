@@ -13,6 +13,7 @@ from flts.models.forecasting import one_step
 from flts.params import TrainParams
 from flts.timeseries.frame import Floats, Parts, ProcessedData
 from flts.timeseries.metrics import Scores, score, target_range
+from flts.timeseries.reading import show_time
 from flts.timeseries.windows import Indices, forecast_origins
 
 # Rounded down shares of the rows can miss a bound by this many.
@@ -77,7 +78,7 @@ def scored_origins(data: ProcessedData, params: TrainParams) -> Indices:
     """
     origins = _measured(data, forecast_origins(data.gap_before(), *_selection(data), params.input_seq_len))
     if not len(origins):
-        first, last = data.frame.time[data.parts.validation_end], data.frame.time[-1]
+        first, last = show_time(data.frame.time[data.parts.validation_end]), show_time(data.frame.time[-1])
         raise BadInputError(
             f"no row from {first} to {last} can be scored: each lacks a measured target, or "
             f"{params.input_seq_len} rows before it without a gap in time"

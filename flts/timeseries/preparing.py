@@ -141,10 +141,10 @@ def _with_columns_of(train: Frame, test: Frame) -> Frame:
     """Return the test part with its columns in the order of the training part's."""
     missing = [name for name in train.columns if name not in test.columns]
     if missing:
-        raise BadInputError(f"the test data lack the column {missing[0]!r} of the training data")
+        raise BadInputError(f"the test data lack the numeric column {missing[0]!r} of the training data")
     extra = [name for name in test.columns if name not in train.columns]
     if extra:
-        raise BadInputError(f"the test data have a column {extra[0]!r} that the training data lack")
+        raise BadInputError(f"the test data have a numeric column {extra[0]!r} that the training data lack")
     return Frame(test.time, {name: test.columns[name] for name in train.columns})
 
 
@@ -196,19 +196,19 @@ def _clean(name: str, train: Frame, test: Frame, history: int, fit_end: int, par
         moment = show_time(time[int(flags.argmax())])
         raise BadInputError(f"column {name!r} of the {where} data has no value at {moment}, and handle_nans is off")
     clipped: Flags = np.broadcast_to(np.zeros(1, dtype=bool), len(values))
-    notes = []
+    note = ""
     if params.clip_enable:
         bounds = clip_bounds(values[:fit_end], params.clip_method, params.clip_factor)
         if bounds is None:
-            notes.append("is not clipped, because most of it is one value")
+            note = "is not clipped, because most of it is one value"
         else:
             clipped = outside(values, bounds)
             for part in (values, test_values):
                 np.clip(part, *bounds, out=part)
     fit = values[:fit_end]
     if params.scaler != "none" and fit.min() == fit.max():
-        notes.append("is constant in the fit part and scales to zero")
-    return CleanColumn(values, test_values, missing, clipped, " and ".join(notes))
+        note = "is constant in the fit part and scales to zero"
+    return CleanColumn(values, test_values, missing, clipped, note)
 
 
 def _steps(time: Times) -> Floats:

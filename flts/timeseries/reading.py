@@ -281,8 +281,7 @@ def _parse_numbers(column: pa.ChunkedArray, name: str, label: str) -> Floats | N
     good = pc.match_substring_regex(text, _NUMBER)
     if text.null_count < len(text) and not pc.any(good).as_py():
         return None
-    if not pc.all(good).as_py():
-        row = pc.index(good, False).as_py()
+    if (row := pc.index(good, False).as_py()) >= 0:
         raise BadInputError(f"{label}: row {row + 1}, column {name!r}: {_quote(column[row].as_py())} is not a number")
     return to_floats(text.cast(pa.float64()))
 

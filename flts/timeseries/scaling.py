@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 ScalerKind = Literal["MinMaxScaler", "StandardScaler", "RobustScaler", "MaxAbsScaler", "none"]
 
+# Division by less can overflow.
+_LEAST_SCALE = 1e-200
+
 
 @dataclass(frozen=True)
 class Scaler:
@@ -64,7 +67,7 @@ def _observed(values: Floats) -> Floats:
 
 
 def _learn(kind: ScalerKind, values: Floats) -> tuple[float, float]:
-    """Return center and scale of one column; a scale of zero becomes 1."""
+    """Return center and scale of one column; a scale of nearly zero becomes 1."""
     if kind == "none":
         return 0.0, 1.0
     lowest, highest = float(values.min()), float(values.max())
@@ -82,4 +85,4 @@ def _learn(kind: ScalerKind, values: Floats) -> tuple[float, float]:
         scale = upper - lower
     else:
         center, scale = 0.0, max(abs(lowest), abs(highest))
-    return center, scale or 1.0
+    return center, scale if scale > _LEAST_SCALE else 1.0

@@ -41,9 +41,10 @@ def test_a_bad_dataset(content, said, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def damaged(standalone) -> Path:
-    """Beside the good results: a cut Parquet file, bundles that were tampered with, and metrics that are NaN."""
-    folder = standalone.folder
+def damaged(standalone, tmp_path_factory) -> Path:
+    """A copy of the good results, with damaged data, bundles that were tampered with, and metrics that are NaN."""
+    folder = tmp_path_factory.mktemp("damaged")
+    shutil.copytree(standalone.folder, folder, dirs_exist_ok=True)
     data = (folder / "preprocess" / "processed_data.parquet").read_bytes()
     (folder / "cut.parquet").write_bytes(data[: len(data) // 2])
     claim = json.loads((folder / "preprocess" / "training_data.json").read_text())

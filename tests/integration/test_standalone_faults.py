@@ -63,11 +63,11 @@ def test_a_full_disk_while_a_model_is_saved(folder):
     assert left == ""
 
 
-def wait_for_progress(process: "subprocess.Popen[str]") -> None:
+def wait_for_progress(process: "subprocess.Popen[str]", about: str) -> None:
     for line in process.stderr:
-        if json.loads(line)["event"] == "progress" and "epoch" in line:
+        if json.loads(line)["event"] == "progress" and about in line:
             return
-    raise AssertionError("the stage ended before it trained")
+    raise AssertionError(f"the stage ended before it told of {about}")
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def wait_for_progress(process: "subprocess.Popen[str]") -> None:
 def test_ctrl_c_and_sigterm_end_a_stage_in_one_line_and_leave_nothing(number, code, said, standalone):
     before = listing(standalone.folder)
     with start(standalone.folder, *ENDLESS.split(), "new/out") as process:
-        wait_for_progress(process)
+        wait_for_progress(process, "epoch")
         process.send_signal(number)
         _, stderr = process.communicate(timeout=20)
     assert process.returncode == code, stderr
@@ -87,7 +87,7 @@ def test_ctrl_c_and_sigterm_end_a_stage_in_one_line_and_leave_nothing(number, co
 
 def test_what_a_killed_stage_leaves_is_hidden_and_goes_at_the_next_start(standalone, tmp_path):
     with start(standalone.folder, *ENDLESS.split(), str(tmp_path)) as process:
-        wait_for_progress(process)
+        wait_for_progress(process, "loading")
         process.kill()
         process.communicate()
     assert [path.name[:6] for path in tmp_path.iterdir()] == [".flts-"]

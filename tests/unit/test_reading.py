@@ -129,6 +129,7 @@ def test_a_column_of_text_is_left_out_and_noted(read):
         ("time,s\n2024-01-01,x\n", "data.csv has no numeric column beside 'time'"),
         ("time,a,b\n2024-01-01,1,\n2024-01-02,2,NA\n", "data.csv: column 'b' has only missing values"),
         ("time,a,b\n2024-01-01,1,\n2024-01-02,x,\n2024-01-03,2,\n", "data.csv: row 2, column 'a': 'x' is not a number"),
+        ("time,a,b,s\n2024-01-01,1,,x\n", "data.csv: column 'b' has only missing values"),
         (ROWS + "2024-01-02,1,2,3\n", "data.csv: row 3 has 4 fields, expected 3 as in the header"),
         (ROWS + "\n2024-01-02,1\n", "data.csv: row 3 has 2 fields, expected 3 as in the header"),
         (ROWS + "2024-01-02,1,inf\n", "data.csv: row 3, column 'b': inf is not a finite number up to 1e+18"),

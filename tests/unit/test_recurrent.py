@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from flts.errors import BadInputError
-from flts.models import compute, recurrent
-from flts.models.recurrent import RecurrentForecaster, fit_recurrent, refit_recurrent
+from flts.models import compute, network
+from flts.models.network import RecurrentNet
+from flts.models.recurrent import RecurrentForecaster, Training, fit_recurrent, refit_recurrent
 from flts.params import RecurrentParams
 from flts.timeseries.frame import Frame, Parts, ProcessedData
 from flts.timeseries.metrics import score
@@ -81,6 +82,32 @@ def test_equal_seeds_give_equal_bytes_and_other_seeds_do_not(model_type: str, tm
     assert weights(first.forecaster, tmp_path) != weights(other.forecaster, tmp_path)
 
 
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+def test_an_epoch_equals_a_plain_pytorch_loop_over_the_same_batches(model_type: str) -> None:
+    data, params = series(), settings(output_seq_len=2)
+    training = Training(model_type, data, params, stop=data.parts.fit_end, part="fit part")
+    torch.manual_seed(params.seed)
+    net = RecurrentNet(model_type, 3, params.hidden_size, params.num_layers, 2)
+    optimizer = torch.optim.Adam(net.parameters(), lr=params.learning_rate)
+    scaled = torch.tensor(data.scaler.transform(data.features, data.frame.matrix(data.features)), dtype=torch.float32)
+    origins = np.arange(10, data.parts.fit_end - 1)
+    shuffle = torch.Generator().manual_seed(params.seed)
+    for _ in range(2):
+        losses = []
+        for batch in torch.split(torch.randperm(len(origins), generator=shuffle), params.batch_size):
+            windows = torch.stack([scaled[t - 10 : t] for t in origins[batch]], dim=1)
+            wanted = torch.stack([scaled[t : t + 2, 0] for t in origins[batch]])
+            loss = torch.nn.functional.mse_loss(net(windows), wanted)
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+            optimizer.step()
+            losses += [loss.item()] * len(batch)
+        assert training.epoch() == pytest.approx(np.mean(losses), rel=1e-3)
+    for name, weights in training.net.state_dict().items():
+        torch.testing.assert_close(weights, net.state_dict()[name], rtol=0, atol=1e-3, msg=name)
+
+
 def test_training_leaves_the_global_random_state_alone() -> None:
     before = torch.random.get_rng_state()
     fit_recurrent("GRU", series(), settings(epochs=1))
@@ -130,7 +157,7 @@ def test_training_sees_the_fit_part_alone_and_stops_on_validation() -> None:
 def test_forecasts_of_all_windows_at_once_equal_those_one_by_one(
     model_type: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recurrent, "FORECAST_BATCH", 64)  # several batches and a rest
+    monkeypatch.setattr(network, "FORECAST_BATCH", 64)  # several batches and a rest
     data, params = series(rows=300), settings(epochs=1, output_seq_len=2)
     forecaster = fit_recurrent(model_type, data, params).forecaster
     origins = one_step_ahead(data, params)

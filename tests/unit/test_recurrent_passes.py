@@ -81,8 +81,9 @@ def test_gradients_equal_differences_of_the_loss(model_type: str) -> None:
         assert slope == pytest.approx(float((parameter.grad * direction).sum()), rel=1e-6, abs=1e-9), name
 
 
-def test_the_cpu_engine_leaves_the_network_as_it_was() -> None:
-    net, expected = (network("GRU", (3, 8, 2, 2), torch.float32) for _ in range(2))
+@pytest.mark.parametrize("model_type", ["GRU", "LSTM"])
+def test_the_cpu_engine_leaves_the_network_as_it_was(model_type: str) -> None:
+    net, expected = (network(model_type, (3, 8, 2, 2), torch.float32) for _ in range(2))
     parameters = engine(net).parameters
     batch = torch.randn(5, 4, 3)
     torch.testing.assert_close(net(batch), expected(batch))

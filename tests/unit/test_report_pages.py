@@ -398,6 +398,12 @@ def test_the_forecast_tells_rolling_from_recursive_and_rings_steps_after_a_gap()
     assert {2.5, 1.25, 6.25, 5.0, 3.5, 25.0} <= set(parsed.data)
 
 
+def test_the_headline_error_of_a_forecast_leaves_out_steps_after_a_gap():
+    report = _forecast(steps=3, rolling=3)
+    actual = report.predicted + np.array([[1.0], [2.0], [1000.0]])
+    assert "MAE of these steps 1.500" in " ".join(_Page(forecast_page(replace(report, actual=actual))).said.split())
+
+
 def test_every_step_of_the_forecast_is_listed_with_its_numbers():
     report = _forecast(steps=6, rolling=3)
     parsed = _Page(forecast_page(report))

@@ -51,6 +51,12 @@ def test_a_constant_column_scales_to_exactly_zero(kind):
     np.testing.assert_array_equal(Scaler.fit(kind, {"a": constant}).transform(["a"], constant[:, None]), 0)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_spread_of_nearly_nothing_does_not_overflow(kind):
+    scaler = Scaler.fit(kind, {"a": np.array([0.0, 1e-309, 0.0, 0.0])})
+    assert np.isfinite(scaler.transform(["a"], np.array([[1e18]]))).all()
+
+
 def test_none_leaves_a_constant_column_alone():
     np.testing.assert_array_equal(Scaler.fit("none", {"a": VALUES[:1]}).transform(["a"], np.array([[7.0]])), 7)
 

@@ -1,0 +1,1 @@
+"""What the project promises to reach, measured: `make bench`."""

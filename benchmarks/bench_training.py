@@ -1,0 +1,173 @@
+"""Training of GRU and LSTM against the machine's matrix product, a plain PyTorch loop and a DataLoader loop.
+
+Useful GFLOP/s are those of the forward pass's matrix products, three times (once forward, twice backward), by the wall
+time of an epoch with its optimizer; what a loop computes beyond them, or saves of them, does not count. All loops see
+the same windows in batches of the same size, with one thread, taking turns; each is set against the matrix products
+timed just before and after it, and medians are reported.
+
+`python -m benchmarks.bench_training --json FILE`
+"""
+
+import argparse
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from flts.models.network import RecurrentNet, RecurrentType
+from flts.models.recurrent import MAX_GRADIENT_NORM, Training
+from flts.params import PreprocessParams, RecurrentParams
+from flts.timeseries.frame import Frame, ProcessedData
+from flts.timeseries.preparing import prepare
+from flts.timeseries.reading import read_frame
+
+POBLESEC = Path(__file__).parents[2] / "shared" / "data" / "PobleSec.csv"
+GATES = {"GRU": 3, "LSTM": 4}
+REPEATS = 3
+
+
+def dataset(path: Path) -> tuple[str, ProcessedData]:
+    """Preprocess a file with the design's defaults; where it is missing, random walks of PobleSec's shape."""
+    if path.is_file():
+        name, frame = path.name, read_frame(path).frame
+    else:
+        name, rows, random = f"random walks, because {path} is missing", 15_927, np.random.default_rng(0)
+        moments = np.datetime64("2018-02-05T23:40", "us") + np.arange(rows) * np.timedelta64(120, "s")
+        frame = Frame(moments, {f"column_{n}": random.normal(size=rows).cumsum() for n in range(11)})
+    test = frame.rows(len(frame) - 100, len(frame))  # not used here
+    return name, prepare(frame, test, PreprocessParams(dataset_name="bench", identifier="bench"), "{}").train
+
+
+def forward_flops(model_type: RecurrentType, training: Training, params: RecurrentParams) -> float:
+    """Return the matrix-product FLOPs of one forward pass over all training windows."""
+    features, hidden = training.series.values.shape[1], params.hidden_size
+    outputs = training.net.head.out_features
+    inputs = [features] + [hidden] * (params.num_layers - 1)
+    step = sum(2 * GATES[model_type] * hidden * (width + hidden) for width in inputs)
+    return float(len(training.origins) * (params.input_seq_len * step + 2 * hidden * outputs))
+
+
+def plain_step(
+    net: RecurrentNet, optimizer: torch.optim.Optimizer, windows: torch.Tensor, wanted: torch.Tensor
+) -> None:
+    """Train on one batch as any tutorial does; ``windows`` (steps, batch, features)."""
+    optimizer.zero_grad()
+    nn.functional.mse_loss(net(windows), wanted).backward()
+    nn.utils.clip_grad_norm_(net.parameters(), MAX_GRADIENT_NORM)
+    optimizer.step()
+
+
+def plain_epochs(
+    model_type: RecurrentType, training: Training, params: RecurrentParams
+) -> dict[str, Callable[[], None]]:
+    """Return an epoch of a loop that slices a resident series, and one over a DataLoader; a new network each."""
+    series, origins = training.series, training.origins
+    rnn, head = training.net.rnn, training.net.head
+
+    def fresh() -> tuple[RecurrentNet, torch.optim.Optimizer]:
+        net = RecurrentNet(model_type, rnn.input_size, rnn.hidden_size, rnn.num_layers, head.out_features)
+        return net, torch.optim.Adam(net.parameters(), lr=params.learning_rate)
+
+    sliced_net, sliced_optimizer = fresh()
+    loader_net, loader_optimizer = fresh()
+    windows = series.values[series.window_rows(origins).t()]
+    loader = DataLoader(TensorDataset(windows, series.wanted(origins)), batch_size=params.batch_size, shuffle=True)
+
+    def sliced() -> None:
+        for batch in torch.split(origins[torch.randperm(len(origins))], params.batch_size):
+            plain_step(sliced_net, sliced_optimizer, series.values[series.window_rows(batch)], series.wanted(batch))
+
+    def loaded() -> None:
+        for batch, wanted in loader:
+            plain_step(loader_net, loader_optimizer, batch.transpose(0, 1), wanted)
+
+    return {"plain": sliced, "dataloader": loaded}
+
+
+def sgemm_gflops() -> float:
+    """Return GFLOP/s of the best of ten 1024x1024 single-precision products."""
+    left, right = torch.randn(2, 1024, 1024).unbind(0)
+    out = torch.empty(1024, 1024)
+    return 2 * 1024**3 / min(seconds(lambda: torch.mm(left, right, out=out)) for _ in range(10)) / 1e9
+
+
+def seconds(function: Callable[[], object]) -> float:
+    """Return the wall time of a call."""
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def measure_model(model_type: RecurrentType, data: ProcessedData, repeats: int) -> dict[str, Any]:
+    """Return medians of sgemm and of every loop's epoch: seconds, useful GFLOP/s and its share of sgemm."""
+    params = RecurrentParams(config_hash="", config_json="", identifier="bench")
+    training = Training(model_type, data, params, stop=data.parts.fit_end, part="fit part")
+    flops = 3 * forward_flops(model_type, training, params)
+    loops: dict[str, Callable[[], object]] = {"flts": training.epoch, **plain_epochs(model_type, training, params)}
+    rounds: dict[str, list[tuple[float, float]]] = {name: [] for name in loops}
+    peaks = [sgemm_gflops()]
+    for _ in range(repeats):
+        for name, epoch in loops.items():
+            took = seconds(epoch)
+            peaks.append(sgemm_gflops())
+            rounds[name].append((took, flops / took / 1e9 / max(peaks[-2:])))
+    figures = {}
+    for name, pairs in rounds.items():
+        took, share = (statistics.median(column) for column in zip(*pairs, strict=True))
+        figures[name] = {"epoch_seconds": took, "useful_gflops": flops / took / 1e9, "share_of_sgemm": share}
+    return {
+        "sgemm_gflops": statistics.median(peaks),
+        "windows": len(training.origins),
+        **figures,
+        "ratio_to_plain": figures["plain"]["epoch_seconds"] / figures["flts"]["epoch_seconds"],
+        "ratio_to_dataloader": figures["dataloader"]["epoch_seconds"] / figures["flts"]["epoch_seconds"],
+    }
+
+
+def measure(path: Path = POBLESEC, repeats: int = REPEATS) -> dict[str, Any]:
+    """Return the figures of both models, with one thread."""
+    os.environ["FLTS_THREADS"] = "1"
+    name, data = dataset(path)
+    return {
+        "dataset": name,
+        "rows": len(data),
+        "features": len(data.features),
+        "repeats": repeats,
+        "GRU": measure_model("GRU", data, repeats),
+        "LSTM": measure_model("LSTM", data, repeats),
+    }
+
+
+def main() -> None:
+    """Measure, print a table, and write the figures as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=POBLESEC, help=f"dataset (default {POBLESEC})")
+    parser.add_argument("--repeats", type=int, default=REPEATS, help=f"epochs of every loop (default {REPEATS})")
+    parser.add_argument("--json", type=Path, help="file for the figures")
+    options = parser.parse_args()
+    figures = measure(options.data, options.repeats)
+    print(
+        f"training on {figures['dataset']}: {figures['rows']:,} rows, {figures['features']} features, design defaults"
+    )
+    print("flts is to reach 60 % of sgemm in both models")
+    for model_type in GATES:
+        model = figures[model_type]
+        print(f"{model_type}, {model['windows']:,} windows; 1024x1024 sgemm {model['sgemm_gflops']:.1f} GFLOP/s")
+        for loop in ("flts", "plain", "dataloader"):
+            took, useful, share = model[loop].values()
+            print(f"  {loop:10} {took:6.2f} s per epoch  {useful:6.1f} useful GFLOP/s  {share:4.0%} of sgemm")
+        print(f"  {model['ratio_to_plain']:.2f}x plain, {model['ratio_to_dataloader']:.2f}x DataLoader")
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

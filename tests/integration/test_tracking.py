@@ -1,0 +1,153 @@
+"""Opening MLflow: addresses and databases that are refused, servers that are away, and one that is there."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+
+from flts.contracts import TrainedModel
+from flts.errors import BadInputError, ServiceUnavailableError
+from flts.models import bundle
+from flts.timeseries.parquet import write_processed
+from flts.tracking import Tracking, download_bundle
+from flts.tracking.__main__ import main
+from tests.series import make_data
+from tests.training import Place
+
+pytestmark = pytest.mark.xdist_group("training_runs")
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["", "mlflow:5000", "file:///tmp/mlruns", "databricks", "http://", "sqlite://", "sqlite:///", "postgresql://h/d"],
+)
+def test_an_address_of_another_kind_is_refused(uri):
+    with pytest.raises(BadInputError, match="is not an MLflow address: expected http"):
+        Tracking(uri)
+
+
+def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path):
+    (tmp_path / "notes.txt").write_text("these are notes")
+    with pytest.raises(BadInputError, match=r"notes\.txt is not an SQLite database"):
+        Tracking(f"sqlite:///{tmp_path}/notes.txt")
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_database_in_a_place_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInputError, match=r"MLflow database .*file/mlflow\.db cannot be opened: "):
+        Tracking(f"sqlite:///{tmp_path}/file/mlflow.db")
+
+
+def test_a_deleted_experiment_is_named_with_the_way_to_restore_it(tmp_path):
+    tracking = Tracking(f"sqlite:///{tmp_path}/mlflow.db")
+    tracking._client.delete_experiment(tracking.experiment("old"))
+    with pytest.raises(BadInputError, match="MLflow experiment 'old' was deleted: restore it"):
+        tracking.experiment("old")
+
+
+def test_nothing_is_written_to_the_current_folder(tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    tracking = Tracking("sqlite:///../state/mlflow.db")
+    for name in ("Default", "flts"):
+        run_id = tracking.create_run(tracking.experiment(name), "run", {})
+        tracking.log_text(run_id, "note.txt", "here")
+        (note,) = (tmp_path / "state" / "mlartifacts").glob(f"**/{run_id}/artifacts/note.txt")
+        assert note.read_text() == "here"
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+
+
+def test_a_server_that_is_away_is_a_service_out_of_reach(impatient):
+    with pytest.raises(ServiceUnavailableError, match=r"MLflow at http://127\.0\.0\.1:9 cannot be reached"):
+        Tracking("http://127.0.0.1:9").experiment("flts")
+
+
+def test_preparing_ends_with_the_error_s_exit_code(tmp_path, capsys, impatient):
+    assert main([f"sqlite:///{tmp_path}/mlflow.db", "flts"]) == 0
+    assert main(["nonsense", "flts"]) == 2
+    assert main(["http://127.0.0.1:9", "flts"]) == 3
+    assert main([]) == 2
+    assert "usage: python -m flts.tracking URI EXPERIMENT" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A real MLflow server that keeps its artifacts itself, as in a cluster."""
+    folder = tmp_path_factory.mktemp("server")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = {
+        "--backend-store-uri": f"sqlite:///{folder}/server.db",
+        "--artifacts-destination": f"{folder}/kept",
+        "--workers": "1",
+        "--port": str(port),
+    }
+    command = [sys.executable, "-m", "mlflow", "server", *(text for option in options.items() for text in option)]
+    plain = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=os.environ | plain)
+    try:
+        deadline = time.monotonic() + 120
+        while not _healthy(port):
+            assert process.poll() is None, (folder / "log").read_text()
+            assert time.monotonic() < deadline, (folder / "log").read_text()
+            time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _healthy(port: int) -> bool:
+    try:
+        with urlopen(f"http://127.0.0.1:{port}/health", timeout=1) as response:
+            return response.status == 200
+    except (URLError, OSError):
+        return False
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("with_store", [True, False], ids=["store", "no store"])
+def test_a_training_is_kept_found_and_handed_out_by_a_server(server, tmp_path, with_store):
+    write_processed(tmp_path / "data.parquet", make_data(150))
+    place = Place(tmp_path / "data.parquet", server, f"file://{tmp_path}/store" if with_store else None)
+    name = f"server-{with_store}"
+    first = place.train(identifier=name)
+    message = TrainedModel.parse(first.artifacts["model"].content, source="model")
+    assert message.artifact_uri.startswith("mlflow-artifacts:/")
+    assert place.train(identifier=name).cached
+    folder = download_bundle(server, message, tmp_path / "bundle")
+    assert bundle.load(folder).config.config_hash == message.config_hash
+    with pytest.raises(BadInputError, match=r"has no model runs:/.*/LSTM"):
+        download_bundle(server, replace_model(message, "LSTM"), tmp_path / "bundle")
+
+    tracking = Tracking(server)
+    (model,) = tracking.models(message.run_id, "GRU")
+    tracking.delete_model(model)
+    again = place.train(identifier=name)
+    assert (again.cached, again.parameters) == (False, first.parameters)
+    assert len(tracking.models(message.run_id, "GRU")) == 1
+
+
+def replace_model(message: TrainedModel, name: str) -> TrainedModel:
+    return message.model_copy(update={"model_uri": f"runs:/{message.run_id}/{name}"})
+
+
+@pytest.mark.slow
+def test_what_is_no_mlflow_server_is_named(server, impatient):
+    with pytest.raises(BadInputError, match="/somewhere does not answer as an MLflow server"):
+        Tracking(f"{server}/somewhere").experiment("flts")

@@ -1,0 +1,15 @@
+"""What the server of training processes imports once, as the stages do one by one."""
+
+from importlib import import_module
+
+from flts.tracking.access import load_mlflow
+
+load_mlflow()
+for name in (
+    "mlflow.store.tracking.sqlalchemy_store",
+    "torch._dynamo",  # by the first torch optimizer
+    "flts.models.prophet",
+    "flts.models.recurrent",
+    "flts.stages.train",
+):
+    import_module(name)
