@@ -4,32 +4,34 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from flts.promotion import owner
+from flts.store.file import FileStore
 from pipeline.ir import Value
 from pipeline.state import Status, TaskState
 from pipeline.summary import Summary
 
 
-def places(
-    states: Mapping[str, TaskState], arguments: Mapping[str, Value], store: Path, folder: Path
-) -> dict[str, Path]:
+def places(states: Mapping[str, TaskState], arguments: Mapping[str, Value], folder: Path) -> dict[str, Path | str]:
     """Return where a run's results lie, by what they are; those that there are.
 
     Args:
         states: The run's tasks.
         arguments: The pipeline's parameters.
-        store: Folder of the object store.
         folder: Folder of the run.
+
+    Returns:
+        Paths of files, and addresses of what lies in a store elsewhere.
     """
-    found = {}
+    found: dict[str, Path | str] = {}
+    store = str(arguments["gateway_url"])
     if "promotion_metadata" in states["eval"].outputs.artifacts:
-        pointer = Path(str(arguments["promotion_bucket"]), owner(str(arguments["identifier"])), "current.json")
-        found["Promotion"] = store / pointer
+        pointer = PurePosixPath(str(arguments["promotion_bucket"]), owner(str(arguments["identifier"])), "current.json")
+        found["Promotion"] = _place(store, pointer)
     if predictions := states["inference"].outputs.artifacts.get("predictions"):
-        log = Path(str(predictions.metadata["log_bucket"]), str(predictions.metadata["log_object_key"]))
-        found["Forecasts"] = store / log.with_name("predictions.parquet")
+        log = PurePosixPath(str(predictions.metadata["log_bucket"]), str(predictions.metadata["log_object_key"]))
+        found["Forecasts"] = _place(store, log.with_name("predictions.parquet"))
     return found | {"Summary": folder / "summary.json"}
 
 
@@ -45,7 +47,9 @@ def failures(states: Mapping[str, TaskState]) -> Iterator[str]:
             yield f"{status.value.capitalize()}: {', '.join(titles)}"
 
 
-def ending(summary: Summary, titles: Mapping[str, str], results: Mapping[str, Path], report: Path) -> Iterator[str]:
+def ending(
+    summary: Summary, titles: Mapping[str, str], results: Mapping[str, Path | str], report: Path
+) -> Iterator[str]:
     """Say what was promoted and where everything lies.
 
     Args:
@@ -65,8 +69,8 @@ def ending(summary: Summary, titles: Mapping[str, str], results: Mapping[str, Pa
         )
         winner = f"{summary.promotion.model_type}, composite score {summary.promotion.composite_score:.4g}"
         yield f"{'Promoted':<11}{winner} ({others})"
-    for name, path in {"Report": report, **results}.items():
-        yield f"{name:<11}{shown(path)}"
+    for name, place in {"Report": report, **results}.items():
+        yield f"{name:<11}{place if isinstance(place, str) else shown(place)}"
     if summary.run_ids:
         yield f"{'MLflow':<11}{_mlflow(str(summary.parameters['mlflow_tracking_uri']))}"
 
@@ -76,6 +80,12 @@ def shown(path: Path) -> str:
     with suppress(ValueError):
         return str(path.absolute().relative_to(Path.cwd()))
     return str(path)
+
+
+def _place(store: str, path: PurePosixPath) -> Path | str:
+    if store.startswith("file://"):
+        return FileStore.from_url(store).root / path
+    return f"{store}{path}"
 
 
 def _mlflow(uri: str) -> str:

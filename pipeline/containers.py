@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +48,7 @@ class DockerRun(Run):
         arguments: Mapping[str, Value],
         folder: Path,
         *,
+        engine: Any,
         path: Path,
         environment: Mapping[str, str],
         observer: Observer,
@@ -58,16 +59,13 @@ class DockerRun(Run):
             pipeline: The compiled pipeline.
             arguments: A value for every pipeline parameter.
             folder: The run's folder, an absolute path.
+            engine: What ``open_engine`` gave; it is closed in the end.
             path: The file of the compiled pipeline.
             environment: Environment variables of this machine, of which containers get those about services.
             observer: Called with a task's state whenever it changes.
-
-        Raises:
-            ServiceUnavailableError: The Docker engine is out of reach.
-            BadInputError: An image is not on this machine.
         """
         super().__init__(pipeline, arguments, folder, observer=observer)
-        self._docker = _open_engine({task.image for task in pipeline.tasks.values()})
+        self._docker = engine
         self._pipeline_root = folder / "kfp"
         self._label = f"{_LABEL}={uuid4().hex}"
         self._path = path
@@ -240,8 +238,13 @@ def container_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return chosen
 
 
-def _open_engine(images: set[str]) -> Any:
-    """Connect to the Docker engine, and make sure that it has the images."""
+def open_engine(images: Collection[str]) -> Any:
+    """Connect to the Docker engine, and make sure that it has the images.
+
+    Raises:
+        ServiceUnavailableError: The engine is out of reach.
+        BadInputError: An image is not on this machine.
+    """
     import docker
     from docker.errors import DockerException, ImageNotFound
 

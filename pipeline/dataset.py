@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flts.errors import BadInputError
+from flts.store import ObjectStore
 from flts.store.file import FileStore
 
 FORMATS = (".csv", ".parquet")
@@ -60,8 +61,8 @@ class LocalDataset:
             raise BadInputError(f"{self.settings} must hold one table, [parameters]")
         return parameters
 
-    def put(self, store: FileStore, bucket: str) -> None:
-        """Copy both files into the store where they are not there already.
+    def put(self, store: ObjectStore, bucket: str) -> None:
+        """Copy both files into the store, of which a folder may have them already.
 
         What an earlier dataset of the same name left, in the other format or as a test part, is removed: preprocess
         must not take it for a part of this one.
@@ -75,7 +76,7 @@ class LocalDataset:
                 if key not in wanted:
                     store.delete(bucket, key)
         for key, path in wanted.items():
-            if not _same(path, store.root / bucket / key):
+            if not (isinstance(store, FileStore) and _same(path, store.root / bucket / key)):
                 store.upload(bucket, key, path)
 
 

@@ -2,11 +2,9 @@
 
 import argparse
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,18 +18,19 @@ from flts.promotion import owner
 from flts.runtime.output import environment_trouble
 from flts.runtime.parameters import check_params
 from flts.stages import STAGES
-from flts.store.file import FileStore
 from pipeline.closing import ending, failures, places, shown
+from pipeline.containers import DockerRun, open_engine
 from pipeline.dataset import LocalDataset
 from pipeline.ir import Pipeline, Value, load_pipeline
 from pipeline.local import LocalRun
+from pipeline.running import Run
+from pipeline.services import SQLITE, check_for_containers, make_ready, preparing_mlflow
 from pipeline.state import TaskState
 from pipeline.summary import Summary, summarise, versions
 from pipeline.view import open_view
 
 ROOT = Path(__file__).resolve().parents[1]
 PIPELINE = ROOT / "pipeline" / "pipeline.yaml"
-SQLITE = "sqlite:///"
 DEMO = ROOT / "examples" / "data" / "jfk_weather.csv"
 
 
@@ -39,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the pipeline as the command line says, and return the exit code."""
     options = _parser().parse_args(argv)
     try:
-        return run_locally(options.dataset, options.home, options.identifier, options.param)
+        return run_pipeline(options)
     except FltsError as error:
         print(f"run: {error}", file=sys.stderr)
         return error.exit_code
@@ -52,35 +51,49 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def run_locally(dataset_path: Path, home: Path, identifier: str | None, given: Sequence[str]) -> int:
-    """Run every stage as a process on this machine, over a store and an MLflow database under ``home``.
+def run_pipeline(options: argparse.Namespace) -> int:
+    """Run every stage, on this machine's processes or in its containers, and say what came of it.
 
     Args:
-        dataset_path: The training file; its test part and its parameters may lie beside it.
-        home: Where everything goes.
-        identifier: Name of the run; default: the dataset's name.
-        given: ``name=value`` of pipeline parameters.
+        options: What the command line says.
 
     Returns:
         0, or the exit code of the stage that failed first.
 
     Raises:
-        BadInputError: The dataset or a parameter cannot be used, or ``home`` cannot be written.
+        BadInputError: The dataset or a parameter cannot be used, ``home`` cannot be written, or a service refuses.
+        ServiceUnavailableError: The store, MLflow or the Docker engine is out of reach.
     """
     console = Console(highlight=False)
     pipeline = load_pipeline(PIPELINE)
-    dataset = LocalDataset.find(dataset_path)
-    home = home.absolute()
-    arguments = _arguments(pipeline, dataset, home, identifier, given)
+    dataset = LocalDataset.find(options.dataset)
+    home = options.home.absolute()
+    arguments = _arguments(pipeline, dataset, home, options)
+    engine = None
+    if options.runner == "docker":
+        check_for_containers(arguments)
+        engine = open_engine({task.image for task in pipeline.tasks.values()})
 
     for line in _beginning(dataset):
         console.print(line, markup=False, soft_wrap=True)
     started, clock = utc_timestamp(), time.monotonic()
-    dataset.put(FileStore(home / "store"), str(arguments["input_bucket"]))
+    make_ready(arguments, dataset)
     folder = _make_run_folder(home, str(arguments["identifier"]))
     environment = {"FLTS_THREADS": "1", **os.environ}
-    with _preparing_mlflow(arguments, folder), open_view(console, pipeline.tasks.values()) as view:
-        run = LocalRun(pipeline, arguments, folder, environment=environment, observer=view.changed)
+    with preparing_mlflow(arguments, folder), open_view(console, pipeline.tasks.values()) as view:
+        run: Run
+        if engine is None:
+            run = LocalRun(pipeline, arguments, folder, environment=environment, observer=view.changed)
+        else:
+            run = DockerRun(
+                pipeline,
+                arguments,
+                folder,
+                engine=engine,
+                path=PIPELINE,
+                environment=environment,
+                observer=view.changed,
+            )
         exit_code = run.execute()
 
     summary = summarise(
@@ -93,7 +106,7 @@ def run_locally(dataset_path: Path, home: Path, identifier: str | None, given: S
         seconds=time.monotonic() - clock,
         versions=versions(ROOT),
     )
-    results = places(run.states, arguments, home / "store", folder)
+    results = places(run.states, arguments, folder)
     report = _write_results(summary, run.states, results, folder)
     for line in failures(run.states):
         print(line, file=sys.stderr)
@@ -106,7 +119,20 @@ def run_locally(dataset_path: Path, home: Path, identifier: str | None, given: S
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pipeline.run", description="Run the compiled pipeline.")
     parser.add_argument(
-        "--runner", choices=["local"], default="local", help="where the stages run; local: processes on this machine"
+        "--runner",
+        choices=["local", "docker"],
+        default="local",
+        help="how the stages run; local: processes on this machine, docker: the images flts-*:kfp (default: local)",
+    )
+    parser.add_argument(
+        "--store",
+        metavar="URL",
+        help="object store: s3:// with the usual AWS variables, or file:///dir (default: a folder in --home)",
+    )
+    parser.add_argument(
+        "--mlflow",
+        metavar="URI",
+        help="MLflow: http://host:port or sqlite:///file.db (default: a database in --home)",
     )
     parser.add_argument(
         "--dataset",
@@ -130,24 +156,25 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _arguments(
-    pipeline: Pipeline, dataset: LocalDataset, home: Path, identifier: str | None, given: Sequence[str]
-) -> dict[str, Value]:
+def _arguments(pipeline: Pipeline, dataset: LocalDataset, home: Path, options: argparse.Namespace) -> dict[str, Value]:
     """Put the pipeline's parameters together: the command line wins over the dataset's file, that over the defaults."""
     chosen: dict[str, Any] = {
         "sample_train_rows": 0,
         "sample_test_rows": 0,
-        "mlflow_tracking_uri": f"{SQLITE}{home / 'mlflow.db'}",
         **dataset.parameters(),
-        **dict(_split(pair) for pair in given),
+        **dict(_split(pair) for pair in options.param),
     }
     own: dict[str, Any] = {
         "dataset_name": dataset.name,
-        "identifier": dataset.name if identifier is None else identifier,
-        "gateway_url": (home / "store").as_uri(),
+        "identifier": dataset.name if options.identifier is None else options.identifier,
+        "gateway_url": options.store or (home / "store").as_uri(),
     }
+    if options.mlflow:
+        own["mlflow_tracking_uri"] = options.mlflow
+    else:
+        chosen.setdefault("mlflow_tracking_uri", f"{SQLITE}{home / 'mlflow.db'}")
     for name in own.keys() & chosen.keys():
-        raise BadInputError(f"parameter {name} cannot be set here: it follows from --dataset, --identifier and --home")
+        raise BadInputError(f"parameter {name} cannot be set here: --dataset, --identifier, --store and --mlflow do")
     arguments = pipeline.arguments({**chosen, **own})
     # What a late stage would refuse is better refused before the first one starts.
     for stage in STAGES.values():
@@ -192,31 +219,8 @@ def _make_run_folder(home: Path, identifier: str) -> Path:
     raise BadInputError(f"there are too many runs named {name} in {home / 'runs'}")
 
 
-@contextmanager
-def _preparing_mlflow(arguments: Mapping[str, Value], folder: Path) -> Iterator[None]:
-    """Make MLflow's database, where it is missing, while preprocess runs: it takes seconds of the trainers' time.
-
-    Nobody waits for it here, and nobody asks whether it worked: the trainers do both.
-    """
-    uri = str(arguments["mlflow_tracking_uri"])
-    database = Path(uri.removeprefix(SQLITE))
-    if not uri.startswith(SQLITE) or database.exists():
-        yield
-        return
-    command = [sys.executable, "-m", "flts.tracking", uri, str(arguments["experiment_name"])]
-    with (folder / "mlflow.log").open("wb") as log:
-        process = subprocess.Popen(  # noqa: S603 - the interpreter that runs this
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder, start_new_session=True
-        )
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait()
-
-
 def _write_results(
-    summary: Summary, states: Mapping[str, TaskState], results: Mapping[str, Path], folder: Path
+    summary: Summary, states: Mapping[str, TaskState], results: Mapping[str, Path | str], folder: Path
 ) -> Path:
     """Write ``summary.json`` and the report into the run's folder, point ``latest`` to it, and return the report."""
     from flts.report.pages import run_page
@@ -224,7 +228,9 @@ def _write_results(
     (folder / "summary.json").write_text(summary.model_dump_json(indent=2) + "\n", encoding="utf-8")
     reports = {name: state.folder / "report.html" for name, state in states.items()}
     links = {
-        name: quote(os.path.relpath(path, folder)) for name, path in {**reports, **results}.items() if path.is_file()
+        name: quote(os.path.relpath(path, folder))
+        for name, path in {**reports, **results}.items()
+        if isinstance(path, Path) and path.is_file()
     }
     report = folder / "index.html"
     report.write_text(run_page(summary.model_dump(mode="json"), links), encoding="utf-8")

@@ -227,7 +227,7 @@ class TrainingRun:
 
     def abandon(self, status: Literal["FAILED", "KILLED"]) -> None:
         """Say in MLflow how a training ended that did not finish, if MLflow is there to listen."""
-        with suppress(Exception), impatient():
+        with suppress(Exception), impatient():  # a process that is told to end has ten seconds
             if self._tracking.status(self.run_id) == "RUNNING":
                 self._tracking.set_status(self.run_id, status)
 

@@ -114,10 +114,10 @@ def repeated(tracking_uri: str, call: Callable[[], T]) -> T:
 
 
 @contextmanager
-def impatient() -> Iterator[None]:
-    """Ask each thing once and wait 3 s at most: for a process that is told to end while the server may be gone."""
+def impatient(*, retries: int = 0, timeout: int = 3) -> Iterator[None]:
+    """Wait for the server less long than a stage would: ``retries`` of a request, ``timeout`` seconds an answer."""
     before = {name: os.environ.get(name) for name in (_RETRIES, _TIMEOUT)}
-    os.environ.update({_RETRIES: "0", _TIMEOUT: "3"})
+    os.environ.update({_RETRIES: str(retries), _TIMEOUT: str(timeout)})
     try:
         yield
     finally:
