@@ -16,4 +16,12 @@ def open_store(url: str) -> ObjectStore:
         from flts.store.file import FileStore
 
         return FileStore.from_url(url)
-    raise BadInputError(f"gateway_url {url!r} is not an object store address: expected file:///dir")
+    if url == "s3://":
+        from flts.store.s3 import S3Store
+
+        return S3Store()
+    if url.startswith("s3://"):
+        raise BadInputError(
+            f"gateway_url {url!r} says too much: expected s3:// alone; each bucket has its own parameter"
+        )
+    raise BadInputError(f"gateway_url {url!r} is not an object store address: expected file:///dir or s3://")

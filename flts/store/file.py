@@ -17,9 +17,10 @@ from typing import BinaryIO, Self
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
-from flts.errors import BadInputError, ChecksumMismatchError, ObjectNotFoundError, PreconditionFailedError
+from flts.errors import BadInputError, ObjectNotFoundError, PreconditionFailedError
 from flts.store.base import ObjectInfo
 from flts.store.keys import check_bucket, check_key
+from flts.store.receiving import os_errors, receiving
 
 _CHUNK = 1 << 20
 _HASHED_UP_TO = 1 << 20
@@ -79,18 +80,11 @@ class FileStore:
 
     def download(self, bucket: str, key: str, path: Path, *, sha256: str | None = None) -> ObjectInfo:
         """Read an object of any size into a file, whole or not at all."""
-        partial = path.with_name(f".{path.name}.{uuid4().hex}")
         with self._open(bucket, key) as source:
-            try:
-                with _os_errors(f"write {path}"), partial.open("wb") as sink:
-                    digest = _copy_hashing(source, sink)
-                if sha256 is not None and digest != sha256:
-                    raise ChecksumMismatchError(f"{bucket}/{key} has sha256 {digest}, but {sha256} was announced")
-                with _os_errors(f"write {path}"):
-                    partial.replace(path)
-                return _describe(key, source)
-            finally:
-                partial.unlink(missing_ok=True)
+            with receiving(f"{bucket}/{key}", path, sha256) as sink:
+                while chunk := source.read(_CHUNK):
+                    sink.write(chunk)
+            return _describe(key, source)
 
     def copy(self, bucket: str, source: str, target: str) -> ObjectInfo:
         """Copy an object within a bucket, replacing the target."""
@@ -108,7 +102,7 @@ class FileStore:
     def delete(self, bucket: str, key: str) -> None:
         """Remove an object; no error when there is none."""
         path = self._path(bucket, key)
-        with self._lock(bucket, key), _os_errors(f"delete {bucket}/{key}"), suppress(FileNotFoundError):
+        with self._lock(bucket, key), os_errors(f"delete {bucket}/{key}"), suppress(FileNotFoundError):
             path.unlink()
 
     def _path(self, bucket: str, key: str) -> Path:
@@ -129,7 +123,7 @@ class FileStore:
     def _temporary(self, name: str) -> Iterator[tuple[Path, BinaryIO]]:
         """Give a locked file on the same filesystem, removed afterwards unless it was renamed."""
         folder = self.root / ".tmp"
-        with _os_errors(f"write {name} under {self.root}"):
+        with os_errors(f"write {name} under {self.root}"):
             folder.mkdir(parents=True, exist_ok=True)
             if not self._swept:
                 _sweep(folder)
@@ -172,7 +166,7 @@ class FileStore:
         """Hold the lock that all writers of this key share with some other keys."""
         folder = self.root / ".locks"
         number = int.from_bytes(hashlib.blake2b(f"{bucket}/{key}".encode(), digest_size=2).digest()) % _LOCKS
-        with _os_errors(f"lock {bucket}/{key} under {self.root}"):
+        with os_errors(f"lock {bucket}/{key} under {self.root}"):
             folder.mkdir(parents=True, exist_ok=True)
             with (folder / f"{number:02d}").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
@@ -196,15 +190,6 @@ def _describe(key: str, source: BinaryIO) -> ObjectInfo:
     return ObjectInfo(key, status.st_size, _etag(status, data))
 
 
-def _copy_hashing(source: BinaryIO, sink: BinaryIO) -> str:
-    """Copy to the end and return the SHA-256 of what was copied."""
-    digest = hashlib.sha256()
-    while chunk := source.read(_CHUNK):
-        digest.update(chunk)
-        sink.write(chunk)
-    return digest.hexdigest()
-
-
 def _sweep(folder: Path) -> None:
     """Remove what killed writers left: old files that nobody holds locked."""
     for path in folder.iterdir():
@@ -212,12 +197,3 @@ def _sweep(folder: Path) -> None:
             if time.time() - path.stat().st_mtime > _ABANDONED_AFTER_SECONDS:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 path.unlink()
-
-
-@contextmanager
-def _os_errors(action: str) -> Iterator[None]:
-    """Turn what the operating system refuses into one sentence."""
-    try:
-        yield
-    except OSError as error:
-        raise BadInputError(f"cannot {action}: {error.strerror or error}") from None

@@ -1,0 +1,244 @@
+"""An object store on S3: AWS, MinIO, SeaweedFS and others that know conditional writes.
+
+Large objects travel in parts, a few at once, so that memory stays bounded.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import uuid4
+
+from flts.errors import BadInputError, ObjectNotFoundError, PreconditionFailedError, ServiceUnavailableError
+from flts.store.base import ObjectInfo
+from flts.store.keys import check_bucket, check_key
+from flts.store.parallel import in_order
+from flts.store.receiving import receiving
+from flts.store.s3_client import BucketNotFoundError, EmptyRangeError, S3Client, TruncatedError
+from flts.store.s3_writing import AT_ONCE, TOKEN, Fields, etag, quoted, write, write_parts
+
+T = TypeVar("T")
+
+_PART = 8 << 20
+_MOST_PARTS = 10_000
+_COPIED_PART = 256 << 20  # few enough bytes for one answer in time
+_READS_OF_A_CHANGING_OBJECT = 5
+
+
+class S3Store:
+    """The ``ObjectStore`` of the S3 service that the usual AWS variables and files name; threads may share it."""
+
+    def __init__(self) -> None:
+        """Connect at the first call."""
+        self._s3 = S3Client()
+
+    def get(self, bucket: str, key: str) -> tuple[bytes, ObjectInfo]:
+        """Read a small object and its info in one step."""
+        target = _target(bucket, key)
+
+        def read(client: Any) -> tuple[bytes, ObjectInfo]:
+            answer = client.get_object(**target)
+            data = answer["Body"].read()
+            return data, ObjectInfo(key, len(data), etag(answer))
+
+        return self._s3.call(f"read {bucket}/{key}", read)
+
+    def head(self, bucket: str, key: str) -> ObjectInfo | None:
+        """Describe an object, or ``None`` when there is none."""
+        target = _target(bucket, key)
+        try:
+            found: Fields = self._s3.call(f"look at {bucket}/{key}", lambda client: client.head_object(**target))
+        except ObjectNotFoundError:
+            return None
+        return ObjectInfo(key, found["ContentLength"], etag(found))
+
+    def put(
+        self, bucket: str, key: str, data: bytes, *, if_match: str | None = None, if_none_match: bool = False
+    ) -> ObjectInfo:
+        """Write a small object, making the bucket when missing."""
+        target, token = _target(bucket, key), uuid4().hex
+        condition: dict[str, Any] = {}
+        if if_match is not None:
+            condition["IfMatch"] = quoted(if_match)
+        if if_none_match:
+            condition["IfNoneMatch"] = "*"
+
+        def put() -> str:
+            return write(
+                self._s3,
+                f"write {bucket}/{key}",
+                target,
+                token,
+                lambda client: client.put_object(**target, **condition, Body=data, Metadata={TOKEN: token}),
+            )
+
+        try:
+            return ObjectInfo(key, len(data), put() if if_match is not None else self._in_bucket(bucket, put))
+        except ObjectNotFoundError as error:
+            if if_match is None:
+                raise
+            raise PreconditionFailedError(str(error)) from None
+
+    def upload(self, bucket: str, key: str, path: Path, *, if_none_match: bool = False) -> ObjectInfo:
+        """Write an object from a file of any size, with bounded memory."""
+        target, token = _target(bucket, key), uuid4().hex
+        try:
+            source = path.open("rb")
+        except OSError as error:
+            raise BadInputError(f"cannot read {path}: {error.strerror}") from None
+        with source:
+            size = os.fstat(source.fileno()).st_size
+            if size <= _PART:
+                return self.put(bucket, key, source.read(), if_none_match=if_none_match)
+            if if_none_match and self.head(bucket, key):
+                raise PreconditionFailedError(f"{bucket}/{key} exists already")
+
+            def pieces() -> Iterator[bytes]:
+                for piece in _ranges(0, size, max(_PART, -(-size // _MOST_PARTS))):
+                    data = source.read(len(piece))
+                    if len(data) < len(piece):
+                        raise BadInputError(f"{path} became shorter while it was read")
+                    yield data
+
+            def put() -> str:
+                source.seek(0)
+                return write_parts(
+                    self._s3,
+                    f"write {bucket}/{key}",
+                    target,
+                    token,
+                    pieces(),
+                    lambda client, part, data: client.upload_part(**part, Body=data),
+                    {"IfNoneMatch": "*"} if if_none_match else {},
+                )
+
+            return ObjectInfo(key, size, self._in_bucket(bucket, put))
+
+    def download(self, bucket: str, key: str, path: Path, *, sha256: str | None = None) -> ObjectInfo:
+        """Read an object of any size into a file, whole or not at all."""
+        _target(bucket, key)
+
+        def download() -> ObjectInfo:
+            first, info = self._piece(bucket, key, range(_PART))
+            with receiving(f"{bucket}/{key}", path, sha256) as sink:
+                sink.write(first)
+                pieces = in_order(
+                    lambda piece: self._piece(bucket, key, piece, info.etag)[0],
+                    _ranges(_PART, info.size, _PART),
+                    AT_ONCE,
+                )
+                for data in pieces:
+                    sink.write(data)
+            return info
+
+        return _unchanged(f"{bucket}/{key}", download)
+
+    def copy(self, bucket: str, source: str, target: str) -> ObjectInfo:
+        """Copy an object within a bucket, replacing the target."""
+        doing, where = f"copy {bucket}/{source} to {target}", _target(bucket, target)
+
+        def copy() -> ObjectInfo:
+            info = self.head(bucket, source)
+            if info is None:
+                raise ObjectNotFoundError(f"there is no object {bucket}/{source} to copy")
+            origin = {"CopySource": _target(bucket, source), "CopySourceIfMatch": quoted(info.etag)}
+            if info.size <= _COPIED_PART:
+                copied = self._s3.call(doing, lambda client: client.copy_object(**where, **origin))
+                return ObjectInfo(target, info.size, etag(copied["CopyObjectResult"]))
+
+            def send(client: Any, part: Fields, piece: range) -> Fields:
+                asked = f"bytes={piece.start}-{piece.stop - 1}"
+                result: Fields = client.upload_part_copy(**part, **origin, CopySourceRange=asked)["CopyPartResult"]
+                return result
+
+            pieces = _ranges(0, info.size, max(_COPIED_PART, -(-info.size // _MOST_PARTS)))
+            return ObjectInfo(
+                target, info.size, write_parts(self._s3, doing, where, uuid4().hex, pieces, send, condition={})
+            )
+
+        return _unchanged(f"{bucket}/{source}", copy)
+
+    def list(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo]:
+        """List objects whose key begins with ``prefix``, in key order; nothing for a missing bucket."""
+        check_bucket(bucket)
+        found: list[ObjectInfo] = []
+        asked = {"Bucket": bucket, "Prefix": prefix}
+        while True:
+            try:
+                answer: Fields = self._s3.call(
+                    f"list {bucket}/{prefix}", lambda client: client.list_objects_v2(**asked)
+                )
+            except BucketNotFoundError:
+                break
+            found += [ObjectInfo(item["Key"], item["Size"], etag(item)) for item in answer.get("Contents", ())]
+            if not answer["IsTruncated"]:
+                break
+            asked["ContinuationToken"] = answer["NextContinuationToken"]
+        # SeaweedFS goes through folders one by one, where S3 compares whole keys.
+        return iter(sorted(found, key=lambda info: info.key))
+
+    def delete(self, bucket: str, key: str) -> None:
+        """Remove an object; no error when there is none."""
+        target = _target(bucket, key)
+        try:
+            self._s3.call(f"delete {bucket}/{key}", lambda client: client.delete_object(**target))
+        except ObjectNotFoundError:
+            return
+
+    def _piece(self, bucket: str, key: str, piece: range, tag: str | None = None) -> tuple[bytes, ObjectInfo]:
+        """Read a part of an object, with the info of the whole; ``tag`` is the etag that it must still have."""
+        condition = {"IfMatch": quoted(tag)} if tag else {}
+
+        def read(client: Any) -> tuple[bytes, ObjectInfo]:
+            answer = client.get_object(
+                Bucket=bucket, Key=key, Range=f"bytes={piece.start}-{piece.stop - 1}", **condition
+            )
+            data = answer["Body"].read()
+            size = int(answer.get("ContentRange", f"/{len(data)}").rpartition("/")[2])
+            if len(data) != min(piece.stop, size) - piece.start:
+                raise TruncatedError(f"{len(data)} bytes came where {len(piece)} were asked for")
+            return data, ObjectInfo(key, size, etag(answer))
+
+        try:
+            return self._s3.call(f"read {bucket}/{key}", read)
+        except EmptyRangeError:
+            return self.get(bucket, key)
+
+    def _in_bucket(self, bucket: str, put: Callable[[], T]) -> T:
+        try:
+            return put()
+        except BucketNotFoundError:
+            self._make_bucket(bucket)
+            return put()
+
+    def _make_bucket(self, bucket: str) -> None:
+        region = self._s3.region
+        place = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+
+        def make(client: Any) -> None:
+            try:
+                client.create_bucket(Bucket=bucket, **place)
+            except (client.exceptions.BucketAlreadyOwnedByYou, client.exceptions.BucketAlreadyExists):
+                return  # another process was faster
+
+        self._s3.call(f"make the bucket {bucket}", make)
+
+
+def _target(bucket: str, key: str) -> dict[str, str]:
+    check_bucket(bucket)
+    check_key(key)
+    return {"Bucket": bucket, "Key": key}
+
+
+def _ranges(begin: int, end: int, part: int) -> Iterator[range]:
+    return (range(at, min(at + part, end)) for at in range(begin, end, part))
+
+
+def _unchanged(name: str, read: Callable[[], T]) -> T:
+    """Read again while somebody replaces the object meanwhile, as parts of two versions make none."""
+    for _ in range(_READS_OF_A_CHANGING_OBJECT):
+        try:
+            return read()
+        except PreconditionFailedError:
+            continue
+    raise ServiceUnavailableError(f"{name} changed during each of {_READS_OF_A_CHANGING_OBJECT} attempts to read it")
