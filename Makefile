@@ -32,8 +32,9 @@ format: venv ## Format and mend what ruff can
 services: venv ## Run S3 and MLflow until Ctrl-C, and print what to export
 	@$(BIN)/python -m tests.services
 
-specs: venv ## Compile component_specs/ and the pipeline
-	@$(BIN)/python scripts/compile_specs.py
+specs: venv ## Compile component_specs/ and the pipeline; with REGISTRY=, TAG= or DIGESTS=build/images.json into build/specs/
+	@$(BIN)/python scripts/compile_specs.py $(if $(REGISTRY),--registry "$(REGISTRY)") $(if $(TAG),--tag "$(TAG)") \
+		$(if $(DIGESTS),--digests "$(DIGESTS)")
 
 docs: venv ## Write the generated pages of docs/
 	@$(BIN)/python scripts/stage_docs.py

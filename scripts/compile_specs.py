@@ -1,13 +1,21 @@
-"""Compile the component specs and the pipeline: ``make specs``; ``--check`` only says what is out of date."""
+"""Compile the component specs and the pipeline: ``make specs``; ``--check`` only says what is out of date.
+
+With ``--registry``, ``--tag`` or ``--digests`` they are written to ``build/specs`` with those image references, and the
+tracked files stay as they are.
+"""
 
 import argparse
 import importlib.util
+import json
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+PUBLISHED = ROOT / "build" / "specs"
+DEFAULT_TAG = "kfp"
 sys.path.insert(0, str(ROOT))
 
 from kfp.compiler import Compiler  # noqa: E402
@@ -43,13 +51,42 @@ def compile_to(path: Path, component: Any, *, check: bool) -> bool:
     return False
 
 
+def references(registry: str, tag: str, digests: Path | None) -> dict[str, str]:
+    """Return the image of every stage; a file of digests, as build_push.sh writes it, must know them all."""
+    if digests is None:
+        return {stage: f"{registry.rstrip('/')}/flts-{stage}:{tag}".lstrip("/") for stage in STAGES}
+    images = json.loads(digests.read_text(encoding="utf-8"))
+    if missing := [stage for stage in STAGES if not images.get(stage, {}).get("digest")]:
+        raise SystemExit(f"{digests} has no digest of {', '.join(missing)}: push them with scripts/build_push.sh --push")
+    return {stage: f"{images[stage]['image']}@{images[stage]['digest']}" for stage in STAGES}
+
+
+def publish(images: Mapping[str, str], directory: Path = PUBLISHED) -> None:
+    """Write the specs and the pipeline to ``directory``, with ``images`` by stage in place of the tracked names."""
+    for source in [*(ROOT / "component_specs" / f"{stage}.yaml" for stage in STAGES), ROOT / "pipeline/pipeline.yaml"]:
+        text = source.read_text(encoding="utf-8")
+        for stage, image in images.items():
+            text = text.replace(f"image: flts-{stage}:{DEFAULT_TAG}\n", f"image: {image}\n")
+        target = directory / source.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, encoding="utf-8")
+        print(f"{target.relative_to(ROOT)}: written")
+
+
 def main() -> int:
     """Compile everything; with ``--check``, return 1 when a file differs from its source."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--check", action="store_true", help="write nothing; exit 1 when a compiled file is out of date"
     )
-    check: bool = parser.parse_args().check
+    parser.add_argument("--registry", default="", help="HOST[/PATH] that the images are pulled from")
+    parser.add_argument("--tag", default="", help=f"tag of the images (default: {DEFAULT_TAG})")
+    parser.add_argument("--digests", type=Path, help="images.json of build_push.sh: name the images by digest")
+    arguments = parser.parse_args()
+    if arguments.digests and (arguments.registry or arguments.tag):
+        parser.error("--digests names the images by itself: leave out --registry and --tag")
+    publishing = bool(arguments.digests or arguments.registry or arguments.tag)
+    check: bool = arguments.check or publishing
 
     targets = {ROOT / "component_specs" / f"{stage}.yaml": load_component(stage) for stage in STAGES}
     stale = [path for path, component in targets.items() if not compile_to(path, component, check=check)]
@@ -64,6 +101,8 @@ def main() -> int:
     if not compile_to(path, flts_pipeline, check=check):
         stale.append(path)
     report(stale, check=check)
+    if publishing and not stale:
+        publish(references(arguments.registry, arguments.tag or DEFAULT_TAG, arguments.digests))
     return 1 if check and stale else 0
 
 

@@ -1,0 +1,10 @@
+#!/bin/sh
+# entrypoint.sh STAGE [WORD...]: run the words when the first is a command on PATH (`sh`, `flts-eval`), else the stage with them.
+set -eu
+stage=$1
+shift
+case ${1--} in
+  -*) ;;
+  *) if [ -n "$(command -v "$1")" ]; then exec "$@"; fi ;;
+esac
+exec "$stage" "$@"

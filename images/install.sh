@@ -1,0 +1,60 @@
+#!/bin/sh
+# Install one lock into /app, the virtual environment of every image, leaving nothing that a running stage does not need.
+# Runs inside `docker build` only: wheels come from the mounted wheelhouse, or from the index when that is empty.
+# The layer is the same wherever and whenever it is built: no time stamps, no order of files, no random seeds in it.
+set -eu
+umask 022
+export PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+export PIP_NO_INPUT=1 PIP_CACHE_DIR=/mnt/cache
+packages=/app/lib/python3.11/site-packages
+marker=$(mktemp)
+epoch=1980-01-01T00:00:00Z
+
+compile() { # "unchecked": files' times are all the same, and nobody edits code in an image
+  python3 -m compileall -q -f --invalidation-mode unchecked-hash "$@"
+}
+
+install() {
+  # shellcheck disable=SC2086 # $source is words
+  /mnt/tools/bin/python -m pip --python /app/bin/python install --quiet --no-deps --no-compile \
+    --only-binary :all: $source "$@"
+}
+
+if [ ! -d /app ]; then
+  python3 -m venv --without-pip /app
+  rm -rf /app/bin/activate* /app/bin/Activate* /app/include
+  # The public Python image leaves its standard library uncompiled, and no stage may write there.
+  stdlib=$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')
+  if [ ! -d "$stdlib/__pycache__" ]; then
+    compile -x '/(site|dist)-packages/|/(idlelib|lib2to3|test|tests|turtledemo)/' "$stdlib"
+    find "$stdlib" -cnewer "$marker" -exec touch -hcd "$epoch" {} +
+  fi
+fi
+
+if ls /mnt/wheelhouse/*.whl >/dev/null 2>&1; then source="--no-index --find-links /mnt/wheelhouse"; else source=""; fi
+
+# torch has no hash in the locks (its CPU and CUDA builds share a version), and may have an index of its own.
+if torch=$(grep '^torch==' /mnt/lock.txt); then
+  grep -v '^torch==' /mnt/lock.txt >/tmp/others.txt
+  install --require-hashes -r /tmp/others.txt
+  [ -n "$source" ] || [ -z "${TORCH_INDEX_URL-}" ] || source="--index-url $TORCH_INDEX_URL"
+  install "$torch"
+else
+  install --require-hashes -r /mnt/lock.txt
+fi
+
+# Commands of packages are for people at a prompt; what stays of bin/ is Python itself.
+find /app/bin -type f -delete
+# Tests, headers, and what compiles against them. Of torch.testing only distributed training needs the inner part.
+find "$packages" -depth -type d \( -name tests -o -name test -o -name include -o -name __pycache__ \
+  -o -path '*/torch/testing/_internal' \) -exec rm -rf {} +
+find "$packages" -type f \( -name '*.a' -o -name '*.h' -o -name '*.hpp' -o -name '*.c' -o -name '*.cpp' -o -name '*.cc' \
+  -o -name '*.cu' -o -name '*.cuh' -o -name '*.pxd' -o -name '*.pxi' -o -name '*.pyx' -o -name '*.pyi' \) -delete
+# torch/bin holds test programs and protoc; importing torch needs torch_shm_manager alone.
+[ ! -d "$packages/torch/bin" ] || find "$packages/torch/bin" -type f ! -name torch_shm_manager -delete
+# CmdStan's sources and build tools: a fit runs the compiled model and its thread library.
+find "$packages" -path '*/stan_model/cmdstan-*' -type f ! -name 'libtbb*.so*' ! -name makefile -delete
+find "$packages" -path '*/stan_model/cmdstan-*' -depth -type d -empty -delete
+
+compile -j 1 "$packages"
+find /app -cnewer "$marker" -exec touch -hcd "$epoch" {} +
