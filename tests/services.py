@@ -152,7 +152,8 @@ def _start_s3(folder: Path) -> Iterator[S3]:
         "master.telemetry": "false",
         "volume.port": volume,
         "volume.port.grpc": grpc[1],
-        "volume.max": 0,  # as many as the disk holds: every bucket takes one at least
+        "volume.max": 0,  # as many as the disk holds: every bucket takes one at least, so that they must be small
+        "master.volumeSizeLimitMB": 512,
         "filer": "true",
         "filer.port": filer,
         "filer.port.grpc": grpc[2],
