@@ -179,7 +179,7 @@ class DockerRun(Run):
                 "user": f"{os.getuid()}:{os.getgid()}",
                 "environment": self._environment,
                 "network_mode": "host",
-                "labels": [self._label],
+                "labels": dict([self._label.split("=")]),
                 "cap_drop": ["ALL"],
                 "security_opt": ["no-new-privileges"],
             },
