@@ -8,22 +8,28 @@ COMMANDS := $(STAGES:%=$(BIN)/flts-%)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run services test lint format specs docs lock bench clean
+.PHONY: help venv run services test test-images lint format specs docs images wheelhouse lock bench bench-images clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: venv ## Run the pipeline: DATASET=path/to/X.csv, PARAMS="epochs=5 target_columns=down"
 	@$(BIN)/python -m pipeline.run $(if $(DATASET),--dataset "$(DATASET)") $(foreach p,$(PARAMS),--param "$(p)")
 
 test: venv lint ## Run linters and every test: ARGS="tests/unit -k name"
 	@$(BIN)/pytest -n auto --dist loadgroup $(ARGS)
+	@echo "left out: the tests of the container images, which need Docker; make test-images runs them"
+
+test-images: images ## Build the images and test them; needs Docker and docker-registry: ARGS="-k readmes"
+	@$(BIN)/pytest -m images $(ARGS)
 
 lint: venv ## Check format, style, types, shell scripts and generated files
 	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --diff .; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --no-error-summary
-	@$(BIN)/shellcheck .ci/run $(wildcard scripts/*.sh)
+	@$(BIN)/shellcheck .ci/run $(wildcard scripts/*.sh images/*.sh)
+	@$(BIN)/hadolint $(wildcard images/*/Dockerfile)
+	@$(BIN)/jactionlint
 
 format: venv ## Format and mend what ruff can
 	@$(BIN)/ruff format .
@@ -39,12 +45,22 @@ specs: venv ## Compile component_specs/ and the pipeline; with REGISTRY=, TAG= o
 docs: venv ## Write the generated pages of docs/
 	@$(BIN)/python scripts/stage_docs.py
 
+images: venv ## Build the six images: BASE_IMAGE=python:3.11-slim-bookworm; scripts/build_push.sh pushes them too
+	@scripts/build_push.sh $(if $(BASE_IMAGE),--base "$(BASE_IMAGE)")
+
+wheelhouse: venv ## Download what the images install, so that they build without an index
+	@scripts/wheelhouse.sh
+
 lock: venv ## Pin anew what pyproject.toml asks for
 	@$(BIN)/uv pip compile --quiet --upgrade --no-emit-index-url --no-header --python-version 3.11 --extra dev \
 		pyproject.toml -o locks/dev.txt
+	@scripts/image_locks.sh
 
 bench: venv ## Measure what the project promises; prints a table, writes build/bench.json
 	@$(BIN)/python -m benchmarks
+
+bench-images: images ## Measure the images: sizes, rebuild, start, and a stage in its container; writes build/bench_images.json
+	@$(BIN)/python -m benchmarks.bench_images
 
 clean: ## Remove what was built, run and cached (not .venv)
 	rm -rf build dist .flts .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -4,7 +4,7 @@
 # The layer is the same wherever and whenever it is built: no time stamps, no order of files, no random seeds in it.
 set -eu
 umask 022
-export PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+export LC_ALL=C PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 export PIP_NO_INPUT=1 PIP_CACHE_DIR=/mnt/cache
 packages=/app/lib/python3.11/site-packages
 marker=$(mktemp)
@@ -46,7 +46,7 @@ fi
 # Commands of packages are for people at a prompt; what stays of bin/ is Python itself.
 find /app/bin -type f -delete
 # Tests, headers, and what compiles against them. Of torch.testing only distributed training needs the inner part.
-find "$packages" -depth -type d \( -name tests -o -name test -o -name include -o -name __pycache__ \
+find "$packages" -depth -type d \( -name tests -o -name test -o -name include \
   -o -path '*/torch/testing/_internal' \) -exec rm -rf {} +
 find "$packages" -type f \( -name '*.a' -o -name '*.h' -o -name '*.hpp' -o -name '*.c' -o -name '*.cpp' -o -name '*.cc' \
   -o -name '*.cu' -o -name '*.cuh' -o -name '*.pxd' -o -name '*.pxi' -o -name '*.pyx' -o -name '*.pyi' \) -delete
@@ -56,5 +56,7 @@ find "$packages" -type f \( -name '*.a' -o -name '*.h' -o -name '*.hpp' -o -name
 find "$packages" -path '*/stan_model/cmdstan-*' -type f ! -name 'libtbb*.so*' ! -name makefile -delete
 find "$packages" -path '*/stan_model/cmdstan-*' -depth -type d -empty -delete
 
-compile -j 1 "$packages"
+# What layers below compiled stays as it is: written again, it would be in this layer too.
+find "$packages" -name '*.py' -cnewer "$marker" | sort >/tmp/modules.txt
+compile -i /tmp/modules.txt
 find /app -cnewer "$marker" -exec touch -hcd "$epoch" {} +

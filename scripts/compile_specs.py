@@ -57,7 +57,9 @@ def references(registry: str, tag: str, digests: Path | None) -> dict[str, str]:
         return {stage: f"{registry.rstrip('/')}/flts-{stage}:{tag}".lstrip("/") for stage in STAGES}
     images = json.loads(digests.read_text(encoding="utf-8"))
     if missing := [stage for stage in STAGES if not images.get(stage, {}).get("digest")]:
-        raise SystemExit(f"{digests} has no digest of {', '.join(missing)}: push them with scripts/build_push.sh --push")
+        raise SystemExit(
+            f"{digests} has no digest of {', '.join(missing)}: push them with scripts/build_push.sh --push"
+        )
     return {stage: f"{images[stage]['image']}@{images[stage]['digest']}" for stage in STAGES}
 
 

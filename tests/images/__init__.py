@@ -1,0 +1,1 @@
+"""What must hold for the images, on a real engine and a real registry."""

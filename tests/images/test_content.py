@@ -1,0 +1,168 @@
+"""What is in the images: little, nothing foreign, the same every time, and what they share only once."""
+
+import hashlib
+import os
+import re
+import subprocess
+import tarfile
+from itertools import pairwise
+
+import pytest
+
+from flts import __version__
+from flts.stages import STAGES
+from tests.images import engine
+
+MB = 1_000_000
+LIMITS = {
+    "preprocess": 500,
+    "eval": 600,
+    "train-prophet": 850,
+    "train-gru": 1300,
+    "train-lstm": 1300,
+    "inference": 1300,
+}
+TORCH = ("train-gru", "train-lstm", "inference")
+# The engine puts these into every container.
+OF_THE_ENGINE = {".dockerenv", "etc/hostname", "etc/hosts", "etc/resolv.conf", "etc/mtab", "dev/console"}
+
+
+@pytest.fixture(params=STAGES)
+def image(request: pytest.FixtureRequest) -> str:
+    return f"flts-{request.param}:kfp"
+
+
+def shell(image: str, script: str) -> str:
+    return engine.run("--network", "none", image, "sh", "-c", script).stdout
+
+
+def test_an_image_says_what_it_is(image: str, root: os.PathLike[str]) -> None:
+    config = engine.inspect(image)["Config"]
+
+    labels = {key.removeprefix("org.opencontainers.image."): value for key, value in config["Labels"].items()}
+    git = ["git", "-C", str(root), "log", "-1", "--date=format-local:%Y-%m-%dT%H:%M:%SZ"]
+    environ = os.environ | {"TZ": "UTC0"}
+    commit, date = subprocess.run(
+        [*git, "--format=%H %cd"], capture_output=True, text=True, check=True, env=environ
+    ).stdout.split()
+    assert labels["title"] == image.removesuffix(":kfp")
+    assert labels["description"]
+    assert labels["version"] == __version__
+    assert labels["revision"].removesuffix("-dirty") == commit
+    assert labels["created"] == date
+    assert labels["licenses"] == "Apache-2.0"
+
+
+def test_an_image_runs_as_a_numbered_user_for_kubeflow(image: str) -> None:
+    config = engine.inspect(image)["Config"]
+
+    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", config["User"])
+    assert "USE_KFP=1" in config["Env"]
+
+
+def test_nothing_is_in_it_that_a_running_stage_does_not_need(image: str) -> None:
+    folders = shell(image, r"find /app -type d \( -name tests -o -name test -o -name include \)").split()
+    files = shell(
+        image, r"find /app -type f -regex '.*\.\(h\|hpp\|c\|cc\|cpp\|cu\|cuh\|a\|pyi\|pyx\|pxd\|whl\)'"
+    ).split()
+    strange = shell(image, r"find / -xdev -name '*.pyc' ! -name '*.cpython-311.pyc' 2>/dev/null").split()
+    tools = shell(image, "for tool in gcc cc g++ make git; do command -v $tool; done; exit 0").split()
+    temporary = shell(
+        image, "ls -A /mnt; ls -A /tmp; ls -A /var/tmp; find / -xdev -path '*/.cache/*' 2>/dev/null; exit 0"
+    ).split()
+    pip = shell(image, "find /app -iname 'pip*' -maxdepth 5").split()
+
+    assert folders == files == strange == tools == temporary == pip == []
+
+
+def test_nobody_but_root_may_write_what_is_in_it(image: str) -> None:
+    assert shell(image, "find /app ! -user 0 -o -perm /022 ! -type l").split() == []
+    assert shell(image, r"find /app ! -perm -o=r ! -type l").split() == []
+
+
+def test_every_module_is_compiled(image: str) -> None:
+    code = """
+import importlib.util, pathlib
+modules = pathlib.Path("/app/lib").rglob("*.py")
+print([str(path) for path in modules if not pathlib.Path(importlib.util.cache_from_source(path)).exists()])
+"""
+    assert engine.run(image, "python", "-c", code).stdout.strip() == "[]"
+
+
+def test_an_image_holds_no_more_than_its_share_of_the_disk(image: str) -> None:
+    stage = image.removeprefix("flts-").removesuffix(":kfp")
+    assert engine.inspect(image)["Size"] < LIMITS[stage] * MB
+
+
+def test_what_images_have_in_common_is_stored_once() -> None:
+    layers = {stage: engine.layers(f"flts-{stage}:kfp") for stage in STAGES}
+    heavy = {stage: [digest for digest, size in of.items() if size > 5 * MB] for stage, of in layers.items()}
+
+    unique = {digest: size for of in layers.values() for digest, size in of.items()}
+    assert sum(unique.values()) < 2000 * MB
+    numeric = heavy["preprocess"]
+    tracking = heavy["eval"]
+    assert tracking[: len(numeric)] == numeric
+    assert all(heavy[stage][: len(tracking)] == tracking for stage in STAGES if stage != "preprocess")
+    torch = heavy["train-gru"]
+    assert all(heavy[one][: len(torch)] == torch for one in TORCH)
+    assert len(torch) == len(tracking) + 1
+    assert len(heavy["train-prophet"]) == len(tracking) + 1
+
+
+def test_shared_instructions_are_the_same_words_in_every_dockerfile(root: os.PathLike[str]) -> None:
+    installs = {}
+    for stage in STAGES:
+        text = (root / "images" / stage / "Dockerfile").read_text()
+        installs[stage] = re.findall(r"^RUN --mount.*?install\.sh$", text, re.DOTALL | re.MULTILINE)
+    for lower, higher in pairwise(sorted(installs, key=lambda stage: len(installs[stage]))):
+        common = min(len(installs[lower]), len(installs[higher]), 3)
+        assert installs[lower][:common] == installs[higher][:common]
+    assert installs["train-gru"] == installs["train-lstm"] == installs["inference"][:4]
+
+
+def digests(image: str) -> dict[str, str]:
+    """Return what every file of an image is: kind, mode, owner, and the digest of its content or its target."""
+    found = {}
+    container = engine.docker("create", image).stdout.strip()
+    try:
+        with (
+            subprocess.Popen([engine.CLIENT, "export", container], stdout=subprocess.PIPE) as export,
+            tarfile.open(fileobj=export.stdout, mode="r|") as archive,
+        ):
+            for member in archive:
+                content = archive.extractfile(member) if member.isfile() else None
+                digest = hashlib.file_digest(content, "sha256").hexdigest() if content else member.linkname
+                found[member.name] = f"{member.type!r} {member.mode:o} {member.uid}:{member.gid} {digest}"
+    finally:
+        engine.docker("rm", container)
+    return {name: text for name, text in found.items() if name not in OF_THE_ENGINE}
+
+
+@pytest.mark.slow
+def test_building_again_from_nothing_gives_the_same_files(root: os.PathLike[str]) -> None:
+    base = os.environ.get("BASE_IMAGE")
+    arguments = ["--build-arg", f"BASE_IMAGE={base}"] if base else []
+    again = "flts-preprocess:built-again"
+    subprocess.run(
+        [
+            engine.CLIENT,
+            "build",
+            "--no-cache",
+            "--quiet",
+            *arguments,
+            "-f",
+            "images/preprocess/Dockerfile",
+            "-t",
+            again,
+            ".",
+        ],
+        cwd=root,
+        env=os.environ | {"DOCKER_BUILDKIT": "1"},
+        check=True,
+        capture_output=True,
+    )
+    try:
+        assert digests(again) == digests("flts-preprocess:kfp")
+    finally:
+        engine.docker("rmi", again)
