@@ -55,6 +55,8 @@ def pass_on_logs(reporter: Reporter) -> None:
     root = logging.getLogger()
     root.handlers = [_Handler(reporter)]
     root.setLevel(logging.WARNING)
+    # It logs every retry as a warning, without saying what of; an error comes from the last.
+    logging.getLogger("stamina").setLevel(logging.ERROR)
     # Else MLflow brings a handler of its own, and keeps its records from the root logger.
     os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
     if not sys.warnoptions:

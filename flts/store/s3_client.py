@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Callable
-from functools import cached_property
+from functools import cache, cached_property
 from threading import Lock
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -106,6 +106,7 @@ class S3Client:
     def _opened(self) -> Any:
         try:
             import boto3
+            import botocore.session
             import stamina  # noqa: F401 - so that what is missing is said once, here
             from botocore.config import Config
             from botocore.exceptions import BotoCoreError
@@ -121,7 +122,9 @@ class S3Client:
             max_pool_connections=16,
         )
         try:
-            return boto3.session.Session().client("s3", config=config)
+            session = botocore.session.Session()
+            session.register_component("data_loader", _loader())
+            return boto3.session.Session(botocore_session=session).client("s3", config=config)
         except (BotoCoreError, ValueError) as error:
             raise BadInputError(f"the AWS settings for S3 are wrong: {_sentence(error)}") from None
 
@@ -161,6 +164,14 @@ class S3Client:
     def _name(self) -> str:
         address = urlsplit(self._client.meta.endpoint_url)
         return f"S3 at {address.scheme}://{address.netloc.rpartition('@')[2]}"
+
+
+@cache
+def _loader() -> Any:
+    """Botocore's own data, which take most of a client's making, read once for all clients."""
+    from botocore.loaders import create_loader
+
+    return create_loader()
 
 
 def _is_transient(error: Exception) -> bool:
