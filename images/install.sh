@@ -45,9 +45,8 @@ fi
 
 # Commands of packages are for people at a prompt; what stays of bin/ is Python itself.
 find /app/bin -type f -delete
-# Tests, headers, and what compiles against them. Of torch.testing only distributed training needs the inner part.
-find "$packages" -depth -type d \( -name tests -o -name test -o -name include \
-  -o -path '*/torch/testing/_internal' \) -exec rm -rf {} +
+# Tests, headers, and what compiles against them. torch.testing is no test: importing torch needs even its inner part.
+find "$packages" -depth -type d \( -name tests -o -name test -o -name include \) -exec rm -rf {} +
 find "$packages" -type f \( -name '*.a' -o -name '*.h' -o -name '*.hpp' -o -name '*.c' -o -name '*.cpp' -o -name '*.cc' \
   -o -name '*.cu' -o -name '*.cuh' -o -name '*.pxd' -o -name '*.pxi' -o -name '*.pyx' -o -name '*.pyi' \) -delete
 # torch/bin holds test programs and protoc; importing torch needs torch_shm_manager alone.
