@@ -1,15 +1,8 @@
 """The engine, the images and a registry for the tests marked ``images``; ``make test-images`` builds what they test."""
 
-import os
 import shutil
-import subprocess
-import urllib.request
 from collections.abc import Iterator
-from contextlib import closing, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from socket import socket
-from time import sleep
 
 import pytest
 
@@ -50,39 +43,8 @@ def data(root: Path, tmp_path: Path) -> Path:
     return folder
 
 
-@dataclass(frozen=True)
-class Registry:
-    """A registry on this machine: where it listens, and what its folder is."""
-
-    host: str
-    url: str
-
-
 @pytest.fixture(scope="session")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    """A registry (Debian's ``docker-registry``) on a free port of 127.0.0.1."""
-    program = shutil.which("docker-registry")
-    assert program, "docker-registry is not installed: on Debian, apt-get install docker-registry"
-    with closing(socket()) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    folder = tmp_path_factory.mktemp("registry")
-    config = folder / "config.yml"
-    config.write_text(
-        f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {folder}}}}}\n"
-        f"http: {{addr: '127.0.0.1:{port}'}}\n"
-    )
-    with subprocess.Popen(
-        [program, "serve", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=dict(os.environ)
-    ) as process:
-        try:
-            url = f"http://127.0.0.1:{port}/v2/"
-            for _ in range(100):
-                with suppress(OSError):
-                    urllib.request.urlopen(url).close()
-                    break
-                sleep(0.1)
-            yield Registry(f"127.0.0.1:{port}", url)
-        finally:
-            process.terminate()
-    shutil.rmtree(folder)
+def registry() -> Iterator[str]:
+    """The address of a registry on this machine."""
+    with engine.registry() as host:
+        yield host

@@ -2,10 +2,29 @@
 
 import json
 import os
+import shutil
+import socket
 import subprocess
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 CLIENT = os.environ.get("DOCKER", "docker")
+MB = 1_000_000
+# What the images may take on disk, in MB: each, and all six together with what they share counted once.
+LIMITS = {
+    "preprocess": 500,
+    "eval": 600,
+    "train-prophet": 850,
+    "train-gru": 1300,
+    "train-lstm": 1300,
+    "inference": 1300,
+}
+UNIQUE_LIMIT = 2000
 
 
 def docker(*arguments: str, check: bool = True, timeout: float = 300) -> subprocess.CompletedProcess[str]:
@@ -31,3 +50,35 @@ def layers(image: str) -> dict[str, int]:
     sizes = docker("history", "--human=false", "--format", "{{.Size}}", image).stdout.split()
     written = [int(size) for size in reversed(sizes) if int(size)]
     return dict(zip(inspect(image)["RootFS"]["Layers"], written, strict=True))
+
+
+@contextmanager
+def registry() -> Iterator[str]:
+    """Run a registry on a free port of 127.0.0.1, and yield its ``host:port``."""
+    program = shutil.which("docker-registry")
+    assert program, "docker-registry is not installed: on Debian, apt-get install docker-registry"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        host = f"127.0.0.1:{free.getsockname()[1]}"
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / "config.yml"
+        config.write_text(
+            f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {folder}}}}}\n"
+            f"http: {{addr: '{host}'}}\n"
+        )
+        with subprocess.Popen(
+            [program, "serve", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as process:
+            try:
+                _wait(f"http://{host}/v2/")
+                yield host
+            finally:
+                process.terminate()
+
+
+def _wait(url: str) -> None:
+    for _ in range(100):
+        with suppress(OSError), urllib.request.urlopen(url):  # noqa: S310 - an address of this machine
+            return
+        time.sleep(0.1)
+    raise TimeoutError(f"{url} does not answer")

@@ -122,6 +122,7 @@ class Training:
             deadline = time.monotonic() + 120
             while "epoch" not in (logs := engine.docker("logs", container).stderr):
                 assert time.monotonic() < deadline, logs
+                assert '"level": "error"' not in logs, logs
                 time.sleep(0.2)
             yield container
         finally:

@@ -55,7 +55,7 @@ def test_commands_of_the_readmes_work_as_they_stand(root: Path, data: Path) -> N
 
 @pytest.mark.slow
 def test_they_work_locked_down_and_for_any_user(root: Path, data: Path) -> None:
-    (flags,) = code(root / "images" / "README.md", "")
+    (flags,) = code(root / "images" / "README.md", "text")
     assert "--read-only" in flags
     assert "--network none" in flags
 
