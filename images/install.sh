@@ -47,6 +47,7 @@ fi
 find /app/bin -type f -delete
 # Tests, headers, and what compiles against them. torch.testing is no test: importing torch needs even its inner part.
 find "$packages" -depth -type d \( -name tests -o -name test -o -name include \) -exec rm -rf {} +
+rm -f "$packages/torch/testing/_internal/py312_intrinsics.py" # a test for later Pythons; this one cannot compile it
 find "$packages" -type f \( -name '*.a' -o -name '*.h' -o -name '*.hpp' -o -name '*.c' -o -name '*.cpp' -o -name '*.cc' \
   -o -name '*.cu' -o -name '*.cuh' -o -name '*.pxd' -o -name '*.pxi' -o -name '*.pyx' -o -name '*.pyi' \) -delete
 # torch/bin holds test programs and protoc; importing torch needs torch_shm_manager alone.
