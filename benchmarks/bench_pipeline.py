@@ -1,6 +1,6 @@
 """The whole pipeline on all rows with the design's defaults, twice from nothing: how long, and whether both are equal.
 
-`python -m benchmarks.bench_pipeline`
+`python -m benchmarks pipeline`
 """
 
 import hashlib
@@ -57,7 +57,3 @@ def measure(dataset: Path = POBLESEC) -> dict[str, Any]:
 
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-if __name__ == "__main__":
-    print(json.dumps(measure(), indent=2))

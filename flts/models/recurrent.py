@@ -76,7 +76,7 @@ class RecurrentForecaster:
             device=compute.device(),
         )
         with self._lock:
-            scaled = predict_all(self._engine, series, series.origins(origins - start))
+            scaled = predict_all(self._engine, series, series.origins(origins - start), compute.cores())
         values = scaled.cpu().numpy().astype(np.float64)
         return self._scaler.inverse(self.targets, values.reshape(len(origins), self.output_seq_len, len(self.targets)))
 
