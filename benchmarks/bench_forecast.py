@@ -3,19 +3,17 @@
 Two loops: PyTorch's own network, called with a window that is scaled and put in a tensor for each step, as a plain
 implementation would; and FLTS' forecaster, called for one row at a time.
 
-`python benchmarks/bench_forecast.py --json FILE`
+`python -m benchmarks forecast`
 """
 
-import argparse
-import json
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from flts.models.forecasting import forecast_steps
+from flts.models.network import RecurrentNet
 from flts.models.recurrent import RecurrentForecaster, fit_recurrent
 from flts.params import RecurrentParams
 from flts.timeseries.features import time_features
@@ -46,7 +44,9 @@ def synthetic(rows: int) -> ProcessedData:
 
 def plain_loop(forecaster: RecurrentForecaster, data: ProcessedData, rows: range) -> Floats:
     """Forecast each row by PyTorch's network from a window of its own."""
-    net, history, features = forecaster.net, forecaster.input_seq_len, forecaster.features
+    history, features = forecaster.input_seq_len, forecaster.features
+    net = RecurrentNet("GRU", len(features), **forecaster.config(), outputs=len(forecaster.targets))
+    net.load_state_dict(forecaster.net.state_dict())
     matrix = data.frame.matrix(features)
     values = []
     with torch.inference_mode():
@@ -92,25 +92,3 @@ def measure(steps: int = STEPS, repeats: int = 3) -> dict[str, float]:
         "ratio_to_forecaster_loop": single_seconds / batch_seconds,
         "largest_difference": float(max(np.abs(batch - plain).max(), np.abs(batch - single).max()) / spread),
     }
-
-
-def main() -> None:
-    """Measure, print a table, and write the figures as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=STEPS, help=f"steps to forecast (default {STEPS})")
-    parser.add_argument("--json", type=Path, help="file for the figures")
-    options = parser.parse_args()
-    figures = measure(options.steps)
-    print(f"rolling forecast of {figures['steps']:,} steps, GRU of design defaults")
-    print(f"  one batch                       {figures['batch_seconds']:8.3f} s")
-    print(f"  PyTorch, window by window       {figures['plain_loop_seconds']:8.3f} s")
-    print(f"  forecaster, window by window    {figures['forecaster_loop_seconds']:8.3f} s")
-    print(f"  ratio to PyTorch, at least 30   {figures['ratio_to_plain_loop']:8.1f}")
-    print(f"  ratio to the forecaster         {figures['ratio_to_forecaster_loop']:8.1f}")
-    print(f"  largest difference              {figures['largest_difference']:8.1e} standard deviations")
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,10 +1,8 @@
 """Preprocess on millions of rows, Parquet in and out, against pandas reading and writing the same file.
 
-`python benchmarks/bench_preprocess.py --json FILE`
+`python -m benchmarks preprocess`
 """
 
-import argparse
-import json
 import os
 import subprocess
 import sys
@@ -86,23 +84,3 @@ def measure(rows: int = 10_000_000, repeats: int = 3) -> dict[str, float]:
         "peak_memory_bytes": memory,
         "peak_memory_in_frames": memory / frame_bytes,
     }
-
-
-def main() -> None:
-    """Measure, print a table, and write the figures as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, default=10_000_000, help="rows of the dataset (default 10 million)")
-    parser.add_argument("--json", type=Path, help="file for the figures")
-    options = parser.parse_args()
-    figures = measure(options.rows)
-    print(f"preprocess, {figures['rows']:,} rows x {figures['columns']} columns, Parquet in and out")
-    print(f"  pandas, read and write   {figures['pandas_seconds']:8.2f} s")
-    print(f"  preprocess               {figures['preprocess_seconds']:8.2f} s")
-    print(f"  ratio, at most 2         {figures['ratio_to_pandas']:8.2f}")
-    print(f"  peak memory, at most 3   {figures['peak_memory_in_frames']:8.2f} frames")
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -5,11 +5,9 @@ time of an epoch with its optimizer; what a loop computes beyond them, or saves 
 the same windows in batches of the same size, with one thread, taking turns; each is set against the matrix products
 timed just before and after it, and medians are reported.
 
-`python -m benchmarks.bench_training --json FILE`
+`python -m benchmarks training`
 """
 
-import argparse
-import json
 import os
 import statistics
 import time
@@ -144,30 +142,3 @@ def measure(path: Path = POBLESEC, repeats: int = REPEATS) -> dict[str, Any]:
         "GRU": measure_model("GRU", data, repeats),
         "LSTM": measure_model("LSTM", data, repeats),
     }
-
-
-def main() -> None:
-    """Measure, print a table, and write the figures as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=POBLESEC, help=f"dataset (default {POBLESEC})")
-    parser.add_argument("--repeats", type=int, default=REPEATS, help=f"epochs of every loop (default {REPEATS})")
-    parser.add_argument("--json", type=Path, help="file for the figures")
-    options = parser.parse_args()
-    figures = measure(options.data, options.repeats)
-    print(
-        f"training on {figures['dataset']}: {figures['rows']:,} rows, {figures['features']} features, design defaults"
-    )
-    print("flts is to reach 60 % of sgemm in both models")
-    for model_type in GATES:
-        model = figures[model_type]
-        print(f"{model_type}, {model['windows']:,} windows; 1024x1024 sgemm {model['sgemm_gflops']:.1f} GFLOP/s")
-        for loop in ("flts", "plain", "dataloader"):
-            took, useful, share = model[loop].values()
-            print(f"  {loop:10} {took:6.2f} s per epoch  {useful:6.1f} useful GFLOP/s  {share:4.0%} of sgemm")
-        print(f"  {model['ratio_to_plain']:.2f}x plain, {model['ratio_to_dataloader']:.2f}x DataLoader")
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
-
-
-if __name__ == "__main__":
-    main()

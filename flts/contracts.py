@@ -93,6 +93,10 @@ class ClaimCheck(Message):
     object_key: str | None = None
     operation: str | None = None
 
+    def to_json(self) -> str:
+        """Serialise as canonical JSON with a final newline, without the fields that training data has no use for."""
+        return canonical_json(self.model_dump(mode="json", exclude_none=True)) + "\n"
+
 
 class TrainedModel(Message):
     """A finished training; the file of a Model artifact. Scores in min-max units of the fit part."""

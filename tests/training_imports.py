@@ -7,7 +7,6 @@ from flts.tracking.access import load_mlflow
 load_mlflow()
 for name in (
     "mlflow.store.tracking.sqlalchemy_store",
-    "torch._dynamo",  # by the first torch optimizer
     "flts.models.prophet",
     "flts.models.recurrent",
     "flts.stages.train",

@@ -23,6 +23,11 @@ def threads() -> int:
     return int(text)
 
 
+def cores() -> int:
+    """Return the number of cores this process may use, for work whose result does not depend on it."""
+    return len(os.sched_getaffinity(0)) if device().type == "cpu" else 1
+
+
 def device() -> torch.device:
     """Return the device that models are trained on: a CUDA GPU where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")

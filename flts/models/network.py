@@ -2,7 +2,9 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import local
 from typing import Literal, Protocol, Self
 
 import numpy as np
@@ -120,13 +122,31 @@ def engine(net: RecurrentNet) -> Engine:
     return _CudaEngine(net) if net.head.weight.is_cuda else _CpuEngine(net)
 
 
-def predict_all(computing: Engine, series: Series, origins: Tensor) -> Tensor:
-    """Return (k, outputs) for the windows before any number of origins (k,), in batches of bounded size."""
-    return torch.cat([computing.predict(series, batch).clone() for batch in torch.split(origins, FORECAST_BATCH)])
+def predict_all(computing: Engine, series: Series, origins: Tensor, workers: int = 1) -> Tensor:
+    """Return (k, outputs) for the windows before any number of origins (k,), in batches of bounded size.
+
+    ``workers`` threads share the batches. Their size does not depend on it, so that the forecasts do not either.
+    """
+    batches = torch.split(origins, FORECAST_BATCH)
+
+    def predict(batch: Tensor) -> Tensor:
+        return computing.predict(series, batch).clone()
+
+    if min(workers, len(batches)) <= 1:
+        return torch.cat([predict(batch) for batch in batches])
+    with ThreadPoolExecutor(min(workers, len(batches)), initializer=lambda: torch.set_num_threads(1)) as pool:
+        return torch.cat(list(pool.map(predict, batches)))
+
+
+class _Buffers(local):
+    """The passes of one thread, by the shape of their windows."""
+
+    def __init__(self) -> None:
+        self.passes: OrderedDict[torch.Size, Bptt] = OrderedDict()
 
 
 class _CpuEngine:
-    """Runs the passes of ``flts.models.bptt``. For one thread at a time."""
+    """Runs the passes of ``flts.models.bptt``. Threads may predict at once; each has buffers of its own."""
 
     SHAPES = 4  # that are kept: full and last batch, of training and of validation
 
@@ -144,7 +164,7 @@ class _CpuEngine:
             values, gradient = (part.view(parameter.shape[::-1]).t() for part in parts)
             parameter.data, parameter.grad = values.copy_(parameter.detach()), gradient
         self.parameters = [vector]
-        self._passes: OrderedDict[torch.Size, Bptt] = OrderedDict()
+        self._buffers = _Buffers()
 
     def predict(self, series: Series, origins: Tensor) -> Tensor:
         return self._gather(series, origins).forward()
@@ -157,12 +177,13 @@ class _CpuEngine:
 
     def _gather(self, series: Series, origins: Tensor) -> Bptt:
         rows = series.window_rows(origins)
-        passes = self._passes.get(rows.shape)
+        kept = self._buffers.passes
+        passes = kept.get(rows.shape)
         if passes is None:
-            if len(self._passes) == self.SHAPES:
-                self._passes.popitem(last=False)
-            passes = self._passes[rows.shape] = Bptt(self._net.rnn, self._net.head, *rows.shape)
-        self._passes.move_to_end(rows.shape)
+            if len(kept) == self.SHAPES:
+                kept.popitem(last=False)
+            passes = kept[rows.shape] = Bptt(self._net.rnn, self._net.head, *rows.shape)
+        kept.move_to_end(rows.shape)
         torch.index_select(series.values, 0, rows.flatten(), out=passes.inputs)
         return passes
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from flts.contracts import ModelType
 from flts.errors import BadInputError
 from flts.models import compute
+from flts.models.adam import Adam
 from flts.models.network import RecurrentNet, RecurrentType, Series, engine, predict_all
 from flts.params import RecurrentParams
 from flts.stage import Progress, no_progress
@@ -75,7 +76,7 @@ class RecurrentForecaster:
             device=compute.device(),
         )
         with self._lock:
-            scaled = predict_all(self._engine, series, series.origins(origins - start))
+            scaled = predict_all(self._engine, series, series.origins(origins - start), compute.cores())
         values = scaled.cpu().numpy().astype(np.float64)
         return self._scaler.inverse(self.targets, values.reshape(len(origins), self.output_seq_len, len(self.targets)))
 
@@ -232,7 +233,7 @@ class Training:
             net = RecurrentNet(model_type, len(data.features), params.hidden_size, params.num_layers, outputs)
         self.net = net.to(compute.device())
         self._engine = engine(self.net)
-        self._optimizer = torch.optim.Adam(self._engine.parameters, lr=params.learning_rate, fused=True)
+        self._optimizer = Adam(self._engine.parameters, params.learning_rate)
         self._shuffle = torch.Generator().manual_seed(params.seed)
 
     def epoch(self) -> float:

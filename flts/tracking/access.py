@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from flts.errors import BadInputError, FltsError, ServiceUnavailableError
@@ -46,6 +46,7 @@ _CLIENT_ERROR = re.compile(r"API request to endpoint \S+ failed with error code 
 _UNKNOWN_HOST = "Invalid Host header"
 _FAILED = ("API request to", "The following failures occurred while downloading")
 _DOWNLOAD_ATTEMPTS = 4
+_UNWRITABLE = ("database or disk is full", "readonly database", "unable to open database file")
 _LONGEST_QUOTE = 300
 
 
@@ -148,6 +149,8 @@ def _translate(tracking_uri: str, code: str, message: str) -> FltsError | None:
         return BadInputError(
             f"the MLflow database {tracking_uri} is of another MLflow version: run mlflow db upgrade {tracking_uri}"
         )
+    if any(reason in message for reason in _UNWRITABLE):
+        return BadInputError(f"the MLflow database {tracking_uri} cannot be written: {text}")
     if code in _OUT_OF_REACH or (message.startswith(_FAILED) and not _CLIENT_ERROR.match(message)):
         return ServiceUnavailableError(f"MLflow at {tracking_uri} cannot be reached: {text}")
     if _CLIENT_ERROR.match(message):
@@ -189,15 +192,24 @@ def _open_database(path: Path) -> "MlflowClient":
             with path.open("rb") as file:
                 if file.read(len(_SQLITE_HEADER)) not in (b"", _SQLITE_HEADER):
                     raise BadInputError(f"{path} is not an SQLite database, as mlflow_tracking_uri says")
-        # MLflow makes its tables in many steps: without the lock, a second process sees half of them.
+        # Without the lock, trainers that start together would each make a database.
         with path.with_name(f"{path.name}.lock").open("ab") as lock, translated(uri):
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not path.exists() or not path.stat().st_size:
-                # Only this way the experiment "Default" gets its artifacts beside the database too.
-                SqlAlchemyStore(uri, artifact_root(path))
+                _make_database(SqlAlchemyStore, path)
             return client(uri)
     except OSError as error:
         raise BadInputError(f"MLflow database {path} cannot be opened: {error.strerror or error}") from None
+
+
+def _make_database(store: Any, path: Path) -> None:
+    """Make a database under another name and rename it: MLflow never recovers from half a set of tables."""
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    for leftover in path.parent.glob(f"{unfinished.name}*"):
+        leftover.unlink()
+    # By a client instead, the experiment "Default" would get its artifacts in the current folder.
+    store(f"{SQLITE}{unfinished}", artifact_root(path)).engine.dispose()
+    unfinished.replace(path)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Trainings as MLflow runs, each with one model; whatever is done twice leaves one copy."""
 
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -127,8 +128,8 @@ class Tracking:
         Args:
             run_id: The run.
             params: Parameters by name, at most 100.
-            metrics: Finite final metrics by name; MLflow shows them with the model too.
-            series: Finite metrics over epochs.
+            metrics: Final metrics by name; MLflow shows them with the model too.
+            series: Metrics over epochs. What is not finite is left out: JSON has no word for it.
             dataset: What the run was trained on.
             model: The run's model.
         """
@@ -147,6 +148,7 @@ class Tracking:
                 for step, value in enumerate(one.values, start=1)
             ]
             self._client.log_batch(run_id, params=[Param(name, str(value)) for name, value in params.items()])
+            points = [point for point in points if math.isfinite(point.value)]
             for start in range(0, len(points), _METRICS_PER_BATCH):
                 self._client.log_batch(run_id, metrics=points[start : start + _METRICS_PER_BATCH])
         self._log_dataset(run_id, dataset)

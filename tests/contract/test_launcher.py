@@ -1,25 +1,15 @@
-"""Every stage, started as KFP's launcher starts it, and read as KFP reads it.
-
-The command and the argument list come from the compiled pipeline, the executor input from KFP's own code, which also
-reads the outputs: nothing here knows how FLTS does either.
-"""
+"""Every stage, started as KFP's launcher starts it, and read as KFP reads it."""
 
 import json
 import math
-import os
-import subprocess
-import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 from google.protobuf import json_format
-from kfp.local import executor_input_utils, executor_output_utils, placeholder_utils
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from flts.stages import STAGES
+from tests.launcher import Launched, Launcher
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("launcher")]
 
@@ -51,99 +41,6 @@ METADATA = {
 }
 
 
-@dataclass(frozen=True)
-class Launched:
-    """A task that has ended."""
-
-    folder: Path
-    executor_input: Any
-    component: Any
-    code: int
-    stdout: str
-    stderr: str
-
-    def events(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.stderr.splitlines()]
-
-    def outputs(self) -> dict[str, Any]:
-        return executor_output_utils.get_outputs_for_task(self.executor_input, self.component)
-
-    def output_file(self) -> dict[str, Any]:
-        document: dict[str, Any] = json.loads(Path(self.executor_input.outputs.output_file).read_text())
-        return document
-
-
-class Launcher:
-    """Runs the tasks of the compiled pipeline one after another."""
-
-    def __init__(self, pipeline: Path, folder: Path, home: Path, services: dict[str, str]) -> None:
-        document = next(yaml.safe_load_all(pipeline.read_text()))
-        self.spec = json_format.ParseDict(document, pipeline_spec_pb2.PipelineSpec())
-        self.folder = folder
-        self.home = home
-        self.arguments = {
-            name: json_format.MessageToDict(parameter.default_value)
-            for name, parameter in self.spec.root.input_definitions.parameters.items()
-        }
-        self.arguments |= SMALL | services
-        self.launched: dict[str, Launched] = {}
-
-    def run(self, name: str, **overrides: Any) -> Launched:
-        task, component, container = self._declared(name)
-        folder = self.folder / f"task-{len(list(self.folder.iterdir()))}-{name}"
-        given = {key: self._value(source) for key, source in task.inputs.parameters.items()}
-        given |= {key: self._output(source.task_output_artifact) for key, source in task.inputs.artifacts.items()}
-        executor_input = executor_input_utils.construct_executor_input(
-            component_spec=component,
-            arguments=given | overrides,
-            task_root=str(folder),
-            block_input_artifact=False,
-        )
-        command = placeholder_utils.replace_placeholders(
-            full_command=[*container.command, *container.args],
-            executor_input_dict=executor_input_utils.executor_input_to_dict(executor_input, component),
-            pipeline_resource_name="pipeline",
-            task_resource_name=name,
-            pipeline_root=str(self.folder),
-            unique_pipeline_id="1",
-        )
-        path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
-        ended = subprocess.run(
-            command,
-            cwd=self.folder,
-            env={"PATH": path, "HOME": str(self.home), "TMPDIR": str(self.folder)},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        return Launched(folder, executor_input, component, ended.returncode, ended.stdout, ended.stderr)
-
-    def _declared(self, name: str) -> tuple[Any, Any, Any]:
-        task = self.spec.root.dag.tasks[name]
-        component = self.spec.components[task.component_ref.name]
-        executor = self.spec.deployment_spec["executors"][component.executor_label]["container"]
-        container = json_format.ParseDict(
-            {key: json_format.MessageToDict(executor)[key] for key in ("image", "command", "args")},
-            pipeline_spec_pb2.PipelineDeploymentConfig.PipelineContainerSpec(),
-        )
-        return task, component, container
-
-    def _value(self, source: Any) -> Any:
-        match source.WhichOneof("kind"):
-            case "component_input_parameter":
-                return self.arguments[source.component_input_parameter]
-            case "task_output_parameter":
-                produced = source.task_output_parameter
-                return self.launched[produced.producer_task].outputs()[produced.output_parameter_key]
-            case "runtime_value":
-                return json_format.MessageToDict(source.runtime_value.constant)
-        raise AssertionError(source)
-
-    def _output(self, produced: Any) -> Any:
-        return self.launched[produced.producer_task].outputs()[produced.output_artifact_key]
-
-
 @pytest.fixture(scope="module")
 def launcher(root, tmp_path_factory):
     folder = tmp_path_factory.mktemp("launcher")
@@ -152,7 +49,7 @@ def launcher(root, tmp_path_factory):
     for name in ("jfk_weather.csv", "jfk_weather_test.csv"):
         (store / "dataset" / name).write_bytes((root / "examples" / "data" / name).read_bytes())
     services = {"gateway_url": f"file://{store}", "mlflow_tracking_uri": f"sqlite:///{store}/mlflow.db"}
-    return Launcher(root / "pipeline" / "pipeline.yaml", folder, tmp_path_factory.mktemp("home"), services)
+    return Launcher(root / "pipeline" / "pipeline.yaml", folder, tmp_path_factory.mktemp("home"), SMALL | services)
 
 
 @pytest.fixture(scope="module")

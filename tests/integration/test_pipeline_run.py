@@ -16,8 +16,8 @@ import pytest
 
 from pipeline.summary import Summary
 
-ROWS, TEST_ROWS = 500, 120
-PARAMETERS = {"epochs": 2, "hidden_size": 8, "num_layers": 1, "n_changepoints": 5, "yearly_seasonality": "false"}
+ROWS, TEST_ROWS = 300, 60
+PARAMETERS = {"epochs": 1, "hidden_size": 8, "num_layers": 1, "n_changepoints": 5, "yearly_seasonality": "false"}
 TRAINERS = ("train-gru", "train-lstm", "train-prophet")
 
 pytestmark = pytest.mark.slow
@@ -138,7 +138,7 @@ def test_the_summary_is_whole(first: Ended) -> None:
     assert summary.forecast is not None
     assert summary.forecast["backtest_rmse"] > 0
     assert summary.config_hash is not None
-    assert summary.parameters["epochs"] == 2
+    assert summary.parameters["epochs"] == 1
     assert summary.parameters["sample_train_rows"] == 0
 
 

@@ -1,4 +1,4 @@
-"""Anyone with MLflow and the installed flts can load a logged model and forecast, in a process of their own."""
+"""Anyone with MLflow and the installed flts can load a model as MLflow keeps it and forecast, in their own process."""
 
 import json
 import subprocess
@@ -12,13 +12,13 @@ from flts.models import bundle, pyfunc
 from flts.models.forecasting import forecast_steps
 from flts.models.prophet import fit_prophet
 from flts.params import ProphetParams, RecurrentParams
+from flts.tracking import ModelFromCode
 from tests.processed import processed
 
 OUTSIDER = """
 import json, sys
 import mlflow, pandas
-uri, history, *model_uris = sys.argv[1:]
-mlflow.set_tracking_uri(uri)
+history, *model_uris = sys.argv[1:]
 frame = pandas.read_csv(history, parse_dates=["time"])
 for model_uri in model_uris:
     forecast = mlflow.pyfunc.load_model(model_uri).predict(frame, params={"inference_length": 5})
@@ -41,44 +41,22 @@ def train(model_type: str, data):
     return fit_recurrent(model_type, data, RecurrentParams(**common, hidden_size=8, epochs=1)).forecaster
 
 
-@pytest.fixture
-def tracking_uri(tmp_path: Path):
-    """An SQLite database that this process' MLflow writes to, for this test only."""
-    import mlflow
-
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
-    yield mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(before)
-
-
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # MLflow's own, while it makes its database and logs
-def test_a_fresh_process_forecasts_from_logged_models(tracking_uri: str, tmp_path: Path):
-    import mlflow
-    from mlflow.models import ModelSignature
-
+def test_a_fresh_process_forecasts_from_the_models_that_mlflow_keeps(tmp_path: Path):
     data, forecasters = series(), {}
-    experiment = mlflow.create_experiment("test", artifact_location=(tmp_path / "artifacts").as_uri())
-    with mlflow.start_run(experiment_id=experiment) as run:
-        for model_type in ("PROPHET", "GRU"):
-            forecasters[model_type] = train(model_type, data)
-            bundle.save(tmp_path / model_type, forecasters[model_type], data)
-            mlflow.pyfunc.log_model(
-                name=model_type,
-                python_model=str(pyfunc.CODE_PATH),
-                artifacts={pyfunc.BUNDLE_ARTIFACT: str(tmp_path / model_type)},
-                signature=ModelSignature.from_dict(pyfunc.SIGNATURE),
-                pip_requirements=["flts"],
-            )
+    for model_type in ("PROPHET", "GRU"):
+        forecasters[model_type] = train(model_type, data)
+        bundle.save(tmp_path / "bundles" / model_type, forecasters[model_type], data)
+        (tmp_path / model_type).mkdir()
+        model = ModelFromCode(tmp_path / "bundles" / model_type, pyfunc.CODE_PATH, pyfunc.SIGNATURE, ["flts"])
+        model.write(tmp_path / model_type, run_id="0" * 32, model_id=f"m-{'0' * 32}")
     columns = [data.frame.columns[name].tolist() for name in ("y", "x")]
     rows = [f"{time},{y!r},{x!r}" for time, y, x in zip(data.frame.time, *columns, strict=True)]
     (tmp_path / "history.csv").write_text("\n".join(["time,y,x", *rows]) + "\n")
 
     (tmp_path / "elsewhere").mkdir()
-    uris = [f"runs:/{run.info.run_id}/{model_type}" for model_type in forecasters]
     outsider = subprocess.run(
-        [sys.executable, "-c", OUTSIDER, tracking_uri, "../history.csv", *uris],
+        [sys.executable, "-c", OUTSIDER, "../history.csv", *(str(tmp_path / name) for name in forecasters)],
         cwd=tmp_path / "elsewhere",
         env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "PYTHONPATH": ""},
         capture_output=True,

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -14,12 +15,17 @@ from flts.contracts import TrainedModel
 from flts.errors import BadInputError, ServiceUnavailableError
 from flts.models import bundle
 from flts.timeseries.parquet import write_processed
-from flts.tracking import Tracking, download_bundle
+from flts.tracking import Tracking, access, download_bundle
 from flts.tracking.__main__ import main
 from tests.series import make_data
 from tests.training import Place
 
 pytestmark = pytest.mark.xdist_group("training_runs")
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory) -> str:
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
 
 
 @pytest.mark.parametrize(
@@ -44,8 +50,17 @@ def test_a_database_in_a_place_that_is_a_file_is_refused(tmp_path):
         Tracking(f"sqlite:///{tmp_path}/file/mlflow.db")
 
 
-def test_a_deleted_experiment_is_named_with_the_way_to_restore_it(tmp_path):
-    tracking = Tracking(f"sqlite:///{tmp_path}/mlflow.db")
+def test_a_database_that_a_killed_process_left_half_made_is_made_anew(database):
+    """Half made is what another name says: only a whole database gets its own."""
+    folder = Path(database.removeprefix("sqlite:///")).parent
+    (folder / ".new.db.unfinished").write_bytes(b"SQLite format 3\0 and no more")
+    (folder / ".new.db.unfinished-journal").write_bytes(b"half")
+    Tracking(f"sqlite:///{folder}/new.db").experiment("flts")
+    assert not list(folder.glob(".new.db*"))
+
+
+def test_a_deleted_experiment_is_named_with_the_way_to_restore_it(database):
+    tracking = Tracking(database)
     tracking._client.delete_experiment(tracking.experiment("old"))
     with pytest.raises(BadInputError, match="MLflow experiment 'old' was deleted: restore it"):
         tracking.experiment("old")
@@ -63,6 +78,35 @@ def test_nothing_is_written_to_the_current_folder(tmp_path, monkeypatch):
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("code", "text", "kind", "said"),
+    [
+        ("TEMPORARILY_UNAVAILABLE", "(sqlite3.OperationalError) database or disk is full", BadInputError, "be written"),
+        (
+            "TEMPORARILY_UNAVAILABLE",
+            "(sqlite3.OperationalError) database is locked",
+            ServiceUnavailableError,
+            "reached",
+        ),
+        (
+            "INTERNAL_ERROR",
+            "API request to endpoint /x failed with error code 502 != 200",
+            ServiceUnavailableError,
+            "reached",
+        ),
+        ("UNAUTHENTICATED", "API request to endpoint /x failed with error code 401", BadInputError, "credentials"),
+        ("INVALID_STATE", "Detected out-of-date database schema (found version a)", BadInputError, "mlflow db upgrade"),
+    ],
+)
+def test_what_people_can_mend_is_told_in_a_sentence(database, code, text, kind, said):
+    Tracking(database)
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import ErrorCode
+
+    with pytest.raises(kind, match=said), access.translated(database):
+        raise MlflowException(text, error_code=ErrorCode.Value(code))
+
+
 @pytest.fixture
 def impatient(monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
@@ -75,8 +119,8 @@ def test_a_server_that_is_away_is_a_service_out_of_reach(impatient):
         Tracking("http://127.0.0.1:9").experiment("flts")
 
 
-def test_preparing_ends_with_the_error_s_exit_code(tmp_path, capsys, impatient):
-    assert main([f"sqlite:///{tmp_path}/mlflow.db", "flts"]) == 0
+def test_preparing_ends_with_the_error_s_exit_code(database, capsys, impatient):
+    assert main([database, "prepared"]) == 0
     assert main(["nonsense", "flts"]) == 2
     assert main(["http://127.0.0.1:9", "flts"]) == 3
     assert main([]) == 2

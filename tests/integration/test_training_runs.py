@@ -2,6 +2,8 @@
 
 import json
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +12,9 @@ import pytest
 from flts.contracts import TrainedModel
 from flts.errors import BadInputError
 from flts.models import bundle
+from flts.models.forecasting import forecast_steps
 from flts.store import open_store
-from flts.timeseries.parquet import write_processed
+from flts.timeseries.parquet import read_processed, write_processed
 from flts.tracking import Tracking, download_bundle, prepare
 from tests.series import make_data
 from tests.training import SERVER, Place
@@ -236,6 +239,36 @@ def test_the_bundle_comes_back_byte_for_byte(place, identifier, tmp_path, known)
     assert bundle.load(folder).config.model_type == "GRU"
     logged = Path(told(place.train(identifier=identifier)).artifact_uri.removeprefix("file://")) / "artifacts/bundle"
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == {p.name: p.read_bytes() for p in logged.iterdir()}
+
+
+OUTSIDER = """
+import json, sys
+import mlflow, pandas
+uri, history, model_uri = sys.argv[1:]
+mlflow.set_tracking_uri(uri)
+model = mlflow.pyfunc.load_model(model_uri)
+forecast = model.predict(pandas.read_parquet(history), params={"inference_length": 3})
+print(json.dumps({"run_id": model.metadata.run_id, "a": forecast["a"].tolist()}))
+"""
+
+
+def test_an_outsider_loads_the_logged_model_with_pyfunc(place, identifier, tmp_path):
+    message = told(place.train(identifier=identifier))
+    outsider = subprocess.run(
+        [sys.executable, "-c", OUTSIDER, place.tracking_uri, place.training_data, message.model_uri],
+        cwd=tmp_path,
+        env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert outsider.returncode == 0, outsider.stderr
+    assert "WARNING" not in outsider.stderr  # nothing that the model requires is missing
+    model = bundle.load(download_bundle(place.tracking_uri, message, tmp_path / "here")).forecaster
+    data = read_processed(place.training_data)
+    expected = forecast_steps(model, data, start=len(data), steps=3).values[:, 0]
+    said = json.loads(outsider.stdout.splitlines()[-1])
+    assert said == {"run_id": message.run_id, "a": pytest.approx(expected.tolist(), rel=1e-12)}
 
 
 def test_a_pickled_model_is_refused(place, identifier, tmp_path):

@@ -301,3 +301,16 @@ def test_compute_threads_come_from_the_environment(monkeypatch: pytest.MonkeyPat
         monkeypatch.setenv("FLTS_THREADS", text)
         with pytest.raises(BadInputError, match=r"FLTS_THREADS is .* at least 1"):
             compute.threads()
+
+
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+def test_forecasts_do_not_depend_on_the_number_of_cores(model_type: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = series(rows=3 * network.FORECAST_BATCH + 50)
+    forecaster = fit_recurrent(model_type, data, settings(epochs=1)).forecaster
+    origins = np.arange(10, len(data), dtype=np.int64)
+    forecasts = []
+    for cores in (1, 2, 5):
+        monkeypatch.setattr(compute, "cores", lambda count=cores: count)
+        forecasts.append(forecaster.forecast(data.frame, origins))
+    np.testing.assert_array_equal(forecasts[1], forecasts[0])
+    np.testing.assert_array_equal(forecasts[2], forecasts[0])
