@@ -5,7 +5,7 @@ import gc
 import os
 import re
 import warnings
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -45,12 +45,14 @@ _OUT_OF_REACH = frozenset({"TEMPORARILY_UNAVAILABLE", "RESOURCE_EXHAUSTED", "REQ
 _CLIENT_ERROR = re.compile(r"API request to endpoint \S+ failed with error code 4\d\d")
 _UNKNOWN_HOST = "Invalid Host header"
 _FAILED = ("API request to", "The following failures occurred while downloading")
-_DOWNLOAD_ATTEMPTS = 4
 _UNWRITABLE = ("database or disk is full", "readonly database", "unable to open database file")
+_BROKEN = re.compile("Connection broken|IncompleteRead|ChunkedEncodingError|failures occurred while downloading")
+# For answers that break off half-way, which MLflow does not ask for again.
+_REPEATS: Mapping[str, Any] = {"attempts": 6, "timeout": 120.0, "wait_initial": 0.2, "wait_max": 2.0}
 _LONGEST_QUOTE = 300
 
 
-def open_client(tracking_uri: str) -> "MlflowClient":
+def open_client(tracking_uri: str) -> "MlflowClient | PersistentClient":
     """Open MLflow; a SQLite database that is missing is made.
 
     Raises:
@@ -64,7 +66,7 @@ def open_client(tracking_uri: str) -> "MlflowClient":
             f"mlflow_tracking_uri {tracking_uri!r} is not an MLflow address: expected http(s)://host:port or "
             f"{SQLITE}file.db"
         )
-    return load_mlflow()(tracking_uri)
+    return PersistentClient(load_mlflow()(tracking_uri))
 
 
 def database_path(tracking_uri: str) -> Path | None:
@@ -94,24 +96,31 @@ def translated(tracking_uri: str) -> Iterator[None]:
         raise _translate(tracking_uri, code, str(error)) or error from None
 
 
-def repeated(tracking_uri: str, call: Callable[[], T]) -> T:
-    """Call until it works: MLflow repeats requests, but no download that breaks off half-way.
+class PersistentClient:
+    """An ``MlflowClient`` that asks again when an answer breaks off half-way; whatever it does may be done twice."""
 
-    Args:
-        tracking_uri: MLflow's address, for the errors.
-        call: Something that may be done twice.
+    def __init__(self, client: "MlflowClient") -> None:
+        """Wrap a client."""
+        self._client = client
 
-    Raises:
-        ServiceUnavailableError: It failed four times because the server is out of reach.
-    """
+    def __getattr__(self, name: str) -> Any:
+        """Return a method of the client."""
+        method = getattr(self._client, name)
+        return lambda *args, **given: repeated(lambda: method(*args, **given))
+
+
+def repeated(call: Callable[[], T]) -> T:
+    """Call again while an answer of the server breaks off half-way; ``call`` may be done twice."""
     import stamina
 
-    def translating() -> T:
-        with translated(tracking_uri):
-            return call()
+    return stamina.RetryingCaller(**_REPEATS).on(_is_broken)(call)
 
-    caller = stamina.RetryingCaller(attempts=_DOWNLOAD_ATTEMPTS, timeout=None, wait_initial=0.5)
-    return caller.on(ServiceUnavailableError)(translating)
+
+def _is_broken(error: Exception) -> bool:
+    from mlflow.exceptions import MlflowException
+    from requests import RequestException
+
+    return isinstance(error, MlflowException | RequestException) and bool(_BROKEN.search(str(error)))
 
 
 @contextmanager

@@ -165,17 +165,13 @@ class Tracking:
 
     def read_artifacts(self, run_id: str, names: Sequence[str]) -> dict[str, str]:
         """Read text artifacts from the top of a run; those that are not there are left out."""
-
-        def read() -> dict[str, str]:
+        with access.translated(self.uri), tempfile.TemporaryDirectory() as folder:
             there = {file.path for file in self._client.list_artifacts(run_id)}
-            with tempfile.TemporaryDirectory() as folder:
-                return {
-                    name: Path(self._client.download_artifacts(run_id, name, folder)).read_text(encoding="utf-8")
-                    for name in names
-                    if name in there
-                }
-
-        return access.repeated(self.uri, read)
+            return {
+                name: Path(self._client.download_artifacts(run_id, name, folder)).read_text(encoding="utf-8")
+                for name in names
+                if name in there
+            }
 
     def models(self, run_id: str, name: str) -> list[LoggedModel]:
         """Return the models of a run that have this name, oldest first; none for a run that is missing."""
@@ -242,10 +238,10 @@ class Tracking:
         if not self.has_bundle(ready[-1]):
             raise BadInputError(f"the model runs:/{run_id}/{name} has no {BUNDLE}: only models that FLTS logged do")
         address = f"{ready[-1].location}/{BUNDLE}"
-        return access.repeated(
-            self.uri,
-            lambda: Path(download_artifacts(address, dst_path=str(destination), tracking_uri=self.uri)),
-        )
+        with access.translated(self.uri):
+            return access.repeated(
+                lambda: Path(download_artifacts(address, dst_path=str(destination), tracking_uri=self.uri))
+            )
 
     def _log_output(self, run_id: str, model_id: str) -> None:
         from mlflow.entities import LoggedModelOutput
