@@ -309,6 +309,7 @@ def _redirect(source: IO[str], sink: IO[str]) -> None:
 
 def _run_for_a_person() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    print("# starting, which takes a while", flush=True)
     try:
         with tempfile.TemporaryDirectory(prefix="flts-services-") as folder, running(Path(folder)) as services:
             print("# S3 and MLflow run until Ctrl-C, and forget everything then. In another shell:")

@@ -1,6 +1,7 @@
 """The S3 store ends right while the service fails: errors, resets, lost answers, silence, downloads cut short."""
 
 import hashlib
+import os
 import signal
 import subprocess
 import sys
@@ -174,6 +175,22 @@ def test_object_that_is_replaced_while_it_is_read_is_not_mixed(
     spoil(replace_once)
     open_store("s3://").download(BUCKET, "large", tmp_path / "copy")
     assert (tmp_path / "copy").read_bytes() == other.read_bytes()
+
+
+def test_file_that_shrinks_while_it_is_sent_leaves_nothing(store: S3Store, spoil: Spoil, tmp_path: Path):
+    path = tmp_path / "shrinking"
+    with path.open("wb") as file:
+        file.truncate(200 << 20)
+
+    def shrink(method: str, path_: str) -> None:
+        if method == "PUT":
+            os.truncate(path, 0)
+
+    spoil(shrink)
+    with pytest.raises(BadInputError, match="shorter"):
+        open_store("s3://").upload(BUCKET, "shrinking", path)
+    assert store.head(BUCKET, "shrinking") is None
+    assert boto3.client("s3").list_multipart_uploads(Bucket=BUCKET, Prefix="shrinking").get("Uploads", []) == []
 
 
 @pytest.mark.parametrize("fault", ["500", "hang"])

@@ -23,7 +23,20 @@ ALLOWED = {
     "stages": GROUND | {"stage", "config", "store", "timeseries", "models", "tracking", "promotion", "report"},
     "runtime": GROUND | {"stage", "store"},
 }
-HEAVY = ("numpy", "pandas", "pyarrow", "torch", "prophet", "mlflow", "matplotlib", "jinja2", "kfp", "rich")
+HEAVY = (
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "torch",
+    "prophet",
+    "mlflow",
+    "matplotlib",
+    "jinja2",
+    "kfp",
+    "rich",
+    "boto3",
+    "stamina",
+)
 ROOT = Path(__file__).parents[2]
 MODULES = sorted((ROOT / "flts").rglob("*.py"))
 

@@ -1,0 +1,147 @@
+"""The S3 store against bare boto3, on SeaweedFS on this machine: one large object up and down, and many small ones.
+
+Bare boto3 is `upload_file` and `download_file` with their defaults, `put_object` and `get_object`. The store verifies
+the SHA-256 of what it downloads on top of that, as the stages have it do. Both take turns, and the best time counts.
+
+`python benchmarks/bench_s3.py --json FILE`; with `--memory-gb 5` it also reports the peak memory of an object that big.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from flts.store import ObjectStore, open_store
+from tests.services import s3_server
+
+BUCKET = "bench-bucket"
+LARGE_BYTES = 1_000_000_000
+SMALL_BYTES = 10_000
+SMALL_OBJECTS = 1_000
+REPEATS = 3
+PEAK_MEMORY = """
+import pathlib, sys
+from flts.store import open_store
+store, path, copy = open_store("s3://"), pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
+store.upload("bench-bucket", "memory", path)
+store.download("bench-bucket", "memory", copy)
+print(pathlib.Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+"""
+
+
+def ratio_to_bare(ours: Callable[[], Any], bare: Callable[[], Any], repeats: int) -> dict[str, float]:
+    """Let two functions take turns; returns the best wall time of each, and how much faster ours is."""
+    seconds: dict[str, float] = {}
+    for _ in range(repeats):
+        for name, function in (("store", ours), ("boto3", bare)):
+            start = time.perf_counter()
+            function()
+            seconds[name] = min(seconds.get(name, float("inf")), time.perf_counter() - start)
+    return {
+        "store_seconds": seconds["store"],
+        "boto3_seconds": seconds["boto3"],
+        "ratio": seconds["boto3"] / seconds["store"],
+    }
+
+
+def measure_large(store: ObjectStore, bare: Any, folder: Path, size: int, repeats: int) -> dict[str, dict[str, float]]:
+    """Send one large object, and fetch it."""
+    path, copy = folder / "large", folder / "copy"
+    with path.open("wb") as file:
+        for _ in range(size // SMALL_BYTES):
+            file.write(os.urandom(SMALL_BYTES))
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    return {
+        "large_up": ratio_to_bare(
+            lambda: store.upload(BUCKET, "large", path), lambda: bare.upload_file(str(path), BUCKET, "bare"), repeats
+        ),
+        "large_down": ratio_to_bare(
+            lambda: store.download(BUCKET, "large", copy, sha256=sha256),
+            lambda: bare.download_file(BUCKET, "bare", str(copy)),
+            repeats,
+        ),
+    }
+
+
+def measure_small(store: ObjectStore, bare: Any, count: int, repeats: int) -> dict[str, dict[str, float]]:
+    """Put many small objects one after another, and get them."""
+    data = os.urandom(SMALL_BYTES)
+    keys = [f"{number:05d}" for number in range(count)]
+    return {
+        "small_put": ratio_to_bare(
+            lambda: [store.put(BUCKET, f"store/{key}", data) for key in keys],
+            lambda: [bare.put_object(Bucket=BUCKET, Key=f"bare/{key}", Body=data) for key in keys],
+            repeats,
+        ),
+        "small_get": ratio_to_bare(
+            lambda: [store.get(BUCKET, f"store/{key}") for key in keys],
+            lambda: [bare.get_object(Bucket=BUCKET, Key=f"bare/{key}")["Body"].read() for key in keys],
+            repeats,
+        ),
+    }
+
+
+def measure_memory(folder: Path, size: int) -> float:
+    """Return the peak memory of a process that sends and fetches an object, in MB."""
+    path = folder / "memory"
+    with path.open("wb") as file:
+        file.truncate(size)
+    command = [sys.executable, "-c", PEAK_MEMORY, path, folder / "memory-copy"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    return int(ended.stdout) * 1024 / 1e6
+
+
+def measure(
+    large_bytes: int = LARGE_BYTES, small_objects: int = SMALL_OBJECTS, repeats: int = REPEATS, memory_bytes: int = 0
+) -> dict[str, Any]:
+    """Return wall times and their ratios, and the peak memory where an object's size is given for it."""
+    with tempfile.TemporaryDirectory() as name, s3_server(Path(name) / "s3") as s3:
+        os.environ.update(s3.environ)
+        store, bare, folder = open_store("s3://"), boto3.client("s3"), Path(name)
+        store.put(BUCKET, "first", b"makes the bucket")
+        bare.list_buckets()
+        figures: dict[str, Any] = {
+            **measure_large(store, bare, folder, large_bytes, repeats),
+            **measure_small(store, bare, small_objects, repeats),
+        }
+        if memory_bytes:
+            figures["peak_memory_mb"] = measure_memory(folder, memory_bytes)
+        return figures
+
+
+def main() -> None:
+    """Measure, print a table, and write the figures as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", type=Path, help="file for the figures")
+    parser.add_argument("--memory-gb", type=float, default=0, help="also measure peak memory with an object that big")
+    options = parser.parse_args()
+    figures = measure(memory_bytes=int(options.memory_gb * 1e9))
+    print("S3 store against bare boto3             store     boto3   ratio (at least 0.9)")
+    for name, label in (
+        ("large_up", f"{LARGE_BYTES / 1e9:g} GB up"),
+        ("large_down", f"{LARGE_BYTES / 1e9:g} GB down"),
+        ("small_put", f"{SMALL_OBJECTS:,} x {SMALL_BYTES // 1000} kB put"),
+        ("small_get", f"{SMALL_OBJECTS:,} x {SMALL_BYTES // 1000} kB get"),
+    ):
+        row = figures[name]
+        print(f"  {label:<32} {row['store_seconds']:8.2f}s {row['boto3_seconds']:8.2f}s {row['ratio']:7.2f}")
+    if "peak_memory_mb" in figures:
+        print(
+            f"  peak memory, {options.memory_gb:g} GB up and down    {figures['peak_memory_mb']:8.0f} MB (at most 200)"
+        )
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
