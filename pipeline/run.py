@@ -1,6 +1,7 @@
 """Runs the compiled pipeline: ``python -m pipeline.run --help``. ``make run`` calls this."""
 
 import argparse
+import logging
 import os
 import sys
 import time
@@ -37,6 +38,8 @@ DEMO = ROOT / "examples" / "data" / "jfk_weather.csv"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the pipeline as the command line says, and return the exit code."""
     options = _parser().parse_args(argv)
+    # Libraries that try again log each attempt; what comes of it is one sentence.
+    logging.basicConfig(handlers=[logging.NullHandler()])
     try:
         return run_pipeline(options)
     except FltsError as error:
