@@ -60,3 +60,4 @@ find "$packages" -path '*/stan_model/cmdstan-*' -depth -type d -empty -delete
 find "$packages" -name '*.py' -cnewer "$marker" | sort >/tmp/modules.txt
 compile -i /tmp/modules.txt
 find /app -cnewer "$marker" -exec touch -hcd "$epoch" {} +
+touch -d "$epoch" /etc # the engine puts its hosts file there, and so a time into the layer

@@ -109,7 +109,7 @@ class Training:
     def command(self, epochs: int) -> list[str]:
         return [
             *(*LOCKED_DOWN, "--user", "123456:0", "-v", f"{self.data}:/data", "flts-train-gru:kfp"),
-            *("--training-data", "/data/jfk_weather.csv", "--output-dir", "/data/gru", "--epochs", str(epochs)),
+            *("--training-data", "/data/processed_data.parquet", "--output-dir", "/data/gru", "--epochs", str(epochs)),
         ]
 
     @contextmanager
@@ -135,4 +135,8 @@ class Training:
 
 @pytest.fixture
 def training(data: Path) -> Training:
+    engine.run(
+        *(*LOCKED_DOWN, "--user", "123456:0", "-v", f"{data}:/data", "flts-preprocess:kfp"),
+        *("--input", "/data/jfk_weather.csv", "--output-dir", "/data"),
+    )
     return Training(data)
