@@ -17,7 +17,7 @@ def threads() -> int:
     Raises:
         BadInputError: The variable is not a whole number of at least 1.
     """
-    text = os.environ.get(THREADS_VARIABLE, "1")
+    text = os.environ.get(THREADS_VARIABLE) or "1"
     if not text.isascii() or not text.isdecimal() or int(text) < 1:
         raise BadInputError(f"{THREADS_VARIABLE} is {text!r}: expected a whole number of threads, at least 1")
     return int(text)
