@@ -14,7 +14,7 @@ Fields = Mapping[str, Any]
 
 # A request whose answer was lost is sent again, and may then meet what it wrote itself: this metadata tells.
 TOKEN = "flts-write"  # noqa: S105 - a name
-AT_ONCE = 6
+AT_ONCE = 4
 _ABORT_SECONDS = 5
 
 
