@@ -167,8 +167,9 @@ class Tracking:
         """Read text artifacts from the top of a run; those that are not there are left out."""
         with access.translated(self.uri), tempfile.TemporaryDirectory() as folder:
             there = {file.path for file in self._client.list_artifacts(run_id)}
+            root = self._client.get_run(run_id).info.artifact_uri
             return {
-                name: Path(self._client.download_artifacts(run_id, name, folder)).read_text(encoding="utf-8")
+                name: self._download(f"{root}/{name}", Path(folder)).read_text(encoding="utf-8")
                 for name in names
                 if name in there
             }
@@ -230,18 +231,21 @@ class Tracking:
         Raises:
             BadInputError: There is no such model, or it holds no bundle.
         """
-        from mlflow.artifacts import download_artifacts
-
         ready = [model for model in self.models(run_id, name) if model.ready]
         if not ready:
             raise BadInputError(f"MLflow at {self.uri} has no model runs:/{run_id}/{name}")
         if not self.has_bundle(ready[-1]):
             raise BadInputError(f"the model runs:/{run_id}/{name} has no {BUNDLE}: only models that FLTS logged do")
-        address = f"{ready[-1].location}/{BUNDLE}"
         with access.translated(self.uri):
-            return access.repeated(
-                lambda: Path(download_artifacts(address, dst_path=str(destination), tracking_uri=self.uri))
-            )
+            return self._download(f"{ready[-1].location}/{BUNDLE}", destination)
+
+    def _download(self, address: str, destination: Path) -> Path:
+        # Not by the client's own method: its errors do not say whether to try again.
+        from mlflow.artifacts import download_artifacts
+
+        return access.repeated(
+            lambda: Path(download_artifacts(address, dst_path=str(destination), tracking_uri=self.uri))
+        )
 
     def _log_output(self, run_id: str, model_id: str) -> None:
         from mlflow.entities import LoggedModelOutput
