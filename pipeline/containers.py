@@ -30,9 +30,9 @@ from pipeline.state import Status, TaskState
 
 _LABEL = "flts.run"
 # Where the services are, how to reach them, and how many threads compute: nothing else of this machine's environment.
-_PASSED_ON = re.compile(r"(AWS|MLFLOW|FLTS|OTEL)_\w+|(HTTPS?|NO)_PROXY", re.IGNORECASE)
-# They name files of this machine; what these say is passed on as keys.
-_NOT_PASSED_ON = {"AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"}
+_PASSED_ON = re.compile(r"(AWS|MLFLOW|FLTS)_\w+|(HTTPS?|NO)_PROXY", re.IGNORECASE)
+# They name files of this machine; the keys in these are passed on as variables.
+_OF_THIS_MACHINE = re.compile(r"AWS_\w*(FILE|PROFILE|BUNDLE)|MLFLOW_\w*(FILE|PATH|DIR)")
 _INDENT = b"    "  # KFP's, before what a container wrote
 _COLOR = re.compile(rb"\x1b\[\d*m")
 _BEGAN = re.compile(rb"[\d:.]+ - INFO - Executing task '([^']+)'")
@@ -221,7 +221,9 @@ class DockerRun(Run):
 def container_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Choose what containers get of this machine's environment, and add the keys that boto3 finds in files."""
     chosen = {
-        name: value for name, value in environment.items() if _PASSED_ON.fullmatch(name) and name not in _NOT_PASSED_ON
+        name: value
+        for name, value in environment.items()
+        if _PASSED_ON.fullmatch(name) and not _OF_THIS_MACHINE.fullmatch(name)
     }
     if "AWS_ACCESS_KEY_ID" in chosen:
         return chosen
