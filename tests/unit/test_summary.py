@@ -19,7 +19,10 @@ TRAINED = ("train-gru", "train-lstm", "train-prophet")
 
 @pytest.fixture
 def states(tmp_path: Path) -> dict[str, TaskState]:
-    return {name: TaskState(Task(name, name, "image", (), frozenset(), {}, {}, {}, {}, {}), tmp_path / name) for name in STAGES}
+    return {
+        name: TaskState(Task(name, name, "image", (), frozenset(), {}, {}, {}, {}, {}), tmp_path / name)
+        for name in STAGES
+    }
 
 
 def finish(state: TaskState, status: Status = Status.DONE, **artifacts: dict[str, Any]) -> None:
