@@ -1,7 +1,7 @@
 #!/bin/sh
 # Install one lock into /app, the virtual environment of every image, leaving nothing that a running stage does not need.
 # Runs inside `docker build` only: wheels come from the mounted wheelhouse, or from the index when that is empty.
-# The layer is the same wherever and whenever it is built: no time stamps, no order of files, no random seeds in it.
+# Its files are the same wherever and whenever they are built: no time stamps, no order of files, no random seeds in them.
 set -eu
 umask 022
 export LC_ALL=C PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
@@ -60,4 +60,3 @@ find "$packages" -path '*/stan_model/cmdstan-*' -depth -type d -empty -delete
 find "$packages" -name '*.py' -cnewer "$marker" | sort >/tmp/modules.txt
 compile -i /tmp/modules.txt
 find /app -cnewer "$marker" -exec touch -hcd "$epoch" {} +
-touch -d "$epoch" /etc # the engine puts its hosts file there, and so a time into the layer

@@ -29,9 +29,8 @@ def built() -> None:
 @pytest.fixture(scope="session", autouse=True)
 def no_container_left_behind() -> Iterator[None]:
     """What the tests started is gone when they end."""
-    before = set(engine.docker("ps", "--all", "--quiet").stdout.split())
     yield
-    assert set(engine.docker("ps", "--all", "--quiet").stdout.split()) <= before
+    assert not engine.docker("ps", "--all", "--quiet", "--filter", f"label={engine.LABEL}").stdout
 
 
 @pytest.fixture

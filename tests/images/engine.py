@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 CLIENT = os.environ.get("DOCKER", "docker")
+LABEL = f"flts.tests={os.getpid()}"  # of the containers that the tests start
 MB = 1_000_000
 # What the images may take on disk, in MB: each, and all six together with what they share counted once.
 LIMITS = {
@@ -36,7 +37,7 @@ def docker(*arguments: str, check: bool = True, timeout: float = 300) -> subproc
 
 def run(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     """Run a container to its end and remove it."""
-    return docker("run", "--rm", *arguments, check=check)
+    return docker("run", "--rm", "--label", LABEL, *arguments, check=check)
 
 
 def inspect(image: str) -> dict[str, Any]:

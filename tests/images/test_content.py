@@ -121,7 +121,7 @@ def test_shared_instructions_are_the_same_words_in_every_dockerfile(root: Path) 
 def digests(image: str) -> dict[str, str]:
     """Return what every file of an image is: kind, mode, owner, and the digest of its content or its target."""
     found = {}
-    container = engine.docker("create", image).stdout.strip()
+    container = engine.docker("create", "--label", engine.LABEL, image).stdout.strip()
     try:
         with (
             subprocess.Popen([engine.CLIENT, "export", container], stdout=subprocess.PIPE) as export,

@@ -116,7 +116,7 @@ class Training:
     def started(self) -> Iterator[str]:
         """Start one that would go on for hours, and wait until it trains."""
         container = engine.docker(
-            "run", "--detach", *self.command(epochs=100_000), "--no-early-stopping"
+            "run", "--detach", "--label", engine.LABEL, *self.command(epochs=100_000), "--no-early-stopping"
         ).stdout.strip()
         try:
             deadline = time.monotonic() + 120
