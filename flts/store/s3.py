@@ -15,13 +15,14 @@ from flts.store.keys import check_bucket, check_key
 from flts.store.parallel import in_order
 from flts.store.receiving import receiving
 from flts.store.s3_client import BucketNotFoundError, EmptyRangeError, S3Client, TruncatedError
-from flts.store.s3_writing import AT_ONCE, TOKEN, Fields, etag, quoted, write, write_parts
+from flts.store.s3_writing import TOKEN, Fields, etag, quoted, write, write_parts
 
 T = TypeVar("T")
 
 _PART = 8 << 20
 _MOST_PARTS = 10_000
 _COPIED_PART = 256 << 20  # few enough bytes for one answer in time
+_FETCHED_AT_ONCE = 5  # some of them wait for their turn to be hashed and written
 _READS_OF_A_CHANGING_OBJECT = 5
 
 
@@ -125,7 +126,7 @@ class S3Store:
                 pieces = in_order(
                     lambda piece: self._piece(bucket, key, piece, info.etag)[0],
                     _ranges(_PART, info.size, _PART),
-                    AT_ONCE,
+                    _FETCHED_AT_ONCE,
                 )
                 for data in pieces:
                     sink.write(data)
