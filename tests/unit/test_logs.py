@@ -87,14 +87,14 @@ def test_a_terminal_gets_a_bar_and_readable_lines():
 def test_warnings_that_libraries_log_take_the_same_way_and_lesser_records_and_python_warnings_do_not_appear():
     stream = io.StringIO()
     logs.pass_on_logs(logs.JsonReporter(TRAIN_GRU, stream))
-    logging.getLogger("some.library").warning("disk %s is slow", "a")
-    logging.getLogger("some.library").info("hello")
+    logging.getLogger("some.package").warning("disk %s is slow", "a")
+    logging.getLogger("some.package").info("hello")
     warnings.warn("deprecated", DeprecationWarning, stacklevel=1)
     (event,) = events(stream)
     assert (event["event"], event["level"], event["logger"], event["message"]) == (
         "log",
         "warning",
-        "some.library",
+        "some.package",
         "disk a is slow",
     )
 
