@@ -31,7 +31,10 @@ def content(home: Path, summary: dict[str, Any]) -> dict[str, Any]:
     forecasts = sorted(home.glob("store/inference-logs/**/predictions.parquet"))
     return {
         "config_hash": summary["config_hash"],
-        "models": summary["models"],
+        "models": {
+            name: {key: value for key, value in model.items() if key != "run_id"}
+            for name, model in summary["models"].items()
+        },
         "bundles": sorted(_digest(path) for path in weights),
         "forecasts": [_digest(path) for path in forecasts],
     }
