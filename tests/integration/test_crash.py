@@ -74,13 +74,17 @@ class Home:
         return Home(path)
 
     def left(self) -> list[str]:
-        """Every file in buckets, in the task's folder and among MLflow's artifacts; none may lie beside them."""
-        known = {"store", "run", "mlartifacts", "mlflow.db", "mlflow.db.lock"}
+        """Every file in buckets, in the task's folder and among MLflow's artifacts; none may lie beside them.
+
+        A kill in the middle of a transaction leaves SQLite's journal, which whoever opens the database next rolls back.
+        """
+        journal = "mlflow.db-journal"
+        known = {"store", "run", "mlartifacts", "mlflow.db", "mlflow.db.lock", journal}
         strangers = {path.name for path in self.path.iterdir()} - known
         strangers |= {path.name for path in (self.path / "store").iterdir() if path.name.startswith(".")}
         assert strangers <= {".locks", ".tmp"}  # no bucket has such a name
         buckets = [f"store/{path.name}" for path in (self.path / "store").iterdir() if path.name not in strangers]
-        return tree(self.path, *buckets, "run", "mlartifacts")
+        return tree(self.path, *buckets, "run", "mlartifacts") + [journal] * (self.path / journal).exists()
 
     def visible(self) -> set[str]:
         """What a reader finds of it who looks at objects and outputs."""
