@@ -4,23 +4,7 @@ import os
 
 import torch
 
-from flts.errors import BadInputError
-
-THREADS_VARIABLE = "FLTS_THREADS"
-
-
-def threads() -> int:
-    """Return the number of compute threads: the environment variable ``FLTS_THREADS``, 1 where it is not set.
-
-    One by default, so that results do not depend on how many cores a machine has.
-
-    Raises:
-        BadInputError: The variable is not a whole number of at least 1.
-    """
-    text = os.environ.get(THREADS_VARIABLE) or "1"
-    if not text.isascii() or not text.isdecimal() or int(text) < 1:
-        raise BadInputError(f"{THREADS_VARIABLE} is {text!r}: expected a whole number of threads, at least 1")
-    return int(text)
+from flts import environment
 
 
 def cores() -> int:
@@ -39,7 +23,7 @@ def prepare() -> None:
     Raises:
         BadInputError: ``FLTS_THREADS`` is not a whole number of at least 1.
     """
-    torch.set_num_threads(threads())
+    torch.set_num_threads(environment.threads())
     if device().type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS may pick its algorithm by load
         torch.backends.cudnn.benchmark = False

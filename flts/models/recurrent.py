@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -18,7 +17,7 @@ from flts.models.adam import Adam
 from flts.models.network import RecurrentNet, RecurrentType, Series, engine, predict_all
 from flts.params import RecurrentParams
 from flts.stage import Progress, no_progress
-from flts.timeseries.frame import Floats, Frame, Parts, ProcessedData
+from flts.timeseries.frame import Floats, Frame, ProcessedData
 from flts.timeseries.scaling import Scaler
 from flts.timeseries.windows import Indices, forecast_origins
 
@@ -275,25 +274,9 @@ def _origins(data: ProcessedData, params: RecurrentParams, start: int, stop: int
     origins = forecast_origins(data.gap_before(), start, stop, history, horizon)
     if len(origins) > 0:
         return origins
-    needed = _rows_needed(history, horizon)
-    if len(data) < needed:
-        raise BadInputError(
-            f"{len(data)} rows of training data are too few for input_seq_len {history} and output_seq_len {horizon}: "
-            f"at least {needed} are needed"
-        )
     raise BadInputError(
         f"the {part} of the training data (rows {start} to {stop - 1}) has no {history + horizon} rows in a row "
-        f"without a gap in time: a shorter input_seq_len or output_seq_len, or data with fewer gaps, is needed"
-    )
-
-
-def _rows_needed(history: int, horizon: int) -> int:
-    """Return the fewest rows that leave a window in the fit part, and a forecast in each of the other parts."""
-    return next(
-        rows
-        for rows, parts in ((rows, Parts.of(rows)) for rows in count(history + horizon))
-        if parts.fit_end >= history + horizon
-        and min(parts.validation_end - parts.fit_end, parts.rows - parts.validation_end) >= horizon
+        f"without a gap in time: a shorter input_seq_len or output_seq_len, or more data with fewer gaps, is needed"
     )
 
 

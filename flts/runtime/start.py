@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from flts import environment
 from flts.errors import BadInputError, FltsError
 from flts.params import Params
 from flts.runtime import cli, executor, output
@@ -143,10 +144,7 @@ def _store(params: Params) -> ObjectStore:
 
 def _limit_threads() -> None:
     """Set the threads of the numeric libraries, which read these variables when they are imported."""
-    threads = os.environ.get("FLTS_THREADS") or "1"
-    if not threads.isdecimal() or int(threads) < 1:
-        raise BadInputError(f"environment variable FLTS_THREADS must be a whole number of at least 1, got {threads!r}")
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, threads))
+    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(environment.threads())))
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:

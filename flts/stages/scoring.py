@@ -1,8 +1,8 @@
 """How good a trained model is: one-step forecasts of the selection part beside what they must beat."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 
@@ -15,9 +15,6 @@ from flts.timeseries.frame import Floats, Parts, ProcessedData
 from flts.timeseries.metrics import Scores, score, target_range
 from flts.timeseries.reading import show_time
 from flts.timeseries.windows import Indices, forecast_origins
-
-# Rounded down shares of the rows can miss a bound by this many.
-_SLACK = 2
 
 
 @dataclass(frozen=True)
@@ -61,9 +58,8 @@ def check_rows(data: ProcessedData, params: TrainParams) -> None:
         BadInputError: It is not; the sentence says how many rows are needed.
     """
     if not _long_enough(data.parts, params):
-        needed = max(math.ceil((params.input_seq_len + params.output_seq_len) / 0.70) - _SLACK, 1)
-        while not _long_enough(Parts.of(needed), params):
-            needed += 1
+        least = params.input_seq_len + params.output_seq_len
+        needed = next(rows for rows in count(least) if _long_enough(Parts.of(rows), params))
         raise BadInputError(
             f"the training data has {len(data)} rows, but input_seq_len {params.input_seq_len} and output_seq_len "
             f"{params.output_seq_len} need at least {needed}: 70 % are fitted on, 15 % validate, and 15 % test"

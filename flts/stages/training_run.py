@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Literal
 
 import flts
+from flts import environment
 from flts.contracts import ModelType, TrainedModel, canonical_json
-from flts.errors import BadInputError, FltsError, ServiceUnavailableError
+from flts.errors import FltsError, ServiceUnavailableError
 from flts.models import pyfunc
 from flts.promotion import owner
 from flts.stages.finished_training import FinishedTraining, KeptTraining, Outcome
@@ -23,8 +24,8 @@ from flts.tracking import FINGERPRINT_TAG, LoggedModel, ModelFromCode, Tracking,
 METRICS_FILE = "metrics.json"
 REPORT_FILE = "report.html"
 
-# How long a finished training waits for services that went away: a server's restart takes a minute or two.
-_PATIENCE_VARIABLE, _PATIENCE_SECONDS = "FLTS_PATIENCE_SECONDS", 180
+# Seconds that a finished training waits for services that went away: a server's restart takes a minute or two.
+_PATIENCE = 180
 _PARENT_TAG = "mlflow.parentRunId"
 _EXTRAS: Mapping[ModelType, str] = {"GRU": "torch", "LSTM": "torch", "PROPHET": "prophet"}
 
@@ -52,7 +53,7 @@ class Training:
                     "config_hash": self.config_hash,
                     "experiment_name": self.experiment_name,
                     "parameters": dict(self.parameters),
-                    "threads": os.environ.get("FLTS_THREADS") or "1",
+                    "threads": environment.threads(),
                     "source": _source_digest(Path(flts.__file__).parent),
                 }
             ).encode()
@@ -104,7 +105,7 @@ class TrainingRun:
         self._tracking = tracking
         self._fingerprint = training.fingerprint()
         self._experiment_id = os.environ.get("MLFLOW_EXPERIMENT_ID") or tracking.experiment(training.experiment_name)
-        self._patience = _patience()
+        self._patience = environment.whole_number("FLTS_PATIENCE_SECONDS", default=_PATIENCE, minimum=0)
         self._record: TrainingRecord
         self._kept: KeptTraining | None = None
         key = f"{owner(training.identifier)}/trainings/{self._fingerprint}"
@@ -270,15 +271,6 @@ class TrainingRun:
             signature=pyfunc.SIGNATURE,
             requirements=[f"flts[{_EXTRAS[self.training.model_type]}]=={flts.__version__}", "pandas"],
         )
-
-
-def _patience() -> float:
-    text = os.environ.get(_PATIENCE_VARIABLE) or str(_PATIENCE_SECONDS)
-    if not text.isdecimal():
-        raise BadInputError(
-            f"environment variable {_PATIENCE_VARIABLE} must be a whole number of seconds, got {text!r}"
-        )
-    return float(text)
 
 
 def _write_files(folder: Path, files: Mapping[str, str]) -> Path:

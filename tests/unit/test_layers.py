@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-GROUND = {"errors", "contracts", "params"}
+GROUND = {"errors", "contracts", "params", "environment"}
 ALLOWED = {
     "errors": set[str](),
     "contracts": {"errors"},
     "params": set[str](),
+    "environment": {"errors"},
     "stage": GROUND | {"store"},
     "config": GROUND,
     "store": GROUND,
