@@ -1,4 +1,4 @@
-"""Runs a compiled pipeline on this machine: each task a process, independent tasks at once.
+"""Runs a compiled pipeline on this machine: each task a process, as many independent ones at once as it is told.
 
 A task is started exactly as KFP's launcher starts it, with the command of the compiled pipeline and an executor input,
 and is held to what the launcher holds it to: every declared output is there, and its ``outputFile`` is well-formed.
@@ -36,13 +36,15 @@ class LocalRun(Run):
         folder: Path,
         *,
         environment: Mapping[str, str],
+        at_once: int,
         observer: Observer,
     ) -> None:
-        """Prepare a run as in ``Run``, whose tasks get ``environment``."""
+        """Prepare a run as in ``Run``, whose tasks get ``environment``, and of which ``at_once`` run at a time."""
         super().__init__(pipeline, arguments, folder, observer=observer)
         # The commands of the environment that runs this program come first, activated or not.
         path = os.pathsep.join((str(Path(sys.executable).parent), environment.get("PATH", os.defpath)))
         self._environment = {**environment, "PATH": path}
+        self._at_once = at_once
         self._events: SimpleQueue[_Line | _Exit | _Signal] = SimpleQueue()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._kill_at = 0.0
@@ -81,7 +83,7 @@ class LocalRun(Run):
             before = [self.states[name] for name in state.task.after]
             if self._stopped_by or any(earlier.blocks for earlier in before):
                 self._change(state, Status.NOT_RUN)
-            elif all(earlier.succeeded for earlier in before):
+            elif len(self._processes) < self._at_once and all(earlier.succeeded for earlier in before):
                 self._start(state)
 
     def _start(self, state: TaskState) -> None:

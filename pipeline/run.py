@@ -14,6 +14,7 @@ from urllib.parse import quote
 from rich.console import Console
 
 from flts.contracts import utc_timestamp
+from flts.environment import threads
 from flts.errors import BadInputError, FltsError
 from flts.promotion import owner
 from flts.runtime.output import environment_trouble
@@ -86,7 +87,9 @@ def run_pipeline(options: argparse.Namespace) -> int:
     with preparing_mlflow(arguments, folder), open_view(console, pipeline.tasks.values()) as view:
         run: Run
         if engine is None:
-            run = LocalRun(pipeline, arguments, folder, environment=environment, observer=view.changed)
+            # More would not end sooner together, and the longest of them later.
+            at_once = max(1, len(os.sched_getaffinity(0)) // threads())
+            run = LocalRun(pipeline, arguments, folder, environment=environment, at_once=at_once, observer=view.changed)
         else:
             run = DockerRun(
                 pipeline,

@@ -35,10 +35,12 @@ Start = Callable[..., LocalRun]
 
 @pytest.fixture
 def start(workers: Pipeline, bin_folder: Path, tmp_path: Path) -> Start:
-    def make(observer: Callable[[TaskState], None] = lambda state: None, **does: str) -> LocalRun:
+    def make(observer: Callable[[TaskState], None] = lambda state: None, at_once: int = 2, **does: str) -> LocalRun:
         arguments = workers.arguments({"count": 3} | {f"{task}_does": word for task, word in does.items()})
         environment = {"PATH": f"{bin_folder}:{os.environ['PATH']}", "FLTS_THREADS": "1"}
-        return LocalRun(workers, arguments, tmp_path / "run", environment=environment, observer=observer)
+        return LocalRun(
+            workers, arguments, tmp_path / "run", environment=environment, at_once=at_once, observer=observer
+        )
 
     return make
 
@@ -103,6 +105,18 @@ def test_independent_tasks_run_at_once(start: Start) -> None:
     assert run.execute() == 0
 
 
+def test_no_more_tasks_run_at_once_than_may(start: Start) -> None:
+    running: list[int] = []
+    run = start(
+        lambda _: running.append(sum(state.status is Status.RUNNING for state in run.states.values())), at_once=1
+    )
+
+    assert run.execute() == 0
+
+    assert set(statuses(run).values()) == {"done"}
+    assert max(running) == 1
+
+
 def test_the_log_has_everything_the_task_wrote(start: Start) -> None:
     run = start()
     run.execute()
@@ -149,6 +163,7 @@ def test_a_missing_command_is_named(workers: Pipeline, tmp_path: Path) -> None:
         workers.arguments({"count": 1}),
         tmp_path / "run",
         environment={"PATH": "/nowhere"},
+        at_once=1,
         observer=lambda state: None,
     )
 
