@@ -60,7 +60,7 @@ lock: venv ## Pin anew what pyproject.toml asks for
 bench: venv ## Measure what the project promises; prints a table, writes build/bench.json
 	@$(BIN)/python -m benchmarks
 
-bench-images: images ## Measure the images: sizes, rebuild, start, and a stage in its container; writes build/bench_images.json
+bench-images: images ## Measure images (sizes, rebuild, start) and the S3 store; writes build/bench_images.json
 	@$(BIN)/python -m benchmarks.bench_images
 
 clean: ## Remove what was built, run and cached (not .venv)

@@ -1,4 +1,4 @@
-"""Sizes of the images, what a change of code costs, and what a container adds: ``make bench-images``.
+"""Sizes of the images, what a change of code costs, what a container adds, and the S3 store: ``make bench-images``.
 
 Compressed sizes are those of the layers that a registry gets, so that a registry is started where ``docker-registry``
 is installed; without it that column stays empty. Prints a table and writes build/bench_images.json.
@@ -16,6 +16,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from benchmarks import bench_s3
 from flts.stages import STAGES
 from tests.images.engine import LIMITS, MB, UNIQUE_LIMIT, docker, layers, registry
 
@@ -110,9 +111,11 @@ def main() -> None:
     }
     for name, value in times.items():
         print(f"{name:60}{'-' if value is None else f'{value:.2f} s':>10}")
+    store = bench_s3.measure()
+    bench_s3.show(store)
     report = ROOT / "build" / "bench_images.json"
     report.parent.mkdir(exist_ok=True)
-    report.write_text(json.dumps({"sizes": table, "seconds": times}, indent=2) + "\n")
+    report.write_text(json.dumps({"sizes": table, "seconds": times, "store": store}, indent=2) + "\n")
     print(f"written to {report.relative_to(ROOT)}")
 
 

@@ -3,12 +3,11 @@
 Bare boto3 is `upload_file` and `download_file` with their defaults, `put_object` and `get_object`. The store verifies
 the SHA-256 of what it downloads on top of that, as the stages have it do. Both take turns, and the best time counts.
 
-`python benchmarks/bench_s3.py --json FILE`; with `--memory-gb 5` it also reports the peak memory of an object that big.
+Part of `make bench-images`; `python -m benchmarks.bench_s3 --memory-gb 5` adds the peak memory of an object that big.
 """
 
 import argparse
 import hashlib
-import json
 import os
 import subprocess
 import sys
@@ -119,13 +118,8 @@ def measure(
         return figures
 
 
-def main() -> None:
-    """Measure, print a table, and write the figures as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", type=Path, help="file for the figures")
-    parser.add_argument("--memory-gb", type=float, default=0, help="also measure peak memory with an object that big")
-    options = parser.parse_args()
-    figures = measure(memory_bytes=int(options.memory_gb * 1e9))
+def show(figures: dict[str, Any]) -> None:
+    """Print the figures as a table."""
     print("S3 store against bare boto3             store     boto3   ratio (at least 0.9)")
     for name, label in (
         ("large_up", f"{LARGE_BYTES / 1e9:g} GB up"),
@@ -136,11 +130,14 @@ def main() -> None:
         row = figures[name]
         print(f"  {label:<32} {row['store_seconds']:8.2f}s {row['boto3_seconds']:8.2f}s {row['ratio']:7.2f}")
     if "peak_memory_mb" in figures:
-        print(
-            f"  peak memory, {options.memory_gb:g} GB up and down    {figures['peak_memory_mb']:8.0f} MB (at most 200)"
-        )
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+        print(f"  {'peak memory':<32} {figures['peak_memory_mb']:8.0f} MB (at most 200)")
+
+
+def main() -> None:
+    """Measure, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--memory-gb", type=float, default=0, help="also measure peak memory with an object that big")
+    show(measure(memory_bytes=int(parser.parse_args().memory_gb * 1e9)))
 
 
 if __name__ == "__main__":
