@@ -1,7 +1,7 @@
 """A rolling forecast of thousands of steps as one batch, against loops that forecast one window at a time.
 
 Two loops: PyTorch's own network, called with a window that is scaled and put in a tensor for each step, as a plain
-implementation would; and FLTS' forecaster, called for one row at a time.
+implementation would; and FLTS' forecaster, called for one row at a time. All take turns; the best time of each counts.
 
 `python -m benchmarks forecast`
 """
@@ -62,26 +62,28 @@ def one_at_a_time(forecaster: RecurrentForecaster, data: ProcessedData, rows: ra
     return np.array([forecaster.forecast(data.frame, np.array([row]))[0, 0] for row in rows])
 
 
-def timed(function: Callable[[], Floats], repeats: int) -> tuple[float, Floats]:
-    """Return the best wall time of some calls, and what they return."""
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        values = function()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds), values
+def timed(function: Callable[[], Floats]) -> tuple[float, Floats]:
+    """Return the wall time of a call, and what it returns."""
+    start = time.perf_counter()
+    values = function()
+    return time.perf_counter() - start, values
 
 
-def measure(steps: int = STEPS, repeats: int = 3) -> dict[str, float]:
+def measure(steps: int = STEPS, repeats: int = 5) -> dict[str, float]:
     """Return wall times, their ratios, and the largest difference between the forecasts in standard deviations."""
     params = RecurrentParams(config_hash="", config_json="", identifier="", epochs=1)
     data = synthetic(steps + params.input_seq_len)
     forecaster = fit_recurrent("GRU", data, params).forecaster
     rows = range(params.input_seq_len, len(data))
-    forecast_steps(forecaster, data, rows.start, steps)
-    batch_seconds, batch = timed(lambda: forecast_steps(forecaster, data, rows.start, steps).values, repeats)
-    plain_seconds, plain = timed(lambda: plain_loop(forecaster, data, rows), 1)
-    single_seconds, single = timed(lambda: one_at_a_time(forecaster, data, rows), 1)
+    ways: dict[str, Callable[[], Floats]] = {
+        "batch": lambda: forecast_steps(forecaster, data, rows.start, steps).values,
+        "plain": lambda: plain_loop(forecaster, data, rows),
+        "single": lambda: one_at_a_time(forecaster, data, rows),
+    }
+    ways["batch"]()
+    turns = [{name: timed(way) for name, way in ways.items()} for _ in range(repeats)]
+    batch_seconds, plain_seconds, single_seconds = (min(turn[name][0] for turn in turns) for name in ways)
+    batch, plain, single = (turns[0][name][1] for name in ways)
     spread = np.std(data.actual["column_0"])
     return {
         "steps": steps,

@@ -24,25 +24,30 @@ class _Layer:
     """One recurrent layer: its parameters, their gradients and the buffers of T steps of B windows.
 
     ``forward`` reads ``inputs`` and fills ``states``. ``backward`` reads ``d_states``, overwrites it and the gates,
-    and fills the parameters' gradients and ``d_inputs``.
+    and fills the parameters' gradients and ``d_inputs``; it needs the gates of all steps.
 
     Attributes:
         inputs: (T * B, I).
         d_inputs: (T * B, I) gradient of the loss by ``inputs``; ``None`` where nobody needs it.
         states: (T, B, H), the output of every step.
         d_states: (T, B, H) gradient of the loss by ``states`` through what lies above this layer.
-        gates: (T, B, 4, H); after ``backward`` the gradient of the loss by what goes into the activations.
+        gates: (K, B, 4, H), of the last K steps; after ``backward`` the gradient of the loss by what goes into the
+            activations.
     """
 
-    def __init__(self, rnn: nn.RNNBase, index: int, inputs: Tensor, d_inputs: Tensor | None, steps: int) -> None:
+    def __init__(
+        self, rnn: nn.RNNBase, index: int, inputs: Tensor, d_inputs: Tensor | None, steps: int, kept_steps: int
+    ) -> None:
         parameters = [getattr(rnn, f"{name}_l{index}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
         self.w_ih, self.w_hh, self.b_ih, self.b_hh = (parameter.detach() for parameter in parameters)
         self.g_w_ih, self.g_w_hh, self.g_b_ih, self.g_b_hh = (parameter.grad for parameter in parameters)
         self.inputs, self.d_inputs = inputs, d_inputs
         self.steps, self.batch, self.hidden = steps, len(inputs) // steps, rnn.hidden_size
         self.states, self.d_states, self.scratch, self.kept = self._buffers(4)
-        self.gates = inputs.new_empty(steps, self.batch, 4, self.hidden)
-        self.flat_gates = self.gates.view(len(inputs), 4 * self.hidden)
+        self.kept_steps = kept_steps
+        self.gates = inputs.new_empty(kept_steps, self.batch, 4, self.hidden)
+        self.flat_gates = self.gates.view(-1, 4 * self.hidden)
+        self.fed_inputs = torch.split(inputs, kept_steps * self.batch)
         self.past_states = self.states.view(len(inputs), self.hidden)[: -self.batch]
         # As tensors, numbers need no conversion in every call.
         self.minus_one, self.one, self.two = inputs.new_tensor([-1.0, 1.0, 2.0]).unbind(0)
@@ -72,8 +77,10 @@ class _Gru(_Layer):
     the state can add to it in place.
     """
 
-    def __init__(self, rnn: nn.RNNBase, index: int, inputs: Tensor, d_inputs: Tensor | None, steps: int) -> None:
-        super().__init__(rnn, index, inputs, d_inputs, steps)
+    def __init__(
+        self, rnn: nn.RNNBase, index: int, inputs: Tensor, d_inputs: Tensor | None, steps: int, kept_steps: int
+    ) -> None:
+        super().__init__(rnn, index, inputs, d_inputs, steps, kept_steps)
         hidden = self.hidden
         rz_n = [2 * hidden, hidden]
         self.w_rz, self.w_n = torch.split(self.w_ih, rz_n)
@@ -89,17 +96,19 @@ class _Gru(_Layer):
         self.r_at, self.z_at, self.state_part_at, self.n_at = (gate.unbind(0) for gate in self.gates.unbind(2))
 
     def forward(self) -> None:
-        w_hh = self.w_hh.t()
-        torch.addmm(self.b_ih_rz + self.b_hh_rz, self.inputs, self.w_rz.t(), out=self.flat_rz)
-        torch.addmm(self.b_ih_n, self.inputs, self.w_n.t(), beta=2, alpha=2, out=self.flat_n)
-        self.flat_state_part.copy_(self.b_hh_n)
+        w_hh, b_rz = self.w_hh.t(), self.b_ih_rz + self.b_hh_rz
         state = self.initial
         for t in range(self.steps):
+            fed, k = divmod(t, self.kept_steps)
+            if k == 0:
+                torch.addmm(b_rz, self.fed_inputs[fed], self.w_rz.t(), out=self.flat_rz)
+                torch.addmm(self.b_ih_n, self.fed_inputs[fed], self.w_n.t(), beta=2, alpha=2, out=self.flat_n)
+                self.flat_state_part.copy_(self.b_hh_n)
             if t > 0:
-                self.recurrent_at[t].addmm_(state, w_hh)
-            self.rz_at[t].sigmoid_()
-            candidate = self._tanh_of_doubled(self.n_at[t].addcmul_(self.r_at[t], self.state_part_at[t], value=2))
-            state = torch.lerp(candidate, state, self.z_at[t], out=self.state_at[t])
+                self.recurrent_at[k].addmm_(state, w_hh)
+            self.rz_at[k].sigmoid_()
+            candidate = self._tanh_of_doubled(self.n_at[k].addcmul_(self.r_at[k], self.state_part_at[k], value=2))
+            state = torch.lerp(candidate, state, self.z_at[k], out=self.state_at[t])
 
     def backward(self) -> None:
         r, z, state_part, n = self.gates.unbind(2)
@@ -133,8 +142,10 @@ class _Gru(_Layer):
 class _Lstm(_Layer):
     """``c_t = f c_{t-1} + i g``, ``h_t = o tanh(c_t)``; the gates lie as i, f, g, o."""
 
-    def __init__(self, rnn: nn.RNNBase, index: int, inputs: Tensor, d_inputs: Tensor | None, steps: int) -> None:
-        super().__init__(rnn, index, inputs, d_inputs, steps)
+    def __init__(
+        self, rnn: nn.RNNBase, index: int, inputs: Tensor, d_inputs: Tensor | None, steps: int, kept_steps: int
+    ) -> None:
+        super().__init__(rnn, index, inputs, d_inputs, steps, kept_steps)
         self.cells, self.tanh_cells = self._buffers(2)
         self.cell_at, self.tanh_cell_at = self.cells.unbind(0), self.tanh_cells.unbind(0)
         self.scratch_at, self.all_at = self.scratch.unbind(0), torch.split(self.flat_gates, self.batch)
@@ -143,19 +154,21 @@ class _Lstm(_Layer):
         self.d_cell = inputs.new_empty(self.batch, self.hidden)
 
     def forward(self) -> None:
-        w_hh = self.w_hh.t()
-        torch.addmm(self.b_ih + self.b_hh, self.inputs, self.w_ih.t(), out=self.flat_gates)
+        w_hh, bias = self.w_hh.t(), self.b_ih + self.b_hh
         for t in range(self.steps):
+            fed, k = divmod(t, self.kept_steps)
+            if k == 0:
+                torch.addmm(bias, self.fed_inputs[fed], self.w_ih.t(), out=self.flat_gates)
             if t > 0:
-                self.all_at[t].addmm_(self.state_at[t - 1], w_hh)
-            g = self.g_at[t].mul_(self.two)
-            self.all_at[t].sigmoid_()
+                self.all_at[k].addmm_(self.state_at[t - 1], w_hh)
+            g = self.g_at[k].mul_(self.two)
+            self.all_at[k].sigmoid_()
             torch.add(self.minus_one, g, alpha=2, out=g)
-            cell = torch.mul(self.i_at[t], g, out=self.cell_at[t])
+            cell = torch.mul(self.i_at[k], g, out=self.cell_at[t])
             if t > 0:
-                cell.addcmul_(self.f_at[t], self.cell_at[t - 1])
+                cell.addcmul_(self.f_at[k], self.cell_at[t - 1])
             tanh_cell = self._tanh_of_doubled(torch.mul(cell, self.two, out=self.tanh_cell_at[t]))
-            torch.mul(self.o_at[t], tanh_cell, out=self.state_at[t])
+            torch.mul(self.o_at[k], tanh_cell, out=self.state_at[t])
 
     def backward(self) -> None:
         i, f, g, o = self.gates.unbind(2)
@@ -197,14 +210,18 @@ class Bptt:
         inputs: (T * B, I), to be filled before ``forward``.
     """
 
-    def __init__(self, rnn: nn.GRU | nn.LSTM, head: nn.Linear, steps: int, batch: int) -> None:
-        """Allocate buffers for ``batch`` windows of ``steps`` rows each."""
+    def __init__(self, rnn: nn.GRU | nn.LSTM, head: nn.Linear, steps: int, batch: int, *, keep_gates: bool) -> None:
+        """Allocate buffers for ``batch`` windows of ``steps`` rows each.
+
+        Unless ``keep_gates``, there is no ``backward``: the gates of one step are overwritten by those of the next.
+        That is faster for many windows, whose gates then stay in the processor's cache, and slower for few.
+        """
         kind = _Gru if isinstance(rnn, nn.GRU) else _Lstm
         self.inputs = head.weight.new_empty(steps * batch, rnn.input_size).detach()
         self._layers: list[_Layer] = []
         inputs, d_inputs = self.inputs, None
         for index in range(rnn.num_layers):
-            layer = kind(rnn, index, inputs, d_inputs, steps)
+            layer = kind(rnn, index, inputs, d_inputs, steps, steps if keep_gates else 1)
             inputs, d_inputs = (
                 tensor.view(steps * batch, rnn.hidden_size) for tensor in (layer.states, layer.d_states)
             )

@@ -18,7 +18,8 @@ from flts.timeseries.scaling import Scaler
 from flts.timeseries.windows import Indices
 
 RecurrentType = Literal["GRU", "LSTM"]
-FORECAST_BATCH = 256  # windows computed at once outside training: bounds memory
+# Outside training, so many windows are computed at once, and fewer of long ones: bounds memory.
+FORECAST_BATCH, FORECAST_ROWS = 512, 65_536
 
 
 class RecurrentNet(nn.Module):
@@ -127,7 +128,7 @@ def predict_all(computing: Engine, series: Series, origins: Tensor, workers: int
 
     ``workers`` threads share the batches. Their size does not depend on it, so that the forecasts do not either.
     """
-    batches = torch.split(origins, FORECAST_BATCH)
+    batches = torch.split(origins, max(1, min(FORECAST_BATCH, FORECAST_ROWS // len(series.history))))
 
     def predict(batch: Tensor) -> Tensor:
         return computing.predict(series, batch).clone()
@@ -139,16 +140,17 @@ def predict_all(computing: Engine, series: Series, origins: Tensor, workers: int
 
 
 class _Buffers(local):
-    """The passes of one thread, by the shape of their windows."""
+    """The passes of one thread, by the shape of their windows and by whether they keep the gates."""
 
     def __init__(self) -> None:
-        self.passes: OrderedDict[torch.Size, Bptt] = OrderedDict()
+        self.passes: OrderedDict[tuple[torch.Size, bool], Bptt] = OrderedDict()
 
 
 class _CpuEngine:
     """Runs the passes of ``flts.models.bptt``. Threads may predict at once; each has buffers of its own."""
 
     SHAPES = 4  # that are kept: full and last batch, of training and of validation
+    SMALL = 1024  # rows of all windows whose gates are kept even if nobody needs them
 
     def __init__(self, net: RecurrentNet) -> None:
         """Move the parameters of ``net`` into one vector: clipping and the optimizer's step are few operations then."""
@@ -167,23 +169,24 @@ class _CpuEngine:
         self._buffers = _Buffers()
 
     def predict(self, series: Series, origins: Tensor) -> Tensor:
-        return self._gather(series, origins).forward()
+        return self._gather(series, origins, training=False).forward()
 
     def train(self, series: Series, origins: Tensor) -> Tensor:
-        passes = self._gather(series, origins)
+        passes = self._gather(series, origins, training=True)
         error = passes.forward() - series.wanted(origins)
         passes.backward(error * (2 / error.numel()))
         return error.square().mean()
 
-    def _gather(self, series: Series, origins: Tensor) -> Bptt:
+    def _gather(self, series: Series, origins: Tensor, *, training: bool) -> Bptt:
         rows = series.window_rows(origins)
-        kept = self._buffers.passes
-        passes = kept.get(rows.shape)
+        keep_gates = training or rows.numel() <= self.SMALL
+        kept, key = self._buffers.passes, (rows.shape, keep_gates)
+        passes = kept.get(key)
         if passes is None:
             if len(kept) == self.SHAPES:
                 kept.popitem(last=False)
-            passes = kept[rows.shape] = Bptt(self._net.rnn, self._net.head, *rows.shape)
-        kept.move_to_end(rows.shape)
+            passes = kept[key] = Bptt(self._net.rnn, self._net.head, *rows.shape, keep_gates=keep_gates)
+        kept.move_to_end(key)
         torch.index_select(series.values, 0, rows.flatten(), out=passes.inputs)
         return passes
 

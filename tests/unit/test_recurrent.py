@@ -292,6 +292,21 @@ def test_threads_may_share_a_forecaster() -> None:
     assert all(np.array_equal(result, wanted) for result, wanted in zip(results, expected, strict=True))
 
 
+def test_long_windows_are_forecast_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = series()
+    forecaster = fit_recurrent("GRU", data, settings(epochs=1)).forecaster
+    origins = np.arange(10, 110, dtype=np.int64)
+    expected = forecaster.forecast(data.frame, origins)
+    sizes = []
+    predict = network._CpuEngine.predict
+    monkeypatch.setattr(
+        network._CpuEngine, "predict", lambda self, series, rows: sizes.append(len(rows)) or predict(self, series, rows)
+    )
+    monkeypatch.setattr(network, "FORECAST_ROWS", 300)  # 30 windows of ten rows
+    np.testing.assert_allclose(forecaster.forecast(data.frame, origins), expected, rtol=1e-5)
+    assert sorted(sizes) == [10, 30, 30, 30]
+
+
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
 def test_forecasts_do_not_depend_on_the_number_of_cores(model_type: str, monkeypatch: pytest.MonkeyPatch) -> None:
     data = series(rows=3 * network.FORECAST_BATCH + 50)

@@ -27,10 +27,10 @@ def windows(shape: tuple[int, ...], dtype: torch.dtype, seed: int) -> Tensor:
     return 2 * torch.randn(shape[4], shape[5], shape[0], generator=generator, dtype=torch.float64).to(dtype)
 
 
-def passes(net: RecurrentNet, shape: tuple[int, ...]) -> Bptt:
+def passes(net: RecurrentNet, shape: tuple[int, ...], *, keep_gates: bool = True) -> Bptt:
     for parameter in net.parameters():
         parameter.grad = torch.full_like(parameter, torch.nan)
-    return Bptt(net.rnn, net.head, shape[4], shape[5])
+    return Bptt(net.rnn, net.head, shape[4], shape[5], keep_gates=keep_gates)
 
 
 def relative(left: Tensor, right: Tensor) -> float:
@@ -60,6 +60,17 @@ def test_outputs_and_gradients_equal_pytorchs(
                 assert not ours.grad.any(), name
             else:
                 assert relative(ours.grad, theirs.grad) < tolerance, name
+
+
+@pytest.mark.parametrize("model_type", ["GRU", "LSTM"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_outputs_without_kept_gates_equal_pytorchs(model_type: str, shape: tuple[int, ...]) -> None:
+    net, expected = (network(model_type, shape, torch.float64) for _ in range(2))
+    run = passes(net, shape, keep_gates=False)
+    for seed in (1, 2):
+        batch = windows(shape, torch.float64, seed)
+        run.inputs.copy_(batch.flatten(0, 1))
+        torch.testing.assert_close(run.forward(), expected(batch).detach(), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("model_type", ["GRU", "LSTM"])
