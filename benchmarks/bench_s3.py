@@ -1,7 +1,8 @@
 """The S3 store against bare boto3, on SeaweedFS on this machine: one large object up and down, and many small ones.
 
 Bare boto3 is `upload_file` and `download_file` with their defaults, `put_object` and `get_object`. The store verifies
-the SHA-256 of what it downloads on top of that, as the stages have it do. Both take turns, and the best time counts.
+the SHA-256 of what it downloads on top of that, as the stages have it do. Both take turns, with small objects one by
+one; the best time of the large one counts, and the sum over the small ones.
 
 Part of `make bench-images`; `python -m benchmarks.bench_s3 --memory-gb 5` adds the peak memory of an object that big.
 """
@@ -26,7 +27,7 @@ BUCKET = "bench-bucket"
 LARGE_BYTES = 1_000_000_000
 SMALL_BYTES = 10_000
 SMALL_OBJECTS = 1_000
-REPEATS = 3
+REPEATS = 5
 PEAK_MEMORY = """
 import pathlib, sys
 from flts.store import open_store
@@ -37,19 +38,18 @@ print(pathlib.Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0
 """
 
 
-def ratio_to_bare(ours: Callable[[], Any], bare: Callable[[], Any], repeats: int) -> dict[str, float]:
-    """Let two functions take turns; returns the best wall time of each, and how much faster ours is."""
-    seconds: dict[str, float] = {}
-    for _ in range(repeats):
+def ratio_to_bare(
+    ours: Callable[[int], Any], bare: Callable[[int], Any], turns: int, of: Callable[[list[float]], float]
+) -> dict[str, float]:
+    """Let two functions take turns, each told its number; return what ``of`` makes of their times, and the ratio."""
+    times: dict[str, list[float]] = {"store": [], "boto3": []}
+    for turn in range(turns):
         for name, function in (("store", ours), ("boto3", bare)):
             start = time.perf_counter()
-            function()
-            seconds[name] = min(seconds.get(name, float("inf")), time.perf_counter() - start)
-    return {
-        "store_seconds": seconds["store"],
-        "boto3_seconds": seconds["boto3"],
-        "ratio": seconds["boto3"] / seconds["store"],
-    }
+            function(turn)
+            times[name].append(time.perf_counter() - start)
+    store, boto = of(times["store"]), of(times["boto3"])
+    return {"store_seconds": store, "boto3_seconds": boto, "ratio": boto / store}
 
 
 def measure_large(store: ObjectStore, bare: Any, folder: Path, size: int, repeats: int) -> dict[str, dict[str, float]]:
@@ -62,30 +62,36 @@ def measure_large(store: ObjectStore, bare: Any, folder: Path, size: int, repeat
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return {
         "large_up": ratio_to_bare(
-            lambda: store.upload(BUCKET, "large", path), lambda: bare.upload_file(str(path), BUCKET, "bare"), repeats
+            lambda _: store.upload(BUCKET, "large", path),
+            lambda _: bare.upload_file(str(path), BUCKET, "bare"),
+            repeats,
+            min,
         ),
         "large_down": ratio_to_bare(
-            lambda: store.download(BUCKET, "large", copy, sha256=sha256),
-            lambda: bare.download_file(BUCKET, "bare", str(copy)),
+            lambda _: store.download(BUCKET, "large", copy, sha256=sha256),
+            lambda _: bare.download_file(BUCKET, "bare", str(copy)),
             repeats,
+            min,
         ),
     }
 
 
-def measure_small(store: ObjectStore, bare: Any, count: int, repeats: int) -> dict[str, dict[str, float]]:
+def measure_small(store: ObjectStore, bare: Any, count: int) -> dict[str, dict[str, float]]:
     """Put many small objects one after another, and get them."""
     data = os.urandom(SMALL_BYTES)
     keys = [f"{number:05d}" for number in range(count)]
     return {
         "small_put": ratio_to_bare(
-            lambda: [store.put(BUCKET, f"store/{key}", data) for key in keys],
-            lambda: [bare.put_object(Bucket=BUCKET, Key=f"bare/{key}", Body=data) for key in keys],
-            repeats,
+            lambda turn: store.put(BUCKET, f"store/{keys[turn]}", data),
+            lambda turn: bare.put_object(Bucket=BUCKET, Key=f"bare/{keys[turn]}", Body=data),
+            count,
+            sum,
         ),
         "small_get": ratio_to_bare(
-            lambda: [store.get(BUCKET, f"store/{key}") for key in keys],
-            lambda: [bare.get_object(Bucket=BUCKET, Key=f"bare/{key}")["Body"].read() for key in keys],
-            repeats,
+            lambda turn: store.get(BUCKET, f"store/{keys[turn]}"),
+            lambda turn: bare.get_object(Bucket=BUCKET, Key=f"bare/{keys[turn]}")["Body"].read(),
+            count,
+            sum,
         ),
     }
 
@@ -111,7 +117,7 @@ def measure(
         bare.list_buckets()
         figures: dict[str, Any] = {
             **measure_large(store, bare, folder, large_bytes, repeats),
-            **measure_small(store, bare, small_objects, repeats),
+            **measure_small(store, bare, small_objects),
         }
         if memory_bytes:
             figures["peak_memory_mb"] = measure_memory(folder, memory_bytes)
