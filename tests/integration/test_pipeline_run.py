@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.summary import Summary
+from tests.pipelines import PARAMETERS, Ended, command, demo_slice, run
 
-ROWS, TEST_ROWS = 300, 60
-PARAMETERS = {"epochs": 1, "hidden_size": 8, "num_layers": 1, "n_changepoints": 5, "yearly_seasonality": "false"}
 TRAINERS = ("train-gru", "train-lstm", "train-prophet")
 AT_ONCE = min(len(TRAINERS), len(os.sched_getaffinity(0)))
 
@@ -33,41 +31,25 @@ class Place:
     home: Path
     dataset: Path
 
-    def command(self, *more: str) -> list[str]:
-        return [sys.executable, "-m", "pipeline.run", "--home", str(self.home), "--dataset", str(self.dataset), *more]
-
-
-@dataclass(frozen=True)
-class Ended:
-    """A run that ended: what it printed, its exit code, and its folder."""
-
-    stdout: str
-    stderr: str
-    code: int
-    folder: Path
-
-    @property
-    def summary(self) -> dict[str, Any]:
-        return json.loads((self.folder / "summary.json").read_text())
+    def run(self) -> Ended:
+        return run(self.root, self.home, self.dataset)
 
 
 @pytest.fixture(scope="module")
 def place(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
     folder = tmp_path_factory.mktemp("pipeline")
-    data = root / "examples" / "data"
-    for name, rows in (("jfk_weather.csv", ROWS), ("jfk_weather_test.csv", TEST_ROWS)):
-        lines = (data / name).read_text().splitlines(keepends=True)[: rows + 1]
-        (folder / name.replace("jfk_weather", "slice")).write_text("".join(lines))
-    settings = "\n".join(f"{name} = {json.dumps(value)}" for name, value in PARAMETERS.items())
-    (folder / "slice.toml").write_text(f"[parameters]\n{settings}\n")
-    return Place(root, folder / "home", folder / "slice.csv")
+    return Place(root, folder / "home", demo_slice(root, folder))
 
 
 @pytest.fixture(scope="module")
 def interrupted(place: Place) -> Ended:
     """A run that got Ctrl-C while it trained."""
     with subprocess.Popen(
-        place.command(), cwd=place.root, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command(place.home, place.dataset),
+        cwd=place.root,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     ) as process:
         assert process.stdout is not None
         lines = []
@@ -83,19 +65,14 @@ def interrupted(place: Place) -> Ended:
     return Ended("".join(lines) + stdout, stderr, process.returncode, (place.home / "latest").resolve())
 
 
-def run(place: Place, *more: str) -> Ended:
-    done = subprocess.run(place.command(*more), cwd=place.root, text=True, capture_output=True, check=False)
-    return Ended(done.stdout, done.stderr, done.returncode, (place.home / "latest").resolve())
-
-
 @pytest.fixture(scope="module")
 def first(place: Place, interrupted: Ended) -> Ended:
-    return run(place)
+    return place.run()
 
 
 @pytest.fixture(scope="module")
 def second(place: Place, first: Ended) -> Ended:
-    return run(place)
+    return place.run()
 
 
 def test_ctrl_c_ends_the_run_and_says_what_did_not_run(interrupted: Ended) -> None:
@@ -141,7 +118,7 @@ def test_the_summary_is_whole(first: Ended) -> None:
     assert summary.forecast is not None
     assert summary.forecast["backtest_rmse"] > 0
     assert summary.config_hash is not None
-    assert summary.parameters["epochs"] == 1
+    assert summary.parameters["epochs"] == PARAMETERS["epochs"]
     assert summary.parameters["sample_train_rows"] == 0
 
 
@@ -192,7 +169,7 @@ def too_short(place: Place, second: Ended) -> Ended:
     alone = place.dataset.parent / "alone" / place.dataset.name
     alone.parent.mkdir()
     alone.write_text("".join(place.dataset.read_text().splitlines(keepends=True)[:11]))
-    return run(Place(place.root, place.home, alone))
+    return Place(place.root, place.home, alone).run()
 
 
 def test_without_a_test_file_the_end_of_the_data_is_the_test_part(too_short: Ended) -> None:
