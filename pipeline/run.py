@@ -73,6 +73,8 @@ def run_pipeline(options: argparse.Namespace) -> int:
     dataset = LocalDataset.find(options.dataset)
     home = options.home.absolute()
     arguments = _arguments(pipeline, dataset, home, options)
+    # More processes would not end sooner together, and the longest of them later.
+    at_once = max(1, len(os.sched_getaffinity(0)) // threads())
     engine = None
     if options.runner == "docker":
         check_for_containers(arguments)
@@ -87,8 +89,6 @@ def run_pipeline(options: argparse.Namespace) -> int:
     with preparing_mlflow(arguments, folder), open_view(console, pipeline.tasks.values()) as view:
         run: Run
         if engine is None:
-            # More would not end sooner together, and the longest of them later.
-            at_once = max(1, len(os.sched_getaffinity(0)) // threads())
             run = LocalRun(pipeline, arguments, folder, environment=environment, at_once=at_once, observer=view.changed)
         else:
             run = DockerRun(
