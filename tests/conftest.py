@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests import services as servers
+from tests.pipelines import demo_slice
 
 ROOT = Path(__file__).parents[1]
 
@@ -43,25 +45,34 @@ def services(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterat
         yield services
 
 
-@pytest.fixture
-def s3_environ(s3: servers.S3, monkeypatch: pytest.MonkeyPatch) -> servers.S3:
-    """The S3 server, which ``s3://`` names while the test runs."""
-    _set_environ(monkeypatch, s3.environ)
-    return s3
+@pytest.fixture(scope="module")
+def s3_environ(s3: servers.S3) -> Iterator[servers.S3]:
+    """The S3 server, which ``s3://`` names in tests of the module and what they start."""
+    with _environ(s3.environ):
+        yield s3
 
 
-@pytest.fixture
-def services_environ(services: servers.Services, monkeypatch: pytest.MonkeyPatch) -> servers.Services:
-    """S3 and MLflow, which the environment names while the test runs."""
-    _set_environ(monkeypatch, services.environ)
-    return services
+@pytest.fixture(scope="module")
+def services_environ(services: servers.Services) -> Iterator[servers.Services]:
+    """S3 and MLflow, which the environment names in tests of the module and what they start."""
+    with _environ(services.environ):
+        yield services
 
 
-def _set_environ(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
+@contextmanager
+def _environ(variables: dict[str, str]) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            patch.delenv(name)
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        yield
+
+
+@pytest.fixture(scope="module")
+def demo(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A part of the demo dataset, with parameters that train in a second."""
+    return demo_slice(root, tmp_path_factory.mktemp("demo"))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

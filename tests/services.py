@@ -4,8 +4,8 @@ Tests use the fixtures of ``tests/conftest.py``:
 
 - ``s3`` -> `S3`: an S3 server of this test process alone; up in a second.
 - ``services`` -> `Services`: S3 and MLflow, which every process of a test run shares, as MLflow takes long to start.
-- ``s3_environ`` and ``services_environ``: the same, and their variables are set while the test runs, for this process
-  and those it starts.
+- ``s3_environ`` and ``services_environ``: the same, and their variables are set while tests of the module run, for
+  this process and those it starts.
 
 Tests that stop, kill or restart a server start their own with `s3_server` and `mlflow_server`; a server started again
 in the same folder and on the same port has its old content.

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -14,7 +13,7 @@ from flts.store import open_store
 from pipeline.containers import container_environment
 from pipeline.summary import Summary
 from tests.images import engine
-from tests.pipelines import Ended, command, demo_slice, results, run
+from tests.pipelines import Ended, command, results, run
 from tests.services import Services
 
 pytestmark = pytest.mark.timeout(900)
@@ -23,36 +22,19 @@ STAGES = ["preprocess", "train-gru", "train-lstm", "train-prophet", "eval", "inf
 
 
 @pytest.fixture(scope="module")
-def dataset(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return demo_slice(root, tmp_path_factory.mktemp("data"))
+def flags(services_environ: Services) -> tuple[str, ...]:
+    """What makes a run use the services, which the environment names."""
+    return ("--store", "s3://", "--mlflow", services_environ.mlflow_uri)
 
 
 @pytest.fixture(scope="module")
-def environ(services: Services) -> Iterator[None]:
-    """The services' variables, for all tests here and what they start."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("AWS_")]:
-            patch.delenv(name)
-        for name, value in services.environ.items():
-            patch.setenv(name, value)
-        yield
-
-
-@pytest.fixture(scope="module")
-def flags(services: Services) -> tuple[str, ...]:
-    return ("--store", "s3://", "--mlflow", services.mlflow_uri)
-
-
-@pytest.fixture(scope="module")
-def in_containers(
-    root: Path, dataset: Path, environ: None, flags: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
-) -> Ended:
+def in_containers(root: Path, demo: Path, flags: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Ended:
     home = tmp_path_factory.mktemp("containers")
-    return run(root, home, dataset, "--runner", "docker", "--identifier", "in-containers", *flags)
+    return run(root, home, demo, "--runner", "docker", "--identifier", "in-containers", *flags)
 
 
 def test_files_services_and_containers_give_the_same(
-    root: Path, dataset: Path, in_containers: Ended, flags: tuple[str, ...], tmp_path: Path
+    root: Path, demo: Path, in_containers: Ended, flags: tuple[str, ...], tmp_path: Path
 ) -> None:
     """Same configuration hash, weights, metrics, promotion and forecasts, to the last bit."""
     found = {}
@@ -61,7 +43,7 @@ def test_files_services_and_containers_give_the_same(
     for name, more in (("services", (*flags, "--identifier", "in-processes")), ("files", ())):
         folder = tmp_path / name
         folder.mkdir()
-        found[name] = results(run(root, folder / "home", dataset, *more), folder)
+        found[name] = results(run(root, folder / "home", demo, *more), folder)
 
     assert found["services"] == found["files"]
     assert found["containers"] == found["files"]
@@ -87,7 +69,7 @@ def test_what_containers_write_belongs_to_the_user_and_holds_no_key(in_container
         assert not path.is_file() or services.s3.secret_key.encode() not in path.read_bytes(), path
 
 
-def test_the_demo_runs_in_containers(root: Path, environ: None, flags: tuple[str, ...], tmp_path: Path) -> None:
+def test_the_demo_runs_in_containers(root: Path, flags: tuple[str, ...], tmp_path: Path) -> None:
     demo = root / "examples" / "data" / "jfk_weather.csv"
     ended = run(root, tmp_path, demo, "--runner", "docker", "--identifier", "demo", *flags)
 
@@ -99,10 +81,10 @@ def test_the_demo_runs_in_containers(root: Path, environ: None, flags: tuple[str
 
 
 def test_a_failed_stage_is_named_with_its_sentence_and_log(
-    root: Path, dataset: Path, environ: None, flags: tuple[str, ...], tmp_path: Path
+    root: Path, demo: Path, flags: tuple[str, ...], tmp_path: Path
 ) -> None:
     short = tmp_path / "short.csv"
-    short.write_text("".join(dataset.read_text().splitlines(keepends=True)[:11]))
+    short.write_text("".join(demo.read_text().splitlines(keepends=True)[:11]))
     ended = run(root, tmp_path / "home", short, "--runner", "docker", *flags)
 
     assert ended.code == 2
@@ -115,9 +97,9 @@ def test_a_failed_stage_is_named_with_its_sentence_and_log(
 
 
 def test_ctrl_c_stops_the_container_and_leaves_none(
-    root: Path, dataset: Path, environ: None, flags: tuple[str, ...], tmp_path: Path
+    root: Path, demo: Path, flags: tuple[str, ...], tmp_path: Path
 ) -> None:
-    asked = command(tmp_path / "home", dataset, "--runner", "docker", "--identifier", "stopped", *flags)
+    asked = command(tmp_path / "home", demo, "--runner", "docker", "--identifier", "stopped", *flags)
     with subprocess.Popen(
         asked, cwd=root, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
     ) as process:
@@ -135,10 +117,8 @@ def test_ctrl_c_stops_the_container_and_leaves_none(
     assert summary["status"] == "stopped"
 
 
-def test_a_missing_engine_is_named(
-    root: Path, dataset: Path, environ: None, flags: tuple[str, ...], tmp_path: Path
-) -> None:
-    ended = run(root, tmp_path / "home", dataset, "--runner", "docker", *flags, DOCKER_HOST="unix:///nowhere.sock")
+def test_a_missing_engine_is_named(root: Path, demo: Path, flags: tuple[str, ...], tmp_path: Path) -> None:
+    ended = run(root, tmp_path / "home", demo, "--runner", "docker", *flags, DOCKER_HOST="unix:///nowhere.sock")
 
     assert ended.code == 3
     assert ended.stderr.startswith("run: the Docker engine cannot be reached: ")

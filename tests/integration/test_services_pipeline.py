@@ -1,81 +1,63 @@
 """The whole pipeline over a real S3 and a real MLflow server: the same results, also when both fail now and then."""
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests import faults
-from tests.pipelines import Ended, demo_slice, results, run
+from tests.pipelines import Ended, results, run
 from tests.services import Services, free_ports
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("services_pipeline"), pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
-def dataset(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return demo_slice(root, tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
-def environ(services: Services) -> Iterator[None]:
-    """The services' variables, for all tests here and what they start."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("AWS_")]:
-            patch.delenv(name)
-        for name, value in services.environ.items():
-            patch.setenv(name, value)
-        yield
-
-
-@pytest.fixture(scope="module")
-def on_files(root: Path, dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def on_files(root: Path, demo: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the pipeline gives over a folder and an SQLite database."""
     folder = tmp_path_factory.mktemp("files")
-    return dict(results(run(root, folder / "home", dataset), folder))
+    return dict(results(run(root, folder / "home", demo), folder))
 
 
 @pytest.fixture(scope="module")
-def on_services(
-    root: Path, dataset: Path, services: Services, environ: None, tmp_path_factory: pytest.TempPathFactory
-) -> Ended:
-    return run(root, tmp_path_factory.mktemp("services"), dataset, "--store", "s3://", "--mlflow", services.mlflow_uri)
+def on_services(root: Path, demo: Path, services_environ: Services, tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    return run(
+        root, tmp_path_factory.mktemp("services"), demo, "--store", "s3://", "--mlflow", services_environ.mlflow_uri
+    )
 
 
 def test_services_give_the_same_results_as_files(on_files: dict[str, Any], on_services: Ended, tmp_path: Path) -> None:
     assert dict(results(on_services, tmp_path)) == on_files
 
 
-def test_the_closing_lines_name_objects_by_their_addresses(on_services: Ended, services: Services) -> None:
+def test_the_closing_lines_name_objects_by_their_addresses(on_services: Ended, services_environ: Services) -> None:
     places = on_services.places()
 
     assert places["Promotion"] == "s3://model-promotion/slice/current.json"
     assert places["Forecasts"].startswith("s3://inference-logs/slice/")
-    assert places["MLflow"] == services.mlflow_uri
+    assert places["MLflow"] == services_environ.mlflow_uri
     assert Path(places["Report"]).is_file()
 
 
-def test_no_key_is_written_anywhere(on_services: Ended, services: Services) -> None:
-    secret = services.s3.secret_key.encode()
+def test_no_key_is_written_anywhere(on_services: Ended, services_environ: Services) -> None:
+    secret = services_environ.s3.secret_key.encode()
     for path in on_services.folder.parents[1].rglob("*"):
         assert not path.is_file() or secret not in path.read_bytes(), path
-    assert services.s3.secret_key not in on_services.stdout + on_services.stderr
+    assert services_environ.s3.secret_key not in on_services.stdout + on_services.stderr
 
 
 def test_every_stage_gets_through_failing_services_with_the_right_result(
-    root: Path, dataset: Path, services: Services, environ: None, on_files: dict[str, Any], tmp_path: Path
+    root: Path, demo: Path, services_environ: Services, on_files: dict[str, Any], tmp_path: Path
 ) -> None:
     """A fifth of all answers is an error, a reset, lost, late for ever or cut short."""
     with (
-        faults.proxy(services.s3.endpoint, faults.at_random(0.2, seed=1)) as s3,
-        faults.proxy(services.mlflow_uri, faults.at_random(0.2, seed=2)) as mlflow,
+        faults.proxy(services_environ.s3.endpoint, faults.at_random(0.2, seed=1)) as s3,
+        faults.proxy(services_environ.mlflow_uri, faults.at_random(0.2, seed=2)) as mlflow,
     ):
         ended = run(
             root,
             tmp_path / "home",
-            dataset,
+            demo,
             *("--store", "s3://", "--mlflow", mlflow.url, "--identifier", "through-faults"),
             *("--param", "force_reprocess=1"),
             AWS_ENDPOINT_URL_S3=s3.url,
@@ -90,19 +72,19 @@ def test_every_stage_gets_through_failing_services_with_the_right_result(
 
 
 def test_wrong_keys_are_one_sentence_without_the_key(
-    root: Path, dataset: Path, services: Services, environ: None, tmp_path: Path
+    root: Path, demo: Path, services_environ: Services, tmp_path: Path
 ) -> None:
     ended = run(
         root,
         tmp_path / "home",
-        dataset,
-        *("--store", "s3://", "--mlflow", services.mlflow_uri),
+        demo,
+        *("--store", "s3://", "--mlflow", services_environ.mlflow_uri),
         AWS_ACCESS_KEY_ID="AKIAWRONGWRONGWRONG1",
         AWS_SECRET_ACCESS_KEY="wrong-secret-wrong-secret",  # noqa: S106
     )
 
     assert ended.code == 2
-    assert ended.stderr.startswith(f"run: S3 at {services.s3.endpoint} refused the credentials")
+    assert ended.stderr.startswith(f"run: S3 at {services_environ.s3.endpoint} refused the credentials")
     assert ended.stderr.count("\n") == 1
     for key in ("AKIAWRONGWRONGWRONG1", "wrong-secret"):
         assert key not in ended.stdout + ended.stderr
@@ -111,14 +93,14 @@ def test_wrong_keys_are_one_sentence_without_the_key(
 
 @pytest.mark.parametrize("away", ["store", "mlflow"])
 def test_a_service_that_is_away_is_named_before_any_stage_starts(
-    root: Path, dataset: Path, services: Services, environ: None, tmp_path: Path, away: str
+    root: Path, demo: Path, services_environ: Services, tmp_path: Path, away: str
 ) -> None:
     nobody = f"http://127.0.0.1:{free_ports(1)[0]}"
-    mlflow = nobody if away == "mlflow" else services.mlflow_uri
+    mlflow = nobody if away == "mlflow" else services_environ.mlflow_uri
     ended = run(
         root,
         tmp_path / "home",
-        dataset,
+        demo,
         *("--store", "s3://", "--mlflow", mlflow),
         **({"AWS_ENDPOINT_URL_S3": nobody} if away == "store" else {}),
     )
@@ -130,8 +112,8 @@ def test_a_service_that_is_away_is_named_before_any_stage_starts(
     assert not (tmp_path / "home" / "runs").exists()
 
 
-def test_containers_need_services(root: Path, dataset: Path, tmp_path: Path) -> None:
-    ended = run(root, tmp_path / "home", dataset, "--runner", "docker")
+def test_containers_need_services(root: Path, demo: Path, tmp_path: Path) -> None:
+    ended = run(root, tmp_path / "home", demo, "--runner", "docker")
 
     assert ended.code == 2
     assert ended.stderr.startswith(
