@@ -188,6 +188,10 @@ def run_summary() -> dict[str, object]:
             "GRU": {"run_id": "0a", "composite_score": 0.02353, "test": scores, "persistence": {"rmse": 0.0402}},
         },
         "promotion": {"model_type": "GRU", "composite_score": 0.02353},
-        "forecast": {"backtest_rmse": 9.0, "backtest_persistence_rmse": 10.0, "mae": None, "timestamp": "2025-01-02"},
+        "forecast": {
+            **{"inference_count": 24, "rmse": 8.0, "mae": 7.0, "mse": 64.0, "timestamp": "2025-01-02"},
+            **{"backtest_rows": 1602, "backtest_rmse": 9.0, "backtest_mae": 6.0, "backtest_mse": 81.0},
+            **{"backtest_persistence_rmse": 10.0, "backtest_persistence_mae": 6.5, "backtest_persistence_mse": 100.0},
+        },
         "versions": {"flts": "0.1.0"},
     }

@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 from markupsafe import Markup
 
 from flts.report.charts import Bar, cell_bar
-from flts.report.numbers import UNKNOWN, duration, number, signed_percent
-from flts.report.render import BASELINES, Fact, change, flat, render, rmse_bar, verdict
+from flts.report.numbers import duration, number, plural, signed_percent
+from flts.report.render import BASELINES, Fact, ScoreTable, change, flat, render, rmse_bar, score_table, verdict
+from flts.timeseries.metrics import Scores
 
 STYLES = {"done": "best", "cached": "model", "failed": "worse", "stopped": "filled"}
 COMPARED = ("persistence", "seasonal_naive", "linear")
@@ -78,7 +79,8 @@ def run_page(summary: Mapping[str, Any], links: Mapping[str, str]) -> str:
         stages=_stages(summary, stages, links),
         models=_models(_part(summary, "models"), promoted),
         baseline_names=[BASELINES[name] for name in COMPARED],
-        forecast=[(name, _shown(value)) for name, value in forecast.items()],
+        forecast_steps=_forecast_steps(forecast),
+        backtest=_backtest(forecast, promoted),
         links=[
             _Link(name, target, target if _is_relative(target) else "")
             for name, target in links.items()
@@ -180,10 +182,28 @@ def _models(models: Mapping[str, Any], promoted: str) -> list[_Model]:
     return rows
 
 
-def _shown(value: object) -> str:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return UNKNOWN if value is None else str(value)
-    return number(value)
+def _backtest(forecast: Mapping[str, Any], promoted: str) -> ScoreTable | None:
+    prefixes = {promoted: "backtest_", "persistence": "backtest_persistence_"}
+    scores = {name: _scores(forecast, prefix) for name, prefix in prefixes.items()}
+    if math.isnan(scores[promoted].rmse):
+        return None
+    rows = _float(forecast, "backtest_rows")
+    scored = "rows" if math.isnan(rows) else plural(int(rows), "row")
+    return score_table(scores, promoted, f"Backtest: {scored} of the test data one step ahead, in original units.")
+
+
+def _forecast_steps(forecast: Mapping[str, Any]) -> str:
+    steps, scores = _float(forecast, "inference_count"), _scores(forecast, "")
+    if math.isnan(steps):
+        return ""
+    ahead = f"{plural(int(steps), 'step')} forecast"
+    if math.isnan(scores.rmse):
+        return f"{ahead}; none of them is measured yet"
+    return f"{ahead}; on the measured ones RMSE {number(scores.rmse)}, MAE {number(scores.mae)}, in original units"
+
+
+def _scores(fields: Mapping[str, Any], prefix: str) -> Scores:
+    return Scores(*(_float(fields, f"{prefix}{name}") for name in ("rmse", "mae", "mse")))
 
 
 def _is_relative(address: str) -> bool:

@@ -307,6 +307,21 @@ def test_the_run_page_leads_to_the_reports_and_names_notes():
     assert "from 5\u202fs to 7\u202fs" in labels
 
 
+def test_the_run_page_sets_the_backtest_beside_persistence():
+    parsed = Page(PAGES["run"]())
+    assert parsed.data[-6:] == [9.0, 6.0, 81.0, 10.0, 6.5, 100.0]
+    said = " ".join(parsed.said.split())
+    assert "24 steps forecast; on the measured ones RMSE 8, MAE 7, in original units." in said
+    assert "Backtest: 1 602 rows of the test data" in said
+
+
+def test_a_run_whose_steps_lie_in_the_future_says_that_nothing_is_measured():
+    summary = run_summary() | {"forecast": {"inference_count": 1, "rmse": None, "backtest_rmse": None}}
+    said = " ".join(Page(run_page(summary, {})).said.split())
+    assert "1 step forecast; none of them is measured yet." in said
+    assert "Backtest: " not in said
+
+
 def test_a_failed_run_says_what_failed_and_needs_no_other_part():
     summary = {
         "v": 1,
