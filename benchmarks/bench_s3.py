@@ -10,8 +10,6 @@ Part of `make bench-images`; `python -m benchmarks.bench_s3 --memory-gb 5` adds 
 import argparse
 import hashlib
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -21,6 +19,7 @@ from typing import Any
 import boto3
 
 from flts.store import ObjectStore, open_store
+from tests.memory import peak_of_copying
 from tests.services import s3_server
 
 BUCKET = "bench-bucket"
@@ -28,14 +27,6 @@ LARGE_BYTES = 1_000_000_000
 SMALL_BYTES = 10_000
 SMALL_OBJECTS = 1_000
 REPEATS = 5
-PEAK_MEMORY = """
-import pathlib, sys
-from flts.store import open_store
-store, path, copy = open_store("s3://"), pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
-store.upload("bench-bucket", "memory", path)
-store.download("bench-bucket", "memory", copy)
-print(pathlib.Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
-"""
 
 
 def ratio_to_bare(
@@ -96,16 +87,6 @@ def measure_small(store: ObjectStore, bare: Any, count: int) -> dict[str, dict[s
     }
 
 
-def measure_memory(folder: Path, size: int) -> float:
-    """Return the peak memory of a process that sends and fetches an object, in MB."""
-    path = folder / "memory"
-    with path.open("wb") as file:
-        file.truncate(size)
-    command = [sys.executable, "-c", PEAK_MEMORY, path, folder / "memory-copy"]
-    ended = subprocess.run(command, capture_output=True, text=True, check=True)
-    return int(ended.stdout) * 1024 / 1e6
-
-
 def measure(
     large_bytes: int = LARGE_BYTES, small_objects: int = SMALL_OBJECTS, repeats: int = REPEATS, memory_bytes: int = 0
 ) -> dict[str, Any]:
@@ -120,7 +101,7 @@ def measure(
             **measure_small(store, bare, small_objects),
         }
         if memory_bytes:
-            figures["peak_memory_mb"] = measure_memory(folder, memory_bytes)
+            figures["peak_memory_mb"] = peak_of_copying(memory_bytes, BUCKET, folder)
         return figures
 
 

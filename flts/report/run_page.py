@@ -183,8 +183,10 @@ def _models(models: Mapping[str, Any], promoted: str) -> list[_Model]:
 
 
 def _backtest(forecast: Mapping[str, Any], promoted: str) -> ScoreTable | None:
-    prefixes = {promoted: "backtest_", "persistence": "backtest_persistence_"}
-    scores = {name: _scores(forecast, prefix) for name, prefix in prefixes.items()}
+    scores = {
+        promoted: _scores(forecast, "backtest_"),
+        "persistence": _scores(forecast, "backtest_persistence_"),
+    }
     if math.isnan(scores[promoted].rmse):
         return None
     rows = _float(forecast, "backtest_rows")

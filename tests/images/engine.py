@@ -28,9 +28,19 @@ LIMITS = {
 UNIQUE_LIMIT = 2000
 
 
-def docker(*arguments: str, check: bool = True, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+def docker(
+    *arguments: str, check: bool = True, timeout: float = 300, stdin: str | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run the client, and return what it printed."""
-    done = subprocess.run([CLIENT, *arguments], check=False, capture_output=True, text=True, timeout=timeout)
+    done = subprocess.run(
+        [CLIENT, *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        input=stdin,
+        env=os.environ | {"DOCKER_BUILDKIT": "1"},
+    )
     assert done.returncode == 0 or not check, f"docker {' '.join(arguments)}: {done.stderr or done.stdout}"
     return done
 

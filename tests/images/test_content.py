@@ -147,7 +147,8 @@ def another_base() -> Iterator[str]:
     """
     name = "flts-python-base:another"
     base = os.environ.get("BASE_IMAGE", "python:3.11-slim-bookworm")
-    build("-t", name, "-", stdin=f"FROM {base}\nRUN echo {time.time_ns()} > /{UNLIKE_THE_BASE}\n")
+    lines = f"FROM {base}\nRUN echo {time.time_ns()} > /{UNLIKE_THE_BASE}\n"
+    engine.docker("build", "--quiet", "--tag", name, "-", stdin=lines)
     yield name
     engine.docker("rmi", name)
 
@@ -155,25 +156,10 @@ def another_base() -> Iterator[str]:
 @pytest.mark.slow
 def test_building_again_from_nothing_gives_the_same_files(root: Path, another_base: str) -> None:
     again = "flts-preprocess:built-again"
-    build(
-        "--build-arg",
-        f"BASE_IMAGE={another_base}",
-        *("-f", str(root / "images" / "preprocess" / "Dockerfile")),
-        *("-t", again),
-        str(root),
-    )
+    file = root / "images" / "preprocess" / "Dockerfile"
+    base = f"BASE_IMAGE={another_base}"
+    engine.docker("build", "--quiet", "--build-arg", base, "--file", str(file), "--tag", again, str(root))
     try:
         assert digests(again) == digests("flts-preprocess:kfp")
     finally:
         engine.docker("rmi", again)
-
-
-def build(*arguments: str, stdin: str | None = None) -> None:
-    subprocess.run(
-        [engine.CLIENT, "build", "--quiet", *arguments],
-        input=stdin,
-        text=True,
-        env=os.environ | {"DOCKER_BUILDKIT": "1"},
-        check=True,
-        capture_output=True,
-    )

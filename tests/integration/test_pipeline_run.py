@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.summary import Summary
-from tests.pipelines import PARAMETERS, Ended, command, demo_slice, run
+from tests.pipelines import PARAMETERS, Ended, command, run
 
 TRAINERS = ("train-gru", "train-lstm", "train-prophet")
 AT_ONCE = min(len(TRAINERS), len(os.sched_getaffinity(0)))
@@ -36,9 +36,8 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
-    folder = tmp_path_factory.mktemp("pipeline")
-    return Place(root, folder / "home", demo_slice(root, folder))
+def place(root: Path, demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    return Place(root, tmp_path_factory.mktemp("pipeline") / "home", demo)
 
 
 @pytest.fixture(scope="module")
@@ -86,9 +85,9 @@ def test_ctrl_c_ends_the_run_and_says_what_did_not_run(interrupted: Ended) -> No
 
 def test_a_run_promotes_a_model_and_says_where_everything_lies(place: Place, first: Ended) -> None:
     assert first.code == 0, first.stdout + first.stderr
-    places = dict(re.findall(r"^(Report|Summary|Promotion|Forecasts) +(\S+)$", first.stdout, re.MULTILINE))
+    places = first.places()
 
-    assert places.keys() == {"Report", "Summary", "Promotion", "Forecasts"}
+    assert places.keys() == {"Report", "Summary", "Promotion", "Forecasts", "MLflow"}
     assert "<html" in Path(places["Report"]).read_text()
     assert json.loads(Path(places["Promotion"]).read_text())["identifier"] == "slice"
     assert pq.read_table(places["Forecasts"]).num_rows == 10

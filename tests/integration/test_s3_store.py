@@ -3,8 +3,6 @@
 import hashlib
 import multiprocessing
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,21 +15,12 @@ from flts.promotion import promote
 from flts.store import open_store
 from flts.store.s3 import S3Store
 from tests.commands import run
+from tests.memory import peak_of_copying
 from tests.services import S3, free_ports
 from tests.store_suite import BUCKET, StoreSuite
 
 PROMOTIONS = 50
 PROCESSES = 10
-PEAK_MEMORY = """
-import pathlib, sys
-from flts.store import open_store
-store, path, copy = open_store("s3://"), pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
-store.upload("suite-bucket", "large", path)
-store.download("suite-bucket", "large", copy)
-# getrusage counts the process that started this one, too.
-peak = pathlib.Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]
-print(int(peak) >> 10)
-"""
 
 
 @pytest.fixture
@@ -102,13 +91,7 @@ def test_lists_more_than_a_page(store: S3Store):
 
 @pytest.mark.slow
 def test_memory_stays_bounded(store: S3Store, s3: S3, tmp_path: Path):
-    path = tmp_path / "sparse"
-    with path.open("wb") as file:
-        file.truncate(400 << 20)
-    ended = subprocess.run(
-        [sys.executable, "-c", PEAK_MEMORY, path, tmp_path / "copy"], capture_output=True, text=True, check=True
-    )
-    assert int(ended.stdout) < 200
+    assert peak_of_copying(400 << 20, BUCKET, tmp_path) < 200
     assert (tmp_path / "copy").stat().st_size == 400 << 20
 
 
