@@ -37,7 +37,7 @@ format: venv ## Format and mend what ruff can
 	@$(BIN)/ruff check --fix .
 
 services: venv ## Run S3 and MLflow until Ctrl-C, and print what to export
-	@$(BIN)/python -m tests.services
+	@$(BIN)/python -m tests.support.services
 
 specs: venv ## Compile component_specs/ and the pipeline; with REGISTRY=, TAG= or DIGESTS=build/images.json into build/specs/
 	@$(BIN)/python scripts/compile_specs.py $(if $(REGISTRY),--registry "$(REGISTRY)") $(if $(TAG),--tag "$(TAG)") \

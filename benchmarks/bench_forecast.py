@@ -16,9 +16,10 @@ from flts.models.forecasting import forecast_steps
 from flts.models.network import RecurrentNet
 from flts.models.recurrent import RecurrentForecaster, fit_recurrent
 from flts.params import RecurrentParams
+from flts.timeseries.arrays import Floats
 from flts.timeseries.features import time_features
-from flts.timeseries.frame import Floats, Frame, Parts, ProcessedData
-from flts.timeseries.parquet import fit_scaler
+from flts.timeseries.frame import Frame, Parts
+from flts.timeseries.processed import ProcessedData, fit_scaler
 
 MEASURED_COLUMNS = 11
 STEPS = 4000

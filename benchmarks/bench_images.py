@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks import bench_s3
 from flts.stages import STAGES
-from tests.images.engine import LIMITS, MB, UNIQUE_LIMIT, docker, layers, registry
+from tests.support.engine import LIMITS, MB, UNIQUE_LIMIT, docker, layers, registry
 
 ROOT = Path(__file__).resolve().parents[1]
 _REPEATS = 5

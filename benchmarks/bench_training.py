@@ -24,8 +24,9 @@ from torch.utils.data import DataLoader, TensorDataset
 from flts.models.network import RecurrentNet, RecurrentType
 from flts.models.recurrent import MAX_GRADIENT_NORM, Training
 from flts.params import PreprocessParams, RecurrentParams
-from flts.timeseries.frame import Frame, ProcessedData
+from flts.timeseries.frame import Frame
 from flts.timeseries.preparing import prepare
+from flts.timeseries.processed import ProcessedData
 from flts.timeseries.reading import read_frame
 
 POBLESEC = Path(__file__).parents[2] / "shared" / "data" / "PobleSec.csv"

@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 from flts.contracts import MetadataValue
 from flts.params import Params
+from flts.progress import Progress, no_progress
 
 if TYPE_CHECKING:
     from flts.store import ObjectStore
@@ -68,18 +69,6 @@ class InputArtifact:
     path: Path
     uri: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
-
-
-class Progress(Protocol):
-    """Reports how far a stage is: ``fraction`` in [0, 1] or ``None`` when unknown, and a short text."""
-
-    def __call__(self, fraction: float | None, message: str) -> None:
-        """Report progress."""
-        ...
-
-
-def no_progress(fraction: float | None, message: str) -> None:
-    """Ignore progress: the default for callers that show none."""
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from rich.console import Console
 from flts.contracts import utc_timestamp
 from flts.environment import threads
 from flts.errors import BadInputError, FltsError
+from flts.os_errors import environment_trouble
 from flts.promotion import owner
-from flts.runtime.output import environment_trouble
 from flts.runtime.parameters import check_params
 from flts.stages import STAGES
 from pipeline.closing import ending, failures, places, shown

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import services as servers
-from tests.pipelines import demo_slice
+from tests.support import services as servers
+from tests.support.pipelines import demo_slice
 
 ROOT = Path(__file__).parents[1]
 

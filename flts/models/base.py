@@ -3,8 +3,8 @@
 from typing import Protocol
 
 from flts.contracts import ModelType
-from flts.timeseries.frame import Floats, Frame
-from flts.timeseries.windows import Indices
+from flts.timeseries.arrays import Floats, Indices
+from flts.timeseries.frame import Frame
 
 
 class Forecaster(Protocol):

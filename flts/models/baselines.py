@@ -9,9 +9,10 @@ import numpy as np
 
 from flts.errors import BadInputError
 from flts.params import TrainParams
-from flts.timeseries.frame import Floats, ProcessedData
+from flts.timeseries.arrays import Floats, Indices
 from flts.timeseries.metrics import score, target_range
-from flts.timeseries.windows import Indices, forecast_origins, window_rows
+from flts.timeseries.processed import ProcessedData
+from flts.timeseries.windows import forecast_origins, window_rows
 
 ALPHAS = tuple(10.0**exponent for exponent in range(4, -5, -1))
 ONE_DAY = np.timedelta64(1, "D")

@@ -13,8 +13,9 @@ from typing import Any, ClassVar, Literal, Protocol
 from flts.contracts import Message, ModelType, canonical_json
 from flts.errors import BadInputError, ChecksumMismatchError
 from flts.models.base import Forecaster
-from flts.timeseries.frame import Parts, ProcessedData
+from flts.timeseries.frame import Parts
 from flts.timeseries.metrics import target_range
+from flts.timeseries.processed import ProcessedData
 from flts.timeseries.scaling import Scaler
 
 CONFIG_FILE = "config.json"

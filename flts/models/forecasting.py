@@ -7,9 +7,10 @@ from numpy.typing import NDArray
 
 from flts.errors import BadInputError
 from flts.models.base import Forecaster
+from flts.timeseries.arrays import Flags, Floats, Indices, Times
 from flts.timeseries.features import TIME_FEATURES, parse_lag, time_features
-from flts.timeseries.frame import Floats, Frame, ProcessedData, Times
-from flts.timeseries.windows import Flags, Indices
+from flts.timeseries.frame import Frame
+from flts.timeseries.processed import ProcessedData
 
 
 @dataclass(frozen=True)

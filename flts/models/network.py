@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from flts.errors import BadInputError
 from flts.models.bptt import Bptt
+from flts.timeseries.arrays import Indices
 from flts.timeseries.frame import Frame
 from flts.timeseries.scaling import Scaler
-from flts.timeseries.windows import Indices
 
 RecurrentType = Literal["GRU", "LSTM"]
 # Outside training, so many windows are computed at once, and fewer of long ones: bounds memory.

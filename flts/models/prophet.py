@@ -16,10 +16,11 @@ from flts.contracts import ModelType, canonical_json
 from flts.errors import BadInputError
 from flts.models.prophet_curve import Curve
 from flts.params import ProphetParams
-from flts.stage import Progress, no_progress
-from flts.timeseries.frame import Floats, Frame, ProcessedData
+from flts.progress import Progress, no_progress
+from flts.timeseries.arrays import Floats, Indices
+from flts.timeseries.frame import Frame
+from flts.timeseries.processed import ProcessedData
 from flts.timeseries.scaling import Scaler
-from flts.timeseries.windows import Indices
 
 if TYPE_CHECKING:
     from flts.models.bundle import BundleConfig

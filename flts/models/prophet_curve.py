@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from flts.timeseries.frame import Floats, Times
+from flts.timeseries.arrays import Floats, Times
 
 Mode = Literal["additive", "multiplicative"]
 

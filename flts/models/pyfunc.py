@@ -13,8 +13,10 @@ import numpy as np
 from flts.errors import BadInputError
 from flts.models.bundle import Bundle
 from flts.models.forecasting import forecast_steps
+from flts.timeseries.arrays import Floats, Times
 from flts.timeseries.features import TIME_FEATURES, parse_lag, time_features
-from flts.timeseries.frame import TIME_COLUMN, Floats, Frame, ProcessedData, Times
+from flts.timeseries.frame import TIME_COLUMN, Frame
+from flts.timeseries.processed import ProcessedData
 
 if TYPE_CHECKING:
     import pandas as pd

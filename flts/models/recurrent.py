@@ -16,10 +16,12 @@ from flts.models import compute
 from flts.models.adam import Adam
 from flts.models.network import RecurrentNet, RecurrentType, Series, engine, predict_all
 from flts.params import RecurrentParams
-from flts.stage import Progress, no_progress
-from flts.timeseries.frame import Floats, Frame, ProcessedData
+from flts.progress import Progress, no_progress
+from flts.timeseries.arrays import Floats, Indices
+from flts.timeseries.frame import Frame
+from flts.timeseries.processed import ProcessedData
 from flts.timeseries.scaling import Scaler
-from flts.timeseries.windows import Indices, forecast_origins
+from flts.timeseries.windows import forecast_origins
 
 if TYPE_CHECKING:
     from flts.models.bundle import BundleConfig

@@ -1,21 +1,14 @@
-"""Files in and out: whole or not at all, and nothing left behind."""
+"""A stage's files in and out: inputs that can be read, outputs whole or not at all."""
 
-import contextlib
-import errno
-import fcntl
 import math
 import os
-import shutil
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
-from flts.errors import BadInputError, FltsError
+from flts.errors import BadInputError
+from flts.os_errors import reason
+from flts.runtime.folders import TEMPORARY_PREFIX
 from flts.stage import Input, Result, Stage
-
-_WORK_PREFIX = ".flts-"
-_ENVIRONMENT_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
-_DISK_FULL_TEXTS = ("No space left on device", "database or disk is full")
 
 
 def check_input(path: Path, declared: Input, label: str) -> None:
@@ -28,7 +21,7 @@ def check_input(path: Path, declared: Input, label: str) -> None:
         is_folder = path.is_dir()
         exists = is_folder or path.exists()
     except OSError as error:
-        raise BadInputError(f"{label}: {path} cannot be read: {_reason(error)}") from None
+        raise BadInputError(f"{label}: {path} cannot be read: {reason(error)}") from None
     if not exists:
         raise BadInputError(f"{label}: {path} does not exist")
     if is_folder and declared.type != "Model":
@@ -63,7 +56,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
     Raises:
         BadInputError: The file cannot be written there.
     """
-    temporary = path.with_name(f"{_WORK_PREFIX}{path.name}")
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -72,58 +65,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise BadInputError(f"{path} cannot be written: {_reason(error)}") from None
-
-
-@contextlib.contextmanager
-def work_folder(parent: Path) -> Iterator[Path]:
-    """Give a private folder under ``parent``, removed at the end, and remove what killed processes left there.
-
-    The owner holds a lock on its folder, which the system releases however the owner ends. Temporary files of
-    libraries go there too, so that the next start removes those as well.
-    """
-    for leftover in parent.glob(f"{_WORK_PREFIX}*"):
-        _remove_abandoned(leftover)
-    while True:
-        folder = Path(tempfile.mkdtemp(prefix=_WORK_PREFIX, dir=parent))
-        lock = _open_folder(folder)
-        if lock is not None:
-            break
-    try:
-        with _temporary_files_in(folder):
-            yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(lock)
-
-
-@contextlib.contextmanager
-def output_folder(path: Path) -> Iterator[Path]:
-    """Make ``--output-dir`` and give a work folder inside it, on the same filesystem, so that results can be renamed.
-
-    When the body fails, the folders that were made for it go again.
-
-    Raises:
-        BadInputError: ``path`` is a file, cannot be made or written to, or the body found its disk full.
-    """
-    if path.exists() and not path.is_dir():
-        raise BadInputError(f"--output-dir {path} is a file, expected a folder")
-    made = [folder for folder in (path, *path.parents) if not folder.exists()]
-    with contextlib.ExitStack() as stack:
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            work = stack.enter_context(work_folder(path))
-        except OSError as error:
-            _remove_empty(made)
-            raise BadInputError(f"--output-dir {path} cannot be written: {_reason(error)}") from None
-        try:
-            yield work
-        except BaseException as error:
-            stack.close()
-            _remove_empty(made)
-            if not isinstance(error, FltsError) and (trouble := environment_trouble(error, path)):
-                raise BadInputError(trouble) from error
-            raise
+        raise BadInputError(f"{path} cannot be written: {reason(error)}") from None
 
 
 def publish(stage: Stage, result: Result, work_dir: Path, output_dir: Path) -> list[str]:
@@ -146,46 +88,8 @@ def publish(stage: Stage, result: Result, work_dir: Path, output_dir: Path) -> l
             (output_dir / name).parent.mkdir(parents=True, exist_ok=True)
             _replace(source, output_dir / name, staging / f"replaced-{number}")
     except OSError as error:
-        raise BadInputError(f"--output-dir {output_dir} cannot be written: {_reason(error)}") from None
+        raise BadInputError(f"--output-dir {output_dir} cannot be written: {reason(error)}") from None
     return sorted(f"{name}/" if (output_dir / name).is_dir() else name for name in files)
-
-
-def environment_trouble(error: BaseException, output_dir: Path | None = None) -> str | None:
-    """Tell a full disk or missing permissions from a bug, wherever in the chain of causes it is.
-
-    Args:
-        error: What was raised.
-        output_dir: The folder to name where the error names no file, or one inside it.
-
-    Returns:
-        The sentence for the person who can fix it, or ``None``.
-    """
-    link: BaseException | None = error
-    while link is not None:
-        # Some libraries put the system's words into errors of their own.
-        full = any(text in str(link) for text in _DISK_FULL_TEXTS)
-        if full or (isinstance(link, OSError) and link.errno in _ENVIRONMENT_TROUBLE):
-            reason = "no space left on device" if full else _reason(link)
-            place = getattr(link, "filename", None)
-            if output_dir and (not place or Path(place).is_relative_to(output_dir)):
-                return f"--output-dir {output_dir} cannot be written: {reason}"
-            return f"{place}: {reason}" if place else reason
-        link = link.__cause__ or link.__context__
-    return None
-
-
-@contextlib.contextmanager
-def _temporary_files_in(folder: Path) -> Iterator[None]:
-    outer, outer_variable = tempfile.tempdir, os.environ.get("TMPDIR")
-    tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
-    try:
-        yield
-    finally:
-        tempfile.tempdir = outer
-        if outer_variable is None:
-            del os.environ["TMPDIR"]
-        else:
-            os.environ["TMPDIR"] = outer_variable
 
 
 def _replace(source: Path, target: Path, aside: Path) -> None:
@@ -203,43 +107,3 @@ def _replace(source: Path, target: Path, aside: Path) -> None:
 
 def _encode(content: str | bytes) -> bytes:
     return content.encode() if isinstance(content, str) else content
-
-
-def _remove_abandoned(folder: Path) -> None:
-    try:
-        if not folder.is_dir() or folder.is_symlink() or folder.stat().st_uid != os.geteuid():
-            return
-        lock = _open_folder(folder)
-    except OSError:
-        return
-    if lock is not None:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(lock)
-
-
-def _open_folder(folder: Path) -> int | None:
-    """Open and lock a folder; ``None`` when another process holds it, or has just removed it."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(descriptor), folder.stat()):
-            return descriptor
-    except (BlockingIOError, FileNotFoundError):
-        pass
-    os.close(descriptor)
-    return None
-
-
-def _remove_empty(folders: list[Path]) -> None:
-    for folder in folders:
-        with contextlib.suppress(OSError):
-            folder.rmdir()
-
-
-def _reason(error: BaseException) -> str:
-    """Say an operating system error in words: ``permission denied``."""
-    text = getattr(error, "strerror", None) or str(error)
-    return text[:1].lower() + text[1:]

@@ -13,8 +13,10 @@ from typing import NoReturn
 
 from flts import environment
 from flts.errors import BadInputError, FltsError
+from flts.os_errors import environment_trouble
 from flts.params import Params
 from flts.runtime import cli, executor, output
+from flts.runtime.folders import output_folder, work_folder
 from flts.runtime.logs import Reporter, TerminalReporter, open_reporter, pass_on_logs
 from flts.stage import Context, Stage
 from flts.store import ObjectStore, open_store
@@ -56,7 +58,7 @@ def run(stage: Stage, argv: Sequence[str]) -> int:
     except Exception as error:
         if isinstance(error, FltsError) and error.exit_code != _BUG:
             return _fail(reporter, str(error), error.exit_code)
-        if trouble := output.environment_trouble(error):
+        if trouble := environment_trouble(error):
             return _fail(reporter, trouble, _BAD_INPUT)
         return _fail(reporter, f"{type(error).__name__}: {error}", _BUG, traceback.format_exc())
     finally:
@@ -89,7 +91,7 @@ def _start(stage: Stage, argv: Sequence[str], reporter: Reporter) -> int:
 def _run_task(stage: Stage, executor_input: str, reporter: Reporter) -> None:
     """Run as a task of Kubeflow Pipelines."""
     task = executor.read_executor_input(stage, executor_input)
-    with output.work_folder(Path(tempfile.gettempdir())) as work_dir:
+    with work_folder(Path(tempfile.gettempdir())) as work_dir:
         context = Context(
             inputs=task.inputs,
             work_dir=work_dir,
@@ -116,9 +118,9 @@ def _run_alone(stage: Stage, line: cli.CommandLine, reporter: Reporter, *, may_u
     output_dir = None if line.output_dir is None else Path(line.output_dir)
     with contextlib.ExitStack() as stack:
         if output_dir is None:
-            work_dir = stack.enter_context(output.work_folder(Path(tempfile.gettempdir())))
+            work_dir = stack.enter_context(work_folder(Path(tempfile.gettempdir())))
         else:
-            work_dir = stack.enter_context(output.output_folder(output_dir))
+            work_dir = stack.enter_context(output_folder(output_dir))
         context = Context(
             inputs=inputs,
             work_dir=work_dir,

@@ -26,7 +26,7 @@ PREPROCESS = Stage(
         "config_json": Output("str", "canonical JSON of the preprocessing configuration"),
         "report": Output("HTML", "report on the data"),
     },
-    function="flts.stages.preprocess:run",
+    function="flts.stages.preprocessing.stage:run",
 )
 
 _TRAINING_DATA = Input(
@@ -47,7 +47,7 @@ TRAIN_GRU = Stage(
     params=RecurrentParams,
     inputs={"training_data": _TRAINING_DATA},
     outputs=_TRAINING_OUTPUTS,
-    function="flts.stages.train:run_gru",
+    function="flts.stages.training.stage:run_gru",
 )
 
 TRAIN_LSTM = Stage(
@@ -56,7 +56,7 @@ TRAIN_LSTM = Stage(
     params=RecurrentParams,
     inputs={"training_data": _TRAINING_DATA},
     outputs=_TRAINING_OUTPUTS,
-    function="flts.stages.train:run_lstm",
+    function="flts.stages.training.stage:run_lstm",
 )
 
 TRAIN_PROPHET = Stage(
@@ -65,7 +65,7 @@ TRAIN_PROPHET = Stage(
     params=ProphetParams,
     inputs={"training_data": _TRAINING_DATA},
     outputs=_TRAINING_OUTPUTS,
-    function="flts.stages.train:run_prophet",
+    function="flts.stages.training.stage:run_prophet",
 )
 
 EVAL = Stage(
@@ -85,7 +85,7 @@ EVAL = Stage(
         "promotion_metadata": Output("Artifact", "the same promotion, as metadata"),
         "report": Output("HTML", "score table and why the winner won"),
     },
-    function="flts.stages.evaluate:run",
+    function="flts.stages.evaluation.stage:run",
 )
 
 INFERENCE = Stage(
@@ -109,7 +109,7 @@ INFERENCE = Stage(
         "metrics": Output("Artifact", "forecast and backtest metrics"),
         "report": Output("HTML", "report on the forecast"),
     },
-    function="flts.stages.infer:run",
+    function="flts.stages.forecasting.stage:run",
 )
 
 STAGES: Mapping[str, Stage] = MappingProxyType(

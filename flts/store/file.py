@@ -18,9 +18,10 @@ from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 from flts.errors import BadInputError, ObjectNotFoundError, PreconditionFailedError
+from flts.os_errors import reason, refused
 from flts.store.base import ObjectInfo
 from flts.store.keys import check_bucket, check_key
-from flts.store.receiving import os_errors, receiving
+from flts.store.receiving import receiving
 
 _CHUNK = 1 << 20
 _HASHED_UP_TO = 1 << 20
@@ -73,7 +74,7 @@ class FileStore:
         try:
             source = path.open("rb")
         except OSError as error:
-            raise BadInputError(f"cannot read {path}: {error.strerror}") from None
+            raise BadInputError(f"cannot read {path}: {reason(error)}") from None
         with source, self._temporary(f"{bucket}/{key}") as (temporary, sink):
             shutil.copyfileobj(source, sink, _CHUNK)
             return self._publish(bucket, key, temporary, sink, target, None, if_none_match)
@@ -102,7 +103,7 @@ class FileStore:
     def delete(self, bucket: str, key: str) -> None:
         """Remove an object; no error when there is none."""
         path = self._path(bucket, key)
-        with self._lock(bucket, key), os_errors(f"delete {bucket}/{key}"), suppress(FileNotFoundError):
+        with self._lock(bucket, key), refused(f"delete {bucket}/{key}"), suppress(FileNotFoundError):
             path.unlink()
 
     def _path(self, bucket: str, key: str) -> Path:
@@ -117,13 +118,13 @@ class FileStore:
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             raise ObjectNotFoundError(f"there is no object {bucket}/{key} in file://{self.root}") from None
         except OSError as error:
-            raise BadInputError(f"cannot read {path}: {error.strerror}") from None
+            raise BadInputError(f"cannot read {path}: {reason(error)}") from None
 
     @contextmanager
     def _temporary(self, name: str) -> Iterator[tuple[Path, BinaryIO]]:
         """Give a locked file on the same filesystem, removed afterwards unless it was renamed."""
         folder = self.root / ".tmp"
-        with os_errors(f"write {name} under {self.root}"):
+        with refused(f"write {name} under {self.root}"):
             folder.mkdir(parents=True, exist_ok=True)
             if not self._swept:
                 _sweep(folder)
@@ -166,7 +167,7 @@ class FileStore:
         """Hold the lock that all writers of this key share with some other keys."""
         folder = self.root / ".locks"
         number = int.from_bytes(hashlib.blake2b(f"{bucket}/{key}".encode(), digest_size=2).digest()) % _LOCKS
-        with os_errors(f"lock {bucket}/{key} under {self.root}"):
+        with refused(f"lock {bucket}/{key} under {self.root}"):
             folder.mkdir(parents=True, exist_ok=True)
             with (folder / f"{number:02d}").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)

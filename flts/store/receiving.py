@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 from uuid import uuid4
 
-from flts.errors import BadInputError, ChecksumMismatchError
+from flts.errors import ChecksumMismatchError
+from flts.os_errors import refused
 
 
 class Sink(Protocol):
@@ -47,21 +48,12 @@ def receiving(name: str, path: Path, sha256: str | None) -> Iterator[Sink]:
     """
     partial = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
-        with os_errors(f"write {path}"), partial.open("wb") as file:
+        with refused(f"write {path}"), partial.open("wb") as file:
             sink = _HashingSink(file, hashing=sha256 is not None)
             yield sink
         if sink.sha256() != sha256:
             raise ChecksumMismatchError(f"{name} has sha256 {sink.sha256()}, but {sha256} was announced")
-        with os_errors(f"write {path}"):
+        with refused(f"write {path}"):
             partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
-
-
-@contextmanager
-def os_errors(action: str) -> Iterator[None]:
-    """Turn what the operating system refuses into one sentence."""
-    try:
-        yield
-    except OSError as error:
-        raise BadInputError(f"cannot {action}: {error.strerror or error}") from None

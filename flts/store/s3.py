@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from flts.errors import BadInputError, ObjectNotFoundError, PreconditionFailedError, ServiceUnavailableError
+from flts.os_errors import reason
 from flts.store.base import ObjectInfo
 from flts.store.keys import check_bucket, check_key
 from flts.store.parallel import in_order
@@ -86,7 +87,7 @@ class S3Store:
         try:
             source = path.open("rb")
         except OSError as error:
-            raise BadInputError(f"cannot read {path}: {error.strerror}") from None
+            raise BadInputError(f"cannot read {path}: {reason(error)}") from None
         with source:
             size = os.fstat(source.fileno()).st_size
             if size <= _PART:

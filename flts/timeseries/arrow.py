@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flts.timeseries.frame import Floats, Times
+from flts.timeseries.arrays import Floats, Times
 
 TIMESTAMP = pa.timestamp("us")
 

@@ -5,11 +5,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from flts.timeseries.frame import Floats, Frame, Times
+from flts.timeseries.arrays import Flags, Floats, Times
+from flts.timeseries.frame import Frame
 
 ClipMethod = Literal["iqr", "zscore", "quantile"]
 SampleStrategy = Literal["head", "tail", "random"]
-Flags = NDArray[np.bool_]
 Rows = NDArray[np.intp]
 
 # Candidates looked at in one go; bounds memory when many values are missing.

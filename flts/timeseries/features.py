@@ -7,7 +7,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from flts.timeseries.frame import Floats, Times
+from flts.timeseries.arrays import Floats, Times
 
 # Period of each calendar feature, in its own unit.
 _PERIODS: Mapping[str, float] = MappingProxyType({"min_of_day": 1440, "day_of_week": 7, "day_of_year": 365.25})

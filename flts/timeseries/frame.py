@@ -1,16 +1,12 @@
-"""Time-indexed columns in memory, and the processed data that preprocess hands to models."""
+"""Time-indexed columns in memory, and the parts of the training rows."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from flts.timeseries.scaling import Scaler
-
-Floats = NDArray[np.float64]
-Times = NDArray[np.datetime64]
+from flts.timeseries.arrays import Floats, Times
 
 TIME_COLUMN = "time"
 ACTUAL_SUFFIX = "_actual"
@@ -55,44 +51,7 @@ class Parts:
         return cls(fit_end=int(0.70 * rows), validation_end=int(0.85 * rows), rows=rows)
 
 
-@dataclass(frozen=True)
-class ProcessedData:
-    """What preprocess wrote: the columns that models see, and what is needed to use them.
-
-    Attributes:
-        frame: Cleaned columns in original units: measured ones, then time features, then lags. No ``_actual`` column.
-        actual: For each target the measured values (n,), before filling and clipping, NaN where missing.
-        targets: Columns to forecast.
-        scaler: Fitted on the fit part; covers every column but the time features.
-        parts: Bounds of the training parts (of the training data, also when this is the test data).
-        sampling_seconds: Usual time between two rows.
-        config_hash: SHA-256 of ``config_json``, or of the file itself where it carries no configuration.
-        config_json: Canonical JSON of the preprocessing configuration, or ``""``.
-    """
-
-    frame: Frame
-    actual: Mapping[str, Floats]
-    targets: tuple[str, ...]
-    scaler: Scaler
-    parts: Parts
-    sampling_seconds: float
-    config_hash: str
-    config_json: str
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return len(self.frame)
-
-    @property
-    def features(self) -> tuple[str, ...]:
-        """Names of the columns that models see, in order."""
-        return tuple(self.frame.columns)
-
-    def actual_matrix(self) -> Floats:
-        """Stack the measured target values to (n, targets)."""
-        return np.stack([self.actual[name] for name in self.targets], axis=1)
-
-    def gap_before(self) -> NDArray[np.bool_]:
-        """Return (n,) flags: whether more than 1.5 sampling intervals lie between a row and the one before it."""
-        limit = np.timedelta64(round(GAP_FACTOR * self.sampling_seconds * 1e6), "us")
-        return np.concatenate([[False], np.diff(self.frame.time) > limit])
+def usual_interval(time: Times) -> float:
+    """Return the median time between two rows in seconds; 1 where there are not two."""
+    steps = np.diff(time.view(np.int64))
+    return float(np.median(steps)) / 1e6 if steps.size else 1.0

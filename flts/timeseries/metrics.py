@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from flts.contracts import composite_score
-from flts.timeseries.frame import Floats, ProcessedData
+from flts.timeseries.arrays import Floats
+from flts.timeseries.processed import ProcessedData
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,9 +11,11 @@ import pyarrow.parquet as pq
 from flts.config import sha256_file
 from flts.contracts import canonical_json
 from flts.errors import BadInputError
+from flts.timeseries.arrays import Times
 from flts.timeseries.arrow import TIMESTAMP, floats_array, times_array
 from flts.timeseries.features import TIME_FEATURES
-from flts.timeseries.frame import ACTUAL_SUFFIX, TIME_COLUMN, Frame, Parts, ProcessedData, Times
+from flts.timeseries.frame import ACTUAL_SUFFIX, TIME_COLUMN, Frame, Parts, usual_interval
+from flts.timeseries.processed import ProcessedData, fit_scaler
 from flts.timeseries.reading import is_parquet, parquet_file, parse_times, read_columns, read_frame, show_time
 from flts.timeseries.scaling import Scaler
 
@@ -72,18 +73,6 @@ def read_processed(path: Path) -> ProcessedData:
         if _CONFIG_KEY.encode() in metadata and time is not None:
             return _read_own(path, time, names, {key.decode(): value.decode() for key, value in metadata.items()})
     return _read_foreign(path, label)
-
-
-def fit_scaler(kind: Any, frame: Frame, parts: Parts) -> Scaler:
-    """Fit a scaler on the fit part of every column but the time features."""
-    fit = frame.rows(0, parts.fit_end).columns
-    return Scaler.fit(kind, {name: values for name, values in fit.items() if name not in TIME_FEATURES})
-
-
-def usual_interval(time: Times) -> float:
-    """Return the median time between two rows in seconds; 1 where there are not two."""
-    steps = np.diff(time.view(np.int64))
-    return float(np.median(steps)) / 1e6 if steps.size else 1.0
 
 
 def _actual(target: str) -> str:

@@ -5,18 +5,16 @@ from dataclasses import dataclass, replace
 from itertools import count
 
 import numpy as np
-from numpy.typing import NDArray
 
 from flts.config import config_hash
 from flts.errors import BadInputError
 from flts.params import PreprocessParams
+from flts.timeseries.arrays import Flags, Floats, Times
 from flts.timeseries.cleaning import clip_bounds, drop_rows, fill_test, fill_training, outside
 from flts.timeseries.features import TIME_FEATURES, lag_name, parse_lag, time_features
-from flts.timeseries.frame import ACTUAL_SUFFIX, GAP_FACTOR, Floats, Frame, Parts, ProcessedData, Times
-from flts.timeseries.parquet import fit_scaler, usual_interval
+from flts.timeseries.frame import ACTUAL_SUFFIX, GAP_FACTOR, Frame, Parts, usual_interval
+from flts.timeseries.processed import ProcessedData, fit_scaler
 from flts.timeseries.reading import show_time
-
-Flags = NDArray[np.bool_]
 
 # Two rows are the least that have a sampling interval.
 _LEAST_FIT_ROWS = 2

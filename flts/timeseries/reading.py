@@ -1,24 +1,22 @@
-"""Datasets from files: CSV and Parquet to frames, strictly; and claim checks to the files they stand for."""
+"""Datasets from files: CSV and Parquet to frames, strictly."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from flts.config import sha256_file
-from flts.contracts import ClaimCheck
-from flts.errors import BadInputError, ChecksumMismatchError
-from flts.stage import InputArtifact
-from flts.store.base import ObjectStore
+from flts.errors import BadInputError
+from flts.os_errors import readable
+from flts.timeseries.arrays import Floats, Times
 from flts.timeseries.arrow import TIMESTAMP, copy_floats, first_failing, is_number, is_text, to_floats, to_times
 from flts.timeseries.csvfile import MISSING, read_csv
-from flts.timeseries.frame import TIME_COLUMN, Floats, Frame, Times
+from flts.timeseries.frame import TIME_COLUMN, Frame
 
 # float32, which the recurrent models compute in, and squares of values must not overflow.
 LARGEST = 1e18
@@ -38,43 +36,6 @@ class RawData:
     notes: tuple[str, ...] = ()
 
 
-def load_dataset(artifact: InputArtifact, store: ObjectStore | None, work_dir: Path) -> Path:
-    """Return the local path of a dataset artifact: the file itself, or what its claim check stands for.
-
-    Args:
-        artifact: A claim check, or a CSV or Parquet file.
-        store: Where claim checks with a bucket are redeemed; one without a bucket names a file beside itself.
-        work_dir: Folder that a download goes to.
-
-    Raises:
-        BadInputError: There is no such file, or its content is not what the claim check announces.
-    """
-    path = artifact.path
-    with _readable(path, str(path)), path.open("rb") as file:
-        if not file.read(64).lstrip().startswith(b"{"):
-            return path
-    claim = ClaimCheck.read(path)
-    name = PurePosixPath(claim.object).name
-    if name in {"", ".."}:
-        raise BadInputError(f"{path} names no object: {claim.object!r}")
-    if claim.bucket:
-        if store is None:
-            raise BadInputError(
-                f"{path} is a claim check on bucket {claim.bucket!r}: --gateway-url must name its store"
-            )
-        target = work_dir / name
-        store.download(claim.bucket, claim.object, target, sha256=claim.sha256)
-        return target
-    if claim.object != name:
-        raise BadInputError(f"{path} names {claim.object!r}, expected the name of a file beside it")
-    target = path.parent / name
-    with _readable(target, str(target)):
-        found = sha256_file(target)
-    if found != claim.sha256:
-        raise ChecksumMismatchError(f"{target} has SHA-256 {found}, but its claim check {path} says {claim.sha256}")
-    return target
-
-
 def read_frame(path: Path, label: str | None = None) -> RawData:
     """Read ``time`` and every numeric column of a CSV or Parquet file, sorted by time.
 
@@ -88,7 +49,7 @@ def read_frame(path: Path, label: str | None = None) -> RawData:
         BadInputError: Anything that keeps the file from being read right; the sentence says where.
     """
     label = label or str(path)
-    with _readable(path, label):
+    with readable(path, label):
         raw = _read_parquet(path, label) if is_parquet(path) else _read_table(read_csv(path, label), label)
     return _sorted(raw, label)
 
@@ -128,18 +89,6 @@ def read_columns(path: Path, names: Sequence[str], label: str) -> dict[str, Floa
 
     with ThreadPoolExecutor(max_workers=2) as pool:
         return dict(zip(names, pool.map(read, names), strict=True))
-
-
-@contextmanager
-def _readable(path: Path, label: str) -> Iterator[None]:
-    try:
-        if path.is_dir():
-            raise BadInputError(f"{label} is a folder, expected a file")
-        yield
-    except FileNotFoundError:
-        raise BadInputError(f"{label} does not exist") from None
-    except PermissionError:
-        raise BadInputError(f"{label} cannot be read: permission denied") from None
 
 
 def _read_parquet(path: Path, label: str) -> RawData:

@@ -1,10 +1,8 @@
 """Windows over rows: where forecasts may begin, and the history before them."""
 
 import numpy as np
-from numpy.typing import NDArray
 
-Indices = NDArray[np.int64]
-Flags = NDArray[np.bool_]
+from flts.timeseries.arrays import Flags, Indices
 
 
 def forecast_origins(gap_before: Flags, start: int, stop: int, history: int, horizon: int = 1) -> Indices:

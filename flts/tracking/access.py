@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from flts.errors import BadInputError, FltsError, ServiceUnavailableError
+from flts.os_errors import reason
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -208,7 +209,7 @@ def _open_database(path: Path) -> "MlflowClient":
                 _make_database(SqlAlchemyStore, path)
             return client(uri)
     except OSError as error:
-        raise BadInputError(f"MLflow database {path} cannot be opened: {error.strerror or error}") from None
+        raise BadInputError(f"MLflow database {path} cannot be opened: {reason(error)}") from None
 
 
 def _make_database(store: Any, path: Path) -> None:

@@ -9,7 +9,7 @@ from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from flts.stages import STAGES
-from tests.launcher import Launched, Launcher
+from tests.support.launcher import Launched, Launcher
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("launcher")]
 

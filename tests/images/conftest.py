@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flts.stages import STAGES
-from tests.images import engine
+from tests.support import engine
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from flts import __version__
 from flts.stages import STAGES
-from tests.images import engine
+from tests.support import engine
 
 TORCH = ("train-gru", "train-lstm", "inference")
 # The engine puts these into every container.

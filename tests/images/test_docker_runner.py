@@ -12,9 +12,9 @@ import pytest
 from flts.store import open_store
 from pipeline.containers import container_environment
 from pipeline.summary import Summary
-from tests.images import engine
-from tests.pipelines import Ended, command, results, run
-from tests.services import Services
+from tests.support import engine
+from tests.support.pipelines import Ended, command, results, run
+from tests.support.services import Services
 
 pytestmark = pytest.mark.timeout(900)
 

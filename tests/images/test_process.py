@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flts.stages import STAGES
-from tests.images import engine
+from tests.support import engine
 
 LOCKED_DOWN = (
     *("--read-only", "--tmpfs=/tmp", "--network=none"),

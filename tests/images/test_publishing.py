@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from flts.stages import STAGES
-from tests.images import engine
+from tests.support import engine
 
 
 def build_push(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

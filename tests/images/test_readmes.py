@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flts.stages import STAGES
-from tests.images import engine
+from tests.support import engine
 
 WRITES = {
     "preprocess": {"training_data.json", "inference_data.json", "processed_data.parquet"},

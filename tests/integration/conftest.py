@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import Ended, run
+from tests.support.commands import Ended, run
 
 COMMANDS = {
     "preprocess": "flts-preprocess --input jfk_weather.csv --output-dir preprocess"

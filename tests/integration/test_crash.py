@@ -19,8 +19,8 @@ import pytest
 from flts.contracts import TrainedModel
 from flts.store import open_store
 from flts.tracking import Tracking, prepare
-from tests.launcher import Launched, Launcher, Task
-from tests.results import plain, tree
+from tests.support.launcher import Launched, Launcher, Task
+from tests.support.results import plain, tree
 
 pytestmark = pytest.mark.slow
 

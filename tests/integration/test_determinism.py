@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.commands import listing, run
-from tests.results import undated
+from tests.support.commands import listing, run
+from tests.support.results import undated
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("standalone")]
 

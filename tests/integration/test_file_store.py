@@ -12,7 +12,7 @@ import pytest
 from flts.errors import BadInputError
 from flts.store import open_store
 from flts.store.file import FileStore
-from tests.store_suite import BUCKET, StoreSuite
+from tests.support.store_suite import BUCKET, StoreSuite
 
 WRITE_FOREVER = """
 import sys

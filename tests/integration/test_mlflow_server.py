@@ -15,10 +15,10 @@ from flts.stage import Result
 from flts.store import open_store
 from flts.timeseries.parquet import write_processed
 from flts.tracking import Tracking, download_bundle
-from tests import faults
-from tests.series import make_data
-from tests.services import Services, free_ports, mlflow_server
-from tests.training import Place
+from tests.support import faults
+from tests.support.series import make_data
+from tests.support.services import Services, free_ports, mlflow_server
+from tests.support.training import Place
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("mlflow_server")]
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.summary import Summary
-from tests.pipelines import PARAMETERS, Ended, command, run
+from tests.support.pipelines import PARAMETERS, Ended, command, run
 
 TRAINERS = ("train-gru", "train-lstm", "train-prophet")
 AT_ONCE = min(len(TRAINERS), len(os.sched_getaffinity(0)))

@@ -13,7 +13,7 @@ from flts.models.forecasting import forecast_steps
 from flts.models.prophet import fit_prophet
 from flts.params import ProphetParams, RecurrentParams
 from flts.tracking import ModelFromCode
-from tests.processed import processed
+from tests.support.processed import processed
 
 OUTSIDER = """
 import json, sys

@@ -16,8 +16,8 @@ import pytest
 from flts.errors import BadInputError, PreconditionFailedError, ServiceUnavailableError
 from flts.store import open_store
 from flts.store.s3 import S3Store
-from tests import faults
-from tests.services import S3
+from tests.support import faults
+from tests.support.services import S3
 
 BUCKET = "fault-bucket"
 UPLOAD = """

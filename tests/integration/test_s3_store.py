@@ -14,10 +14,10 @@ from flts.errors import BadInputError, ObjectNotFoundError, PreconditionFailedEr
 from flts.promotion import promote
 from flts.store import open_store
 from flts.store.s3 import S3Store
-from tests.commands import run
-from tests.memory import peak_of_copying
-from tests.services import S3, free_ports
-from tests.store_suite import BUCKET, StoreSuite
+from tests.support.commands import run
+from tests.support.memory import peak_of_copying
+from tests.support.services import S3, free_ports
+from tests.support.store_suite import BUCKET, StoreSuite
 
 PROMOTIONS = 50
 PROCESSES = 10

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests import services as servers
+from tests.support import services as servers
 
 HOLD = """
 import pathlib, sys
-from tests import services
+from tests.support import services
 with services.shared(pathlib.Path(sys.argv[1])) as found:
     print(found.mlflow_uri, flush=True)
     sys.stdin.read()

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests import faults
-from tests.pipelines import Ended, results, run
-from tests.services import Services, free_ports
+from tests.support import faults
+from tests.support.pipelines import Ended, results, run
+from tests.support.services import Services, free_ports
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("services_pipeline"), pytest.mark.timeout(600)]
 

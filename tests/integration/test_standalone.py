@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from flts.stages import STAGES
-from tests.commands import BIN, run
+from tests.support.commands import BIN, run
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("standalone")]
 

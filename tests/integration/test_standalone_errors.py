@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import listing, run
+from tests.support.commands import listing, run
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("standalone")]
 

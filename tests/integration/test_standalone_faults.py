@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import Ended, listing, run, start
+from tests.support.commands import Ended, listing, run, start
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("standalone")]
 

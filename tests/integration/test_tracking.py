@@ -17,8 +17,8 @@ from flts.models import bundle
 from flts.timeseries.parquet import write_processed
 from flts.tracking import Tracking, access, download_bundle
 from flts.tracking.__main__ import main
-from tests.series import make_data
-from tests.training import Place
+from tests.support.series import make_data
+from tests.support.training import Place
 
 pytestmark = pytest.mark.xdist_group("training_runs")
 

@@ -16,8 +16,8 @@ from flts.models.forecasting import forecast_steps
 from flts.store import open_store
 from flts.timeseries.parquet import read_processed, write_processed
 from flts.tracking import Tracking, download_bundle, prepare
-from tests.series import make_data
-from tests.training import SERVER, Place
+from tests.support.series import make_data
+from tests.support.training import SERVER, Place
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("training_runs")]
 
@@ -161,7 +161,7 @@ def test_processes_that_train_the_same_at_once_agree_on_one_run_and_model(place,
 
 def test_the_first_of_two_to_finish_wins_and_the_other_takes_its_result(place, identifier, monkeypatch):
     """The second begins, trains and ends while the first is about to write its finished message."""
-    from flts.stages.training_record import StoreRecord
+    from flts.stages.training.claim import StoreRecord
 
     write, others = StoreRecord.write, []
 
@@ -179,7 +179,7 @@ def test_the_first_of_two_to_finish_wins_and_the_other_takes_its_result(place, i
 
 def test_a_training_that_fails_says_so_in_mlflow_and_can_be_repeated(place, identifier, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("flts.stages.train.training_page", lambda report: 1 / 0)
+        patch.setattr("flts.stages.training.stage.training_page", lambda report: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             place.train(identifier=identifier)
     (failed,) = runs(place, identifier)

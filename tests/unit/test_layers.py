@@ -7,17 +7,19 @@ from pathlib import Path
 
 import pytest
 
-GROUND = {"errors", "contracts", "params", "environment"}
+GROUND = {"errors", "os_errors", "contracts", "params", "environment", "progress"}
 ALLOWED = {
     "errors": set[str](),
+    "os_errors": {"errors"},
     "contracts": {"errors"},
     "params": set[str](),
     "environment": {"errors"},
+    "progress": set[str](),
     "stage": GROUND | {"store"},
     "config": GROUND,
     "store": GROUND,
-    "timeseries": GROUND | {"stage", "store", "config"},
-    "models": GROUND | {"stage", "timeseries"},
+    "timeseries": GROUND | {"config"},
+    "models": GROUND | {"timeseries"},
     "tracking": GROUND | {"store"},
     "promotion": GROUND | {"store"},
     "report": GROUND | {"timeseries"},

@@ -1,0 +1,1 @@
+"""Evaluation: the trained models compared, the best promoted."""

@@ -1,0 +1,1 @@
+"""Forecasting: forecasts with the promoted model, and its backtest."""

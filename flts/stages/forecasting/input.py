@@ -1,0 +1,120 @@
+"""What inference forecasts with: the test data and the promoted model, and whether they fit each other."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from flts.contracts import Promotion, TrainedModel
+from flts.errors import BadInputError
+from flts.models import bundle
+from flts.models.base import Forecaster
+from flts.params import InferenceParams
+from flts.stage import Context
+from flts.stages.inputs import given, is_path, load_dataset, read_selected
+from flts.timeseries.features import TIME_FEATURES, time_features
+from flts.timeseries.parquet import read_processed
+from flts.timeseries.processed import ProcessedData
+
+# A model that knows one sampling interval forecasts another: worth a warning.
+_INTERVAL_TOLERANCE = 1.5
+
+
+@dataclass(frozen=True)
+class ForecastInput:
+    """What a forecast is made from.
+
+    Attributes:
+        path: The data file.
+        data: Its rows; the targets are the model's.
+        selected: The message that names the model.
+        forecaster: The model.
+        start: First row to forecast.
+        notes: Warnings for people.
+    """
+
+    path: Path
+    data: ProcessedData
+    selected: Promotion | TrainedModel
+    forecaster: Forecaster
+    start: int
+    notes: tuple[str, ...]
+
+
+def read_input(params: InferenceParams, context: Context) -> ForecastInput:
+    """Read data and model.
+
+    Raises:
+        BadInputError: One of them is missing or cannot be read, they do not fit each other, or the data is too short.
+    """
+    path = load_dataset(given(context, "inference_data"), context.store, context.work_dir)
+    data = read_processed(path)
+    selected = read_selected(given(context, "selected_model"))
+    _check_config_hash(params.config_hash, data, selected, path)
+    loaded = _load(selected, context)
+    forecaster = loaded.forecaster
+    data = _with_time_features(data, forecaster)
+    lacking = [name for name in dict.fromkeys([*forecaster.features, *forecaster.targets]) if name not in data.features]
+    if lacking:
+        raise BadInputError(
+            f"{path} lacks the columns {', '.join(lacking)} that the model was trained on; "
+            "preprocess it with the same parameters as the training data"
+        )
+    start = params.sample_idx + forecaster.input_seq_len
+    if start > len(data):
+        raise BadInputError(
+            f"{path} has {len(data)} rows, but sample_idx {params.sample_idx} and the model's input_seq_len "
+            f"{forecaster.input_seq_len} need at least {start}"
+        )
+    return ForecastInput(path, _of_model(data, forecaster), selected, forecaster, start, _interval_notes(data, loaded))
+
+
+def _check_config_hash(expected: str, data: ProcessedData, selected: Promotion | TrainedModel, path: Path) -> None:
+    """Refuse data and model of different preprocessing; a foreign file, which has none, is judged by its columns."""
+    if data.config_json and data.config_hash != (expected or selected.config_hash):
+        raise BadInputError(
+            f"{path} has config_hash {data.config_hash}, but {expected or selected.config_hash} is expected"
+        )
+    if expected and selected.config_hash != expected:
+        raise BadInputError(
+            f"the selected {selected.model_type} (run {selected.run_id}) was trained on data with config_hash "
+            f"{selected.config_hash}, but {expected} is expected"
+        )
+
+
+def _load(selected: Promotion | TrainedModel, context: Context) -> bundle.Bundle:
+    if is_path(selected.model_uri):
+        loaded = bundle.load(Path(selected.model_uri))
+    elif context.tracking_uri:
+        from flts.tracking import download_bundle
+
+        loaded = bundle.load(download_bundle(context.tracking_uri, selected, context.work_dir / "model"))
+    else:
+        raise BadInputError(
+            f"model_uri {selected.model_uri} lies in MLflow: --mlflow-tracking-uri must name its address"
+        )
+    for name in ("model_type", "config_hash"):
+        found, announced = getattr(loaded.config, name), getattr(selected, name)
+        if found != announced:
+            raise BadInputError(f"the model at {selected.model_uri} has {name} {found}, but {announced} was announced")
+    return loaded
+
+
+def _with_time_features(data: ProcessedData, forecaster: Forecaster) -> ProcessedData:
+    """Add the time features that the model wants and a foreign file lacks: they follow from its timestamps."""
+    wanted = [name for name in forecaster.features if name in TIME_FEATURES and name not in data.features]
+    if not wanted:
+        return data
+    computed = time_features(data.frame.time)
+    return replace(data, frame=replace(data.frame, columns={**data.frame.columns, **{n: computed[n] for n in wanted}}))
+
+
+def _of_model(data: ProcessedData, forecaster: Forecaster) -> ProcessedData:
+    """Make the model's targets those of the data: a foreign file names none, and has its columns as measured."""
+    actual = {name: data.actual.get(name, data.frame.columns[name]) for name in forecaster.targets}
+    return replace(data, targets=forecaster.targets, actual=actual)
+
+
+def _interval_notes(data: ProcessedData, loaded: bundle.Bundle) -> tuple[str, ...]:
+    here, trained = data.sampling_seconds, loaded.config.sampling_seconds
+    if len(data) > 1 and not 1 / _INTERVAL_TOLERANCE < here / trained < _INTERVAL_TOLERANCE:
+        return (f"the data has a row every {here:g} s, but the model was trained on one every {trained:g} s",)
+    return ()

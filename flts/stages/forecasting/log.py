@@ -1,0 +1,122 @@
+"""Where forecasts are kept: one folder per forecast, found again by what was asked."""
+
+import hashlib
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import ClassVar
+
+from pydantic import ValidationError
+
+from flts.contracts import ForecastBatch, Message, canonical_json, parse_timestamp
+from flts.errors import PreconditionFailedError, ServiceUnavailableError
+from flts.promotion import owner
+from flts.stages.forecasting.batch import predictions_parquet
+from flts.store import ObjectStore
+
+RESULTS_FILE = "results.jsonl"
+PREDICTIONS_FILE = "predictions.parquet"
+
+_STAMP = "%Y%m%dT%H%M%SZ"
+_ATTEMPTS = 100
+
+
+class ForecastRequest(Message):
+    """What a forecast hangs on; a repeat of the same request finds the earlier results."""
+
+    kind: ClassVar[str] = "forecast request"
+    run_id: str
+    data_sha256: str
+    inference_length: int
+    sample_idx: int
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 that names the request's index object."""
+        parts = [self.run_id, self.data_sha256, self.inference_length, self.sample_idx]
+        return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
+
+
+class ForecastIndex(ForecastRequest):
+    """The index object of a request: the folder of its results, and when they were first asked for."""
+
+    kind: ClassVar[str] = "forecast index"
+    folder: str
+    timestamp: str
+
+
+@dataclass(frozen=True)
+class Logged:
+    """A forecast in the log: the batch as it is kept, its folder, and whether it was whole already."""
+
+    batch: ForecastBatch
+    folder: str
+    repeated: bool
+
+
+def index_key(identifier: str, request: ForecastRequest) -> str:
+    """Return the key of a request's index object."""
+    return f"{owner(identifier)}/index/{request.digest}.json"
+
+
+def log_forecast(store: ObjectStore, bucket: str, request: ForecastRequest, batch: ForecastBatch) -> Logged:
+    """Keep a forecast, or find the one that the same request left; completes a folder that a killed run left.
+
+    The index is put first, only if absent, and names the folder and the batch's timestamp. The folder belongs to
+    the request whose results are in it: where another request of the same second was faster, the index moves on by
+    a second.
+
+    Args:
+        store: Where forecasts are kept.
+        bucket: Their bucket.
+        request: What was asked; the fields of it are in the batch too.
+        batch: The forecast, with the time it was made.
+
+    Raises:
+        ServiceUnavailableError: Every folder that was tried belongs to another request.
+    """
+    key = index_key(batch.identifier, request)
+    first = f"{owner(batch.identifier)}/{parse_timestamp(batch.timestamp):{_STAMP}}/"
+    proposed = ForecastIndex(**request.model_dump(), timestamp=batch.timestamp, folder=first)
+    for _ in range(_ATTEMPTS):
+        content, _ = _put_once(store, bucket, key, proposed.to_json().encode())
+        index = ForecastIndex.parse(content, source=f"{bucket}/{key}")
+        dated = batch.model_copy(update={"timestamp": index.timestamp})
+        results_key = f"{index.folder}{RESULTS_FILE}"
+        content, found_results = _put_once(store, bucket, results_key, dated.to_json().encode())
+        kept = ForecastBatch.parse(content, source=f"{bucket}/{results_key}")
+        if _answers(kept, request):
+            predictions = predictions_parquet(kept)
+            _, found_predictions = _put_once(store, bucket, f"{index.folder}{PREDICTIONS_FILE}", predictions)
+            return Logged(kept, index.folder, repeated=found_results and found_predictions)
+        _move_on(store, bucket, key, index)
+    raise ServiceUnavailableError(f"{_ATTEMPTS} folders from {bucket}/{first} on belong to other forecasts")
+
+
+def _answers(batch: ForecastBatch, request: ForecastRequest) -> bool:
+    try:
+        return ForecastRequest.model_validate(batch.model_dump()).digest == request.digest
+    except ValidationError:
+        return False
+
+
+def _move_on(store: ObjectStore, bucket: str, key: str, index: ForecastIndex) -> None:
+    """Point an index to the folder of the next second, unless another process has moved it."""
+    content, info = store.get(bucket, key)
+    if ForecastIndex.parse(content, source=f"{bucket}/{key}").folder != index.folder:
+        return
+    name, stamp, _ = index.folder.split("/")
+    moment = datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC) + timedelta(seconds=1)
+    moved = index.model_copy(update={"folder": f"{name}/{moment:{_STAMP}}/"})
+    with suppress(PreconditionFailedError):
+        store.put(bucket, key, moved.to_json().encode(), if_match=info.etag)
+
+
+def _put_once(store: ObjectStore, bucket: str, key: str, data: bytes) -> tuple[bytes, bool]:
+    """Write an object unless there is one; returns what is kept, and whether it was there."""
+    try:
+        store.put(bucket, key, data, if_none_match=True)
+    except PreconditionFailedError:
+        kept, _ = store.get(bucket, key)
+        return kept, True
+    return data, False

@@ -1,0 +1,1 @@
+"""Preprocess: a dataset in, processed data out."""

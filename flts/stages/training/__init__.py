@@ -1,0 +1,1 @@
+"""Training: fit, score, bundle, record."""

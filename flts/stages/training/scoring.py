@@ -1,0 +1,137 @@
+"""How good a trained model is: one-step forecasts of the selection part beside what they must beat."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import count
+
+import numpy as np
+
+from flts.errors import BadInputError
+from flts.models import baselines
+from flts.models.base import Forecaster
+from flts.models.forecasting import one_step
+from flts.params import TrainParams
+from flts.timeseries.arrays import Floats, Indices
+from flts.timeseries.frame import Parts
+from flts.timeseries.metrics import Scores, score, target_range
+from flts.timeseries.processed import ProcessedData
+from flts.timeseries.reading import show_time
+from flts.timeseries.windows import forecast_origins
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores on the rows ``origins`` (k,) of the selection part; forecasts (k, targets) in original units.
+
+    ``scores`` (min-max units of the fit part) and ``original_scores`` name the model first, then ``persistence``,
+    ``seasonal_naive``, ``linear``, and ``plain`` where there is an uncorrected model. ``step_mae`` (output_seq_len,)
+    is in original units, and empty for models that forecast one step at once.
+    """
+
+    origins: Indices
+    actual: Floats
+    predicted: Floats
+    persistence: Floats
+    scores: Mapping[str, Scores]
+    original_scores: Mapping[str, Scores]
+    step_mae: tuple[float, ...]
+
+    def metrics(self) -> dict[str, float]:
+        """Return every score by its metric name.
+
+        ``test_rmse``, ``test_mae``, ``test_mse`` and ``composite_score`` in min-max units, the first three again with
+        the suffix ``_original`` in original units; the model's own bare, the others' after their name and ``_``.
+        """
+        named: dict[str, float] = {}
+        for position, (name, scores) in enumerate(self.scores.items()):
+            prefix = f"{name}_" if position else ""
+            original = self.original_scores[name]
+            for kind in ("rmse", "mae", "mse"):
+                named[f"{prefix}test_{kind}"] = getattr(scores, kind)
+                named[f"{prefix}test_{kind}_original"] = getattr(original, kind)
+            named[f"{prefix}composite_score"] = scores.composite
+        return named | {"scored_rows": float(len(self.origins))}
+
+
+def check_rows(data: ProcessedData, params: TrainParams) -> None:
+    """Make sure that every part of the training data is long enough.
+
+    Raises:
+        BadInputError: It is not; the sentence says how many rows are needed.
+    """
+    if not _long_enough(data.parts, params):
+        least = params.input_seq_len + params.output_seq_len
+        needed = next(rows for rows in count(least) if _long_enough(Parts.of(rows), params))
+        raise BadInputError(
+            f"the training data has {len(data)} rows, but input_seq_len {params.input_seq_len} and output_seq_len "
+            f"{params.output_seq_len} need at least {needed}: 70 % are fitted on, 15 % validate, and 15 % test"
+        )
+
+
+def scored_origins(data: ProcessedData, params: TrainParams) -> Indices:
+    """Return the rows of the selection part that every model is scored on, one step ahead.
+
+    Raises:
+        BadInputError: There is none.
+    """
+    origins = _measured(data, forecast_origins(data.gap_before(), *_selection(data), params.input_seq_len))
+    if not len(origins):
+        first, last = show_time(data.frame.time[data.parts.validation_end]), show_time(data.frame.time[-1])
+        raise BadInputError(
+            f"no row from {first} to {last} can be scored: each lacks a measured target, or "
+            f"{params.input_seq_len} rows before it without a gap in time"
+        )
+    return origins
+
+
+def evaluate(
+    forecaster: Forecaster, data: ProcessedData, params: TrainParams, origins: Indices, plain: Forecaster | None = None
+) -> Evaluation:
+    """Score a model and the baselines on ``origins``; ``plain`` is the same model without its residual correction."""
+    actual, unit = data.actual_matrix()[origins], target_range(data)
+    forecasts = {
+        forecaster.model_type: one_step(forecaster, data, origins),
+        "persistence": baselines.persistence(data, origins),
+        "seasonal_naive": baselines.seasonal_naive(data, origins),
+        "linear": baselines.linear(data, params, origins),
+    }
+    if plain:
+        forecasts["plain"] = one_step(plain, data, origins)
+    return Evaluation(
+        origins=origins,
+        actual=actual,
+        predicted=forecasts[forecaster.model_type],
+        persistence=forecasts["persistence"],
+        scores={name: score(actual, values, unit=unit) for name, values in forecasts.items()},
+        original_scores={name: score(actual, values) for name, values in forecasts.items()},
+        step_mae=_step_mae(forecaster, data),
+    )
+
+
+def _step_mae(forecaster: Forecaster, data: ProcessedData) -> tuple[float, ...]:
+    """Return the mean absolute error of each step of a block, over the blocks that lie in the selection part."""
+    block = forecaster.output_seq_len
+    if block == 1:
+        return ()
+    origins = forecast_origins(data.gap_before(), *_selection(data), forecaster.input_seq_len, block)
+    if not len(origins):
+        return ()
+    actual = data.actual_matrix()[origins[:, None] + np.arange(block)]
+    forecast = forecaster.forecast(data.frame, origins)
+    return tuple(score(actual[:, step], forecast[:, step]).mae for step in range(block))
+
+
+def _selection(data: ProcessedData) -> tuple[int, int]:
+    return data.parts.validation_end, len(data)
+
+
+def _measured(data: ProcessedData, origins: Indices) -> Indices:
+    return origins[~np.isnan(data.actual_matrix()[origins]).all(axis=1)]
+
+
+def _long_enough(parts: Parts, params: TrainParams) -> bool:
+    return (
+        parts.fit_end >= params.input_seq_len + params.output_seq_len
+        and parts.validation_end - parts.fit_end >= params.output_seq_len
+        and parts.rows > parts.validation_end
+    )

@@ -1,0 +1,14 @@
+"""What the server of training processes imports once, as the stages do one by one."""
+
+from importlib import import_module
+
+from flts.tracking.access import load_mlflow
+
+load_mlflow()
+for name in (
+    "mlflow.store.tracking.sqlalchemy_store",
+    "flts.models.prophet",
+    "flts.models.recurrent",
+    "flts.stages.training.stage",
+):
+    import_module(name)

@@ -1,0 +1,149 @@
+"""Naive and linear forecasts against numbers worked out by hand and independent solvers."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from flts.errors import BadInputError
+from flts.models import baselines
+from flts.params import TrainParams
+from flts.timeseries.metrics import score, target_range
+from flts.timeseries.windows import forecast_origins
+from tests.support.processed import processed
+
+NAN = float("nan")
+
+
+def params(history: int) -> TrainParams:
+    return TrainParams(config_hash="", config_json="", identifier="", input_seq_len=history)
+
+
+def rows(*numbers: int):
+    return np.array(numbers, dtype=np.int64)
+
+
+def test_persistence_is_the_value_before_the_forecast_row():
+    data = processed({"y": [1, 2, 4, 8], "x": [0, 0, 0, 0], "z": [5, 6, 7, 8]}, targets=("y", "z"))
+    assert baselines.persistence(data, rows(1, 3)).tolist() == [[1, 5], [4, 7]]
+
+
+def test_persistence_takes_the_measured_value_and_the_cleaned_one_where_none_was_measured():
+    data = processed({"y": [1, 2, 3]}, actual={"y": [10, NAN, 3]})  # clipped from 10, filled in
+    assert baselines.persistence(data, rows(1, 2)).tolist() == [[10], [2]]
+
+
+def test_persistence_forecasts_the_row_after_the_last():
+    assert baselines.persistence(processed({"y": [1, 2, 3]}), rows(3)).tolist() == [[3]]
+
+
+def test_seasonal_naive_is_the_value_of_one_day_before():
+    data = processed({"y": range(50)})
+    assert baselines.seasonal_naive(data, rows(24, 25, 49)).tolist() == [[0], [1], [25]]
+
+
+def test_seasonal_naive_falls_back_to_persistence_where_the_day_before_has_no_measured_value():
+    measured = [float(n) for n in range(30)]
+    measured[2] = NAN
+    data = processed({"y": range(30)}, actual={"y": measured})
+    assert baselines.seasonal_naive(data, rows(23, 25, 26)).tolist() == [[22], [1], [25]]
+
+
+def test_seasonal_naive_goes_by_time_and_not_by_row_number():
+    hours = [*range(10), *range(15, 45)]  # rows 10 on are five hours later
+    data = processed({"y": hours}, minutes=[60 * hour for hour in hours])
+    # Hour 25 finds hour 1; hour 35 would need hour 11, which is missing: hour 34 it is.
+    assert baselines.seasonal_naive(data, rows(hours.index(25), hours.index(35))).tolist() == [[1], [34]]
+
+
+def test_linear_finds_an_exact_linear_law():
+    generator = np.random.default_rng(1)
+    x = generator.normal(size=300)
+    y = np.zeros(300)
+    for t in range(2, 300):
+        y[t] = 0.5 * y[t - 1] - 0.3 * y[t - 2] + 2 * x[t - 1] + 7
+    data = processed({"y": y, "x": x})
+    forecast = baselines.linear(data, params(2), np.arange(260, 300))
+    assert forecast[:, 0] == pytest.approx(y[260:], abs=1e-4)
+
+
+def noisy(scaler: str = "MinMaxScaler"):
+    generator = np.random.default_rng(2)
+    walk = generator.normal(size=(400, 3)).cumsum(axis=0)
+    columns = {"y": walk[:, 0] * 1e9, "x": walk[:, 1] * 1e-9, "constant": np.full(400, 0.1), "z": walk[:, 2]}
+    minutes = np.arange(400) * 60.0
+    minutes[150:] += 600  # a gap in the fit part
+    measured = columns["z"].copy()
+    measured[290:300] = NAN  # validation rows that do not count
+    return processed(columns, targets=("y", "z"), actual={"z": measured}, minutes=minutes, scaler=scaler)
+
+
+def naive_ridge(data, history: int, alpha: float, origins):
+    """Window by window, as an augmented least-squares problem: no normal equations, no eigenvalues."""
+    fit_end = data.parts.fit_end
+    columns = data.frame.matrix(data.features)
+    deviation = np.array([column[:fit_end].std() or 1.0 for column in columns.T])
+    deviation[data.features.index("constant")] = 1.0
+    standard = (columns - columns[:fit_end].mean(axis=0)) / deviation
+    targets = data.frame.matrix(data.targets)
+
+    def window(t: int):
+        return standard[t - history : t].ravel()
+
+    gap = np.flatnonzero(data.gap_before())
+    fit = [t for t in range(history, fit_end) if not any(t - history < g <= t for g in gap)]
+    x, y = np.array([window(t) for t in fit]), targets[fit]
+    x_mean, y_mean = x.mean(axis=0), y.mean(axis=0)
+    left = np.vstack([x - x_mean, np.sqrt(alpha) * np.eye(x.shape[1])])
+    right = np.vstack([y - y_mean, np.zeros((x.shape[1], y.shape[1]))])
+    beta = np.linalg.lstsq(left, right)[0]
+    return np.array([(window(t) - x_mean) @ beta for t in origins]) + y_mean
+
+
+def test_linear_equals_a_naive_ridge_at_the_penalty_that_is_best_on_validation():
+    data, origins = noisy(), np.arange(345, 400)
+    validation = forecast_origins(data.gap_before(), data.parts.fit_end, data.parts.validation_end, 5)
+    losses = {
+        alpha: score(
+            data.actual_matrix()[validation], naive_ridge(data, 5, alpha, validation), unit=target_range(data)
+        ).rmse
+        for alpha in baselines.ALPHAS
+    }
+    best = min(losses, key=losses.__getitem__)
+    assert best not in (max(losses), min(losses))
+    expected = naive_ridge(data, 5, best, origins)
+    assert baselines.linear(data, params(5), origins) == pytest.approx(expected, rel=1e-7)
+
+
+def test_linear_does_not_hang_on_the_scaler():
+    origins = np.arange(345, 400)
+    first, second = (baselines.linear(noisy(scaler), params(5), origins) for scaler in ("none", "StandardScaler"))
+    assert np.array_equal(first, second)
+
+
+def test_linear_in_small_batches_is_the_same(monkeypatch: pytest.MonkeyPatch):
+    data, origins = noisy(), np.arange(345, 400)
+    whole = baselines.linear(data, params(5), origins)
+    monkeypatch.setattr(baselines, "BATCH", 7)
+    assert baselines.linear(data, params(5), origins) == pytest.approx(whole, rel=1e-9)
+
+
+def test_linear_learns_nothing_from_the_selection_part():
+    data, origins = noisy(), rows(345)
+    before = baselines.linear(data, params(5), origins)
+    changed = {name: np.concatenate([column[:345], column[345:] * 3]) for name, column in data.frame.columns.items()}
+    after = baselines.linear(replace(data, frame=replace(data.frame, columns=changed)), params(5), origins)
+    assert np.array_equal(before, after)
+
+
+def test_linear_forecasts_without_any_measured_validation_value():
+    y = np.arange(40.0)
+    measured = y.copy()
+    measured[20:] = NAN
+    data = processed({"y": y}, actual={"y": measured})
+    assert np.isfinite(baselines.linear(data, params(2), rows(35))).all()
+
+
+def test_linear_says_how_many_rows_it_needs():
+    with pytest.raises(BadInputError, match=r"has 7 rows .* input_seq_len 10 needs at least 11 consecutive rows"):
+        baselines.linear(processed({"y": range(10)}), params(10), rows())

@@ -1,0 +1,242 @@
+"""Prophet: its curve against Prophet's own predict, and the residual correction against numbers by hand."""
+
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from flts.errors import BadInputError
+from flts.models.prophet import ProphetForecaster, fit_prophet, refit_prophet
+from flts.params import ProphetParams
+from tests.support.processed import processed, prophet_line
+
+NAN = float("nan")
+# Prophet calls pandas by deprecated arguments; these tests call Prophet itself for comparison.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:prophet")
+
+
+def params(**chosen: Any) -> ProphetParams:
+    return ProphetParams(config_hash="", config_json="", identifier="", **chosen)
+
+
+def forecaster(*, horizon: int = 1, **phi: float) -> ProphetForecaster:
+    """Forecast lines 10, 11, 12, .. for every target."""
+    return ProphetForecaster(
+        dict.fromkeys(phi, prophet_line(1, 10)),
+        phi=phi,
+        input_seq_len=1,
+        output_seq_len=horizon,
+        sampling_seconds=3600,
+        hyperparameters={},
+    )
+
+
+def daily(rows: int = 24 * 20, seed: int = 0) -> np.ndarray:
+    """A trend, a daily wave and errors of which half is left an hour later."""
+    hours = np.arange(rows)
+    errors = np.random.default_rng(seed).normal(size=rows) / 10
+    for row in range(1, rows):
+        errors[row] += errors[row - 1] / 2
+    return 5 + hours / 200 + np.sin(2 * np.pi * hours / 24) + errors
+
+
+def prophet_says(model: dict[str, Any], time: np.ndarray) -> np.ndarray:
+    import pandas as pd
+    from prophet.serialize import model_from_dict
+
+    return model_from_dict(dict(model)).predict(pd.DataFrame({"ds": time}))["yhat"].to_numpy()
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    data = processed({"y": daily(), "x": np.zeros(480), "z": -3 * daily(seed=1)}, targets=("y", "z"))
+    return data, fit_prophet(data, params(output_seq_len=3))
+
+
+def test_the_last_residual_decays_over_the_block():
+    data = processed({"y": [10, 11, 20]})  # yhat is 10, 11, 12, 13, ..
+    model = forecaster(y=0.5, horizon=3)
+    # Row 3 on: 13 + 8/2, 14 + 8/4, 15 + 8/8. Row 1 on: no residual at row 0.
+    assert model.forecast(data.frame, np.array([3, 1])).tolist() == [[[17], [16], [16]], [[11], [12], [13]]]
+
+
+def test_every_target_decays_by_its_own_phi():
+    data = processed({"y": [14, 0], "z": [14, 0]}, targets=("y", "z"))
+    assert forecaster(y=0.5, z=1.0, horizon=2).forecast(data.frame, np.array([1])).tolist() == [[[13, 15], [13, 16]]]
+
+
+def test_the_plain_forecaster_ignores_what_was_measured():
+    data = processed({"y": [99, 99]})
+    assert forecaster(y=0.5).plain().forecast(data.frame, np.array([1, 2])).tolist() == [[[11]], [[12]]]
+
+
+def test_only_rows_before_the_origin_are_seen():
+    model, data = forecaster(y=0.5, horizon=2), processed({"y": [14, 3, 4]})
+    changed = replace(data.frame, columns={"y": np.array([14, NAN, NAN])})
+    assert np.array_equal(model.forecast(data.frame, np.array([1])), model.forecast(changed, np.array([1])))
+
+
+def test_no_origins_give_no_forecasts():
+    assert forecaster(y=0.5, horizon=2).forecast(processed({"y": [1, 2]}).frame, np.array([], int)).shape == (0, 2, 1)
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {},
+        {"growth": "flat", "daily_seasonality": "2", "weekly_seasonality": "false"},
+        {"seasonality_mode": "multiplicative", "holidays_country": "US", "weekly_seasonality": "true"},
+        {"n_changepoints": 0, "daily_seasonality": "false", "weekly_seasonality": "false", "holidays_country": "ES"},
+        {"changepoint_prior_scale": 5.0, "yearly_seasonality": "1"},
+        {"daily_seasonality": "false", "weekly_seasonality": "false"},
+    ],
+    ids=lambda chosen: "-".join(chosen) or "defaults",
+)
+def test_the_curve_is_prophets_own(chosen: dict[str, Any]):
+    data = processed({"y": daily() * 1e6}, start="2023-12-20")  # Christmas and New Year within
+    model = fit_prophet(data, params(residual_ar=False, **chosen)).forecaster
+    expected = prophet_says(model.models["y"], data.frame.time)
+    forecast = model.forecast(data.frame, np.arange(1, len(data)))[:, 0, 0]
+    assert forecast == pytest.approx(expected[1:], rel=1e-9)
+
+
+def test_a_forecast_is_prophets_curve_plus_the_decayed_residual(fitted):
+    data, fit = fitted
+    expected = np.stack([prophet_says(fit.forecaster.models[name], data.frame.time) for name in ("y", "z")], axis=1)
+    actual = data.frame.matrix(("y", "z"))
+    phi = np.array([fit.phi["y"], fit.phi["z"]])
+    origins = [30, 400, 477]
+    forecast = fit.forecaster.forecast(data.frame, np.array(origins))
+    for row, t in enumerate(origins):
+        for k in range(3):
+            value = expected[t + k] + phi ** (k + 1) * (actual[t - 1] - expected[t - 1])
+            assert forecast[row, k] == pytest.approx(value, rel=1e-9)
+
+
+def test_time_goes_on_behind_the_frame(fitted):
+    data, fit = fitted
+    whole = fit.forecaster.forecast(data.frame, np.array([470]))
+    cut = fit.forecaster.forecast(data.frame.rows(0, 470), np.array([470]))
+    assert np.array_equal(whole, cut)
+
+
+def test_phi_is_the_least_squares_slope_of_validation_residuals(fitted):
+    data, fit = fitted
+    for name in ("y", "z"):
+        residual = data.frame.columns[name] - prophet_says(fit.forecaster.models[name], data.frame.time)
+        before, now = residual[335:407], residual[336:408]  # validation is rows 336 to 408
+        slope = np.linalg.lstsq(before[:, None], now)[0][0]
+        assert fit.phi[name] == pytest.approx(np.clip(slope, 0, 1), abs=1e-9)
+    assert all(0.1 < phi < 0.9 for phi in fit.phi.values())
+
+
+def validation(residuals: list[float], measured: list[float] | None = None, minutes: list[float] | None = None):
+    """Return the phi of a constant series of 100 rows with these validation residuals (15 of them, rows 70 to 84)."""
+    y = np.zeros(100)
+    y[70 : 70 + len(residuals)] = residuals
+    actual = y.copy()
+    actual[70 : 70 + len(measured or [])] = measured or []
+    data = processed({"y": y}, actual={"y": actual}, minutes=minutes)
+    return fit_prophet(data, params()).phi["y"]
+
+
+def test_phi_by_hand():
+    # Pairs (0,4) (4,2) (2,1) (1,0): phi = (4*2 + 2*1) / (16 + 4 + 1)
+    assert validation([4, 2, 1]) == pytest.approx(10 / 21)
+
+
+def test_phi_is_clamped_to_zero_and_one():
+    assert validation([1, -1, 1, -1]) == 0.0
+    assert validation([1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384]) == 1.0
+
+
+def test_phi_skips_pairs_across_a_gap():
+    minutes = [60.0 * row + (600 if row >= 71 else 0) for row in range(100)]
+    assert validation([4, 2, 1], minutes=minutes) == pytest.approx(2 / 5)  # without the pair (4,2)
+
+
+def test_phi_counts_measured_rows_only():
+    assert validation([4, 2, 1], measured=[4, NAN, 1]) == pytest.approx(2 / 5)
+
+
+def test_phi_is_zero_when_nothing_is_left_to_correct():
+    assert validation([]) == 0.0
+
+
+def test_without_residual_ar_the_forecast_is_plain_prophet(fitted):
+    data, fit = fitted
+    off = fit_prophet(data, params(output_seq_len=3, residual_ar=False))
+    origins = np.arange(10, 400, 50)
+    assert off.phi == {"y": 0.0, "z": 0.0}
+    assert np.array_equal(
+        off.forecaster.forecast(data.frame, origins), fit.forecaster.plain().forecast(data.frame, origins)
+    )
+
+
+def test_the_fit_sees_the_fit_part_alone_and_the_refit_all_rows(fitted):
+    data, fit = fitted
+    history = json.loads(fit.forecaster.models["y"]["history_dates"])["data"]
+    assert len(history) == data.parts.fit_end
+    again = refit_prophet(fit, data, params(output_seq_len=3))
+    assert len(json.loads(again.models["y"]["history_dates"])["data"]) == len(data)
+    assert again.config()["phi"] == fit.forecaster.config()["phi"]
+
+
+def test_a_repeat_writes_the_same_bytes(fitted, tmp_path: Path):
+    data, fit = fitted
+    again = fit_prophet(data, params(output_seq_len=3))
+    for name, model in (("first", fit.forecaster), ("second", again.forecaster)):
+        (tmp_path / name).mkdir()
+        model.save(tmp_path / name)
+    assert (tmp_path / "first/prophet.json").read_bytes() == (tmp_path / "second/prophet.json").read_bytes()
+
+
+@pytest.mark.parametrize("value", [0.0, -2.5])
+def test_a_constant_series_is_forecast_by_its_constant(value: float):
+    data = processed({"y": [value] * 60})
+    fit = fit_prophet(data, params())
+    assert fit.forecaster.forecast(data.frame, np.array([30, 60]))[:, 0, 0] == pytest.approx([value, value], abs=1e-9)
+
+
+def test_three_rows_are_enough_and_two_are_not():
+    fit = fit_prophet(processed({"y": [1, 2, 3]}), params())  # two in the fit part
+    assert np.isfinite(fit.forecaster.forecast(processed({"y": [1, 2, 3]}).frame, np.array([1]))).all()
+    with pytest.raises(BadInputError, match="fit part has 1 rows; Prophet needs at least 2"):
+        fit_prophet(processed({"y": [1, 2]}), params())
+
+
+@pytest.mark.parametrize("country", ["XX", "HolidayBase", "es"])
+def test_an_unknown_country_is_named(country: str):
+    with pytest.raises(BadInputError, match=f"holidays_country '{country}' .* ISO 3166"):
+        fit_prophet(processed({"y": range(40)}), params(holidays_country=country))
+
+
+def test_a_fit_prints_and_logs_nothing_and_leaves_no_files(capfd: pytest.CaptureFixture, caplog, tmp_path, monkeypatch):
+    import cmdstanpy
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with caplog.at_level(logging.DEBUG):
+        fit_prophet(processed({"y": daily(100)}), params(yearly_seasonality="3"))
+    assert capfd.readouterr() == ("", "")
+    assert caplog.records == []
+    assert list(tmp_path.iterdir()) == []
+    assert [path for path in Path(cmdstanpy._TMPDIR).rglob("*") if path.is_file()] == []
+    assert not logging.getLogger("cmdstanpy").disabled
+
+
+def test_progress_names_each_target():
+    heard: list[tuple[float | None, str]] = []
+    fit_prophet(
+        processed({"y": [1] * 20, "z": [2] * 20}, targets=("y", "z")),
+        params(),
+        lambda fraction, message: heard.append((fraction, message)),
+    )
+    assert heard == [
+        (0.0, "fitting Prophet to y, 14 rows"),
+        (0.5, "fitting Prophet to z, 14 rows"),
+        (1.0, "fitted Prophet to y, z"),
+    ]

@@ -1,0 +1,346 @@
+"""The pages as a reader, a browser and a screen reader get them."""
+
+import re
+from dataclasses import replace
+from xml.parsers.expat import ParserCreate
+
+import numpy as np
+import pytest
+
+from flts.report.pages import (
+    evaluation_page,
+    forecast_page,
+    preprocess_page,
+    run_page,
+    training_page,
+    training_plots,
+)
+from flts.timeseries.metrics import Scores
+from tests.support.reports import (
+    Page,
+    evaluation_report,
+    forecast_report,
+    preprocess_report,
+    run_summary,
+    times,
+    training_report,
+)
+
+HOSTILE = """<script>alert(1)</script>"'&{{ 7*7 }}"""
+NAN = Scores(np.nan, np.nan, np.nan)
+PAGES = {
+    "preprocess": lambda: preprocess_page(preprocess_report()),
+    "training": lambda: training_page(training_report(targets=("down", "up"))),
+    "training prophet": lambda: training_page(training_report(model="PROPHET")),
+    "evaluation": lambda: evaluation_page(evaluation_report()),
+    "forecast": lambda: forecast_page(forecast_report()),
+    "run": lambda: run_page(run_summary(), {"preprocess": "preprocess/report.html", "log": "logs/a.log"}),
+}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_pages_are_well_formed_and_fetch_nothing(page):
+    text = PAGES[page]()
+    parsed = Page(text)
+    assert text.startswith("<!DOCTYPE html>")
+    assert parsed.named("html")[0]["lang"] == "en"
+    assert any(meta.get("name") == "viewport" for meta in parsed.named("meta"))
+    assert "prefers-color-scheme: dark" in text
+    assert not re.search(r"https?://|//[a-z]|@import|url\(", re.sub(r"// .*", "", text))
+    for _, attributes in parsed.tags:
+        assert not any(name.startswith("on") for name in attributes)
+        assert "src" not in attributes
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_same_report_gives_the_same_bytes(page):
+    assert PAGES[page]() == PAGES[page]()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_charts_carry_their_meaning_in_words(page):
+    parsed = Page(PAGES[page]())
+    charts = [attributes for attributes in parsed.named("svg") if attributes.get("class") == "plot"]
+    assert all(attributes["role"] == "img" for attributes in charts)
+    assert len(parsed.named("desc")) == len(charts)
+    assert len(parsed.named("title")) == len(charts) + 1
+    for bar in (attributes for attributes in parsed.named("svg") if attributes.get("class") == "cell-bar"):
+        assert bar["aria-label"]
+
+
+def test_hostile_names_are_shown_and_never_run():
+    preprocess = preprocess_report(name=HOSTILE)
+    hostile = replace(preprocess.series[0], name=HOSTILE, note=HOSTILE)
+    preprocess = replace(
+        preprocess, series=[hostile], targets=[HOSTILE], notes=[HOSTILE], test_series={HOSTILE: np.ones(100)}
+    )
+    training = replace(
+        training_report(),
+        targets=[HOSTILE],
+        identifier=HOSTILE,
+        notes=[HOSTILE],
+        parameters={HOSTILE: HOSTILE},
+        model_type=HOSTILE,
+    )
+    evaluation = replace(evaluation_report(), reason=HOSTILE, identifier=HOSTILE, winner=HOSTILE)
+    forecast = replace(forecast_report(), targets=[HOSTILE], model_type=HOSTILE, notes=[HOSTILE])
+    summary = run_summary() | {"dataset_name": HOSTILE, "stages": {HOSTILE: {"status": "failed", "error": HOSTILE}}}
+    for text in (
+        preprocess_page(preprocess),
+        training_page(training),
+        evaluation_page(evaluation),
+        forecast_page(forecast),
+        run_page(summary, {HOSTILE: HOSTILE}),
+    ):
+        parsed = Page(text)
+        assert len(parsed.named("script")) == 1
+        assert HOSTILE in parsed.said
+    for plot in training_plots(training).values():
+        assert "<script" not in plot
+        ParserCreate().Parse(plot, True)
+
+
+def test_links_that_would_leave_the_page_are_text():
+    text = run_page(
+        run_summary(), {"preprocess": "javascript:alert(1)", "a": "https://example.org/x", "b": "b/report.html"}
+    )
+    assert [attributes["href"] for attributes in Page(text).named("a")] == ["b/report.html"]
+
+
+def test_training_scores_are_the_given_numbers_and_the_best_is_marked():
+    report = training_report()
+    parsed = Page(training_page(report))
+    expected = [
+        number
+        for scores in report.scores.values()
+        for number in (scores.rmse, scores.mae, scores.mse, scores.composite)
+    ] + [number for scores in report.original_scores.values() for number in (scores.rmse, scores.mae, scores.mse)]
+    assert parsed.data == expected
+    assert parsed.said.count("best ") >= 2
+    ratio = report.scores["GRU"].rmse / report.scores["persistence"].rmse
+    assert f"GRU beats persistence by {(1 - ratio) * 100:.1f}" in parsed.said
+
+
+def test_a_model_that_loses_says_so_in_its_headline():
+    report = training_report()
+    scores = dict(report.scores) | {"GRU": Scores(0.5, 0.4, 0.25), "persistence": Scores(0.4, 0.3, 0.16)}
+    assert "GRU loses to persistence by 25.0\u202f% RMSE" in training_page(replace(report, scores=scores))
+
+
+def test_scores_without_a_number_are_dashes_and_never_the_best():
+    report = replace(training_report(), scores={"GRU": NAN, "persistence": NAN, "linear": Scores(0.1, 0.1, 0.01)})
+    text = training_page(report)
+    assert "could not be compared with persistence" in text
+    assert "nan" not in Page(text).said.lower()
+    assert re.search(r"Linear \(ridge\) <span class=\"tag\">best", text)
+
+
+def test_the_loss_chart_marks_the_best_epoch_and_is_logarithmic_when_losses_span_decades():
+    text = training_page(training_report())
+    assert "best epoch 3" in text
+    assert "MSE, log scale" in text
+    assert "Stopped early after 4 epochs" in text
+    assert "MSE, log scale" not in training_page(
+        replace(training_report(), train_loss=[3.0, 2.0], validation_loss=[3.0, 0.0])
+    )
+
+
+def test_prophet_says_what_it_sees_and_shows_plain_prophet_beside_it():
+    text = Page(training_page(training_report(model="PROPHET"))).said
+    assert "its target only; GRU and LSTM see every measured column" in text
+    assert "Plain Prophet" in text
+    assert "PROPHET with residual correction" in text
+    assert "Learning" not in text
+
+
+def test_a_diverged_training_still_has_a_report():
+    report = training_report()
+    broken = replace(
+        report,
+        predicted=np.full_like(report.predicted, np.inf),
+        train_loss=[1.0, np.nan],
+        validation_loss=[1.0, np.inf],
+        scores=dict(report.scores) | {"GRU": NAN},
+    )
+    Page(training_page(broken))
+    assert set(training_plots(broken)) == {"loss.svg", "forecast.svg"}
+
+
+def test_training_plots_are_svg_files_that_need_nothing_else():
+    plots = training_plots(training_report())
+    assert sorted(plots) == ["forecast.svg", "loss.svg"]
+    for text in plots.values():
+        ParserCreate().Parse(text, True)
+        assert text.startswith('<svg xmlns="http://www.w3.org/2000/svg"')
+        assert "prefers-color-scheme: dark" in text
+        assert set(re.findall(r"https?://[^\"]*", text)) == {"http://www.w3.org/2000/svg"}
+    assert list(training_plots(training_report(model="PROPHET"))) == ["forecast.svg"]
+
+
+def test_the_evaluation_shows_how_the_weights_add_up():
+    report = evaluation_report()
+    parsed = Page(evaluation_page(report))
+    for candidate in report.candidates:
+        for number in (candidate.scores.rmse, candidate.scores.mae, candidate.scores.mse, candidate.composite):
+            assert number in parsed.data
+    bars = [
+        attributes["aria-label"] for attributes in parsed.named("svg") if "adds" in attributes.get("aria-label", "")
+    ]
+    assert bars[0] == "RMSE adds 0.01770, MAE adds 0.005580, MSE adds 0.0002500"
+    assert "0.5 \u00d7 RMSE + 0.3 \u00d7 MAE + 0.2 \u00d7 MSE" in parsed.said
+    assert parsed.said.count("GRU promoted") == 1
+    assert parsed.said.count("Persistence") == 2  # once beside the models that share it, once in the glossary
+
+
+def test_baselines_that_differ_stand_beside_each_model():
+    report = evaluation_report()
+    first = replace(report.candidates[0], baselines={"persistence": Scores(0.05, 0.03, 0.0025)})
+    parsed = Page(evaluation_page(replace(report, candidates=[first, *report.candidates[1:]])))
+    assert parsed.said.count("Persistence") == 4
+
+
+def test_a_candidate_without_scores_has_no_valid_score_and_comes_last():
+    text = Page(evaluation_page(evaluation_report(prophet=Scores(np.nan, 0.01, 0.0001)))).said
+    assert text.count("no valid score") == 1
+    assert text.index("LSTM") < text.index("PROPHET")
+    assert "2 of 3" in text
+
+
+def test_the_forecast_tells_rolling_from_recursive_and_rings_steps_after_a_gap():
+    text = forecast_page(forecast_report())
+    parsed = Page(text)
+    names = [attributes["data-name"] for attributes in parsed.named("path") if "data-name" in attributes]
+    assert names[:3] == ["measured", "rolling forecast", "recursive forecast"]
+    assert "12 rolling, 8 recursive" in parsed.said
+    assert parsed.said.count("rolling, after a gap") == 1
+    assert "The model beats persistence by 50.0" in parsed.said
+    assert {2.5, 1.25, 6.25, 5.0, 3.5, 25.0} <= set(parsed.data)
+
+
+def test_the_headline_error_of_a_forecast_leaves_out_steps_after_a_gap():
+    report = forecast_report(steps=3, rolling=3)
+    actual = report.predicted + np.array([[1.0], [2.0], [1000.0]])
+    assert "MAE of these steps 1.500" in " ".join(Page(forecast_page(replace(report, actual=actual))).said.split())
+
+
+def test_every_step_of_the_forecast_is_listed_with_its_numbers():
+    report = forecast_report(steps=6, rolling=3)
+    parsed = Page(forecast_page(report))
+    for step in range(6):
+        assert report.predicted[step, 0] in parsed.data
+    for step in range(3):
+        assert abs(report.predicted[step, 0] - report.actual[step, 0]) in parsed.data
+
+
+def test_a_long_forecast_says_where_the_rest_of_its_steps_is():
+    text = forecast_page(forecast_report(steps=5000, rolling=100, targets=("down", "up")))
+    assert "The first 200 rows of 10\u202f000" in text
+    assert len(text) < 400_000
+
+
+@pytest.mark.parametrize(("steps", "rolling"), [(1, 1), (1, 0), (3, 0), (3, 3)])
+def test_forecasts_of_any_length_have_a_page(steps, rolling):
+    Page(forecast_page(forecast_report(steps=steps, rolling=rolling)))
+
+
+def test_a_backtest_without_rows_is_said_not_drawn():
+    report = replace(forecast_report(rows=0, rolling=0), backtest_scores={})
+    assert "No row of the test data could be scored." in forecast_page(report)
+
+
+def test_the_data_page_counts_and_marks_what_was_filled_and_clipped():
+    text = preprocess_page(preprocess_report())
+    parsed = Page(text)
+    assert "2 (0.40\u202f%)" in parsed.said
+    assert "1 (0.20\u202f%)" in parsed.said
+    dots = re.findall(r'<g class="(filled|clipped) hollow">(.*?)</g>', text)
+    assert [(name, marks.count("<circle")) for name, marks in dots] == [("filled", 2), ("clipped", 1)]
+    assert text.count('class="fill filled level') == 1
+    for part in ("fit", "validation", "selection", "test"):
+        assert f"band {part}" in text
+    assert "MinMaxScaler" in parsed.said
+
+
+def test_many_marks_become_a_strip_and_none_is_hidden():
+    report = preprocess_report(rows=1000)
+    missing = np.zeros(1000, bool)
+    missing[::10] = True
+    text = preprocess_page(replace(report, series=[replace(report.series[0], missing=missing)]))
+    assert "<circle" not in text
+    assert "100 values filled; strips under the chart show where." in text
+
+
+def test_columns_beyond_the_drawn_ones_are_in_the_table():
+    report = preprocess_report(rows=50, columns=60)
+    parsed = Page(preprocess_page(report))
+    assert "40 more are in the table only" in parsed.said
+    assert all(f"c{index}" in parsed.said for index in range(60))
+
+
+@pytest.mark.parametrize(
+    "values", [np.full(20, 3.5), np.zeros(20), np.full(20, np.nan), np.linspace(-1, 1, 20) * 1e308]
+)
+def test_constant_missing_and_extreme_columns_have_a_page(values):
+    report = preprocess_report(rows=20, columns=1)
+    text = preprocess_page(replace(report, series=[replace(report.series[0], values=values)], test_series={}))
+    assert not re.search(r"\b(nan|inf)\b", Page(text).said)
+    assert "nan" not in "".join(re.findall(r' d="([^"]*)"', text))
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3])
+def test_the_shortest_data_has_a_page(rows):
+    report = replace(preprocess_report(rows=rows, columns=1), test_time=times(0), test_series={})
+    Page(preprocess_page(report))
+
+
+def test_a_page_of_a_million_rows_stays_small():
+    assert len(preprocess_page(preprocess_report(rows=1_000_000, columns=4))) < 120_000
+
+
+def test_the_run_page_leads_to_the_reports_and_names_notes():
+    parsed = Page(PAGES["run"]())
+    assert [attributes["href"] for attributes in parsed.named("a")] == ["preprocess/report.html", "logs/a.log"]
+    assert "GRU is promoted and beats persistence by 10.0" in parsed.said
+    assert "train-gru: the learning rate is high." in parsed.said
+    assert {0.0354, 0.02353, 0.0402} <= set(parsed.data)
+    labels = [attributes["aria-label"] for attributes in parsed.named("svg") if attributes.get("class") == "cell-bar"]
+    assert "from 5\u202fs to 7\u202fs" in labels
+
+
+def test_the_run_page_sets_the_backtest_beside_persistence():
+    parsed = Page(PAGES["run"]())
+    assert parsed.data[-6:] == [9.0, 6.0, 81.0, 10.0, 6.5, 100.0]
+    said = " ".join(parsed.said.split())
+    assert "24 steps forecast; on the measured ones RMSE 8, MAE 7, in original units." in said
+    assert "Backtest: 1 602 rows of the test data" in said
+
+
+def test_a_run_whose_steps_lie_in_the_future_says_that_nothing_is_measured():
+    summary = run_summary() | {"forecast": {"inference_count": 1, "rmse": None, "backtest_rmse": None}}
+    said = " ".join(Page(run_page(summary, {})).said.split())
+    assert "1 step forecast; none of them is measured yet." in said
+    assert "Backtest: " not in said
+
+
+def test_a_failed_run_says_what_failed_and_needs_no_other_part():
+    summary = {
+        "v": 1,
+        "status": "failed",
+        "stages": {
+            "preprocess": {
+                "status": "failed",
+                "error": "data.csv has no column time",
+                "seconds": 1.0,
+                "started_after": 0.0,
+            },
+            "eval": {"status": "not run", "seconds": None, "started_after": None},
+        },
+        "models": {},
+        "promotion": None,
+        "forecast": None,
+    }
+    text = Page(run_page(summary, {})).said
+    assert "The run failed." in text
+    assert text.count("data.csv has no column time.") == 1
+    assert "not run" in text
+    Page(run_page({}, {}))

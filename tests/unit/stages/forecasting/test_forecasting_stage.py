@@ -1,0 +1,342 @@
+"""The inference stage with a real GRU: forecasts, scores against what was measured, backtest, log and refusals."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from flts.config import sha256_file
+from flts.contracts import ClaimCheck, ForecastBatch, TrainedModel
+from flts.errors import BadInputError, ChecksumMismatchError
+from flts.models import bundle
+from flts.params import InferenceParams, RecurrentParams
+from flts.stage import Context, InputArtifact
+from flts.stages.forecasting.stage import run
+from flts.store.file import FileStore
+from flts.timeseries.frame import Frame
+from flts.timeseries.parquet import write_processed
+from tests.support.series import make_data
+
+WINDOW = 5
+GAP = 30
+UNMEASURED = [12, 40]
+HASH = "c" * 64
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A trained bundle, and beside it the message that names it."""
+    from flts.models.recurrent import fit_recurrent
+
+    data = make_data(200)
+    params = RecurrentParams(
+        config_hash="", config_json="", identifier="", hidden_size=4, num_layers=1, epochs=2, input_seq_len=WINDOW
+    )
+    folder = tmp_path_factory.mktemp("gru")
+    bundle.save(folder / "bundle", fit_recurrent("GRU", data, params).forecaster, data)
+    message = TrainedModel(
+        model_type="GRU",
+        config_hash=HASH,
+        run_id=bundle.digest(folder / "bundle")[:32],
+        status="SUCCESS",
+        model_uri="bundle",
+        test_rmse=0.1,
+        test_mae=0.1,
+        test_mse=0.1,
+        train_start="2025-01-31T11:00:00Z",
+        train_end="2025-01-31T12:00:00Z",
+        identifier="run-001",
+        artifact_uri="bundle",
+        operation="Trained: GRU",
+    )
+    (folder / "model.json").write_text(message.to_json())
+    return folder / "model.json"
+
+
+@pytest.fixture(scope="module")
+def unseen():
+    """60 rows with a gap before row 30, two of them not measured (but filled)."""
+    data = make_data(60, gaps=[GAP], seed=1)
+    data.actual["a"][UNMEASURED] = np.nan
+    return data
+
+
+class Inference:
+    """Runs the stage on files in a folder of its own."""
+
+    def __init__(self, folder, model, data):
+        self.folder = folder
+        self.model = model
+        self.data_file = folder / "test_processed_data.parquet"
+        write_processed(self.data_file, data)
+
+    def run(self, *, data=None, model=None, store=None, **params):
+        work_dir = self.folder / "work"
+        work_dir.mkdir(exist_ok=True)
+        inputs = {
+            "inference_data": InputArtifact(data or self.data_file),
+            "selected_model": InputArtifact(model or self.model),
+        }
+        defaults = {"config_hash": HASH, "identifier": "run-001"}
+        context = Context(inputs, work_dir, store=store, output_dir=None if store else self.folder / "out")
+        return run(InferenceParams(**defaults | params), context)
+
+    def write(self, name, data):
+        write_processed(self.folder / name, data)
+        return self.folder / name
+
+    def claim(self, store):
+        store.upload("processed-data", "c/test_processed_data.parquet", self.data_file)
+        check = ClaimCheck(
+            bucket="processed-data",
+            object="c/test_processed_data.parquet",
+            size=self.data_file.stat().st_size,
+            identifier="run-001",
+            config_hash=HASH,
+            sha256=sha256_file(self.data_file),
+            rows=60,
+        )
+        (self.folder / "claim.json").write_text(check.to_json())
+        return self.folder / "claim.json"
+
+
+@pytest.fixture
+def inference(tmp_path, model, unseen):
+    return Inference(tmp_path, model, unseen)
+
+
+@pytest.fixture(scope="module")
+def expected(model, unseen):
+    """One-step forecasts of every row from its window, each made alone; NaN before the first window."""
+    forecaster = bundle.load(model.parent / "bundle").forecaster
+    values = [forecaster.forecast(unseen.frame, np.array([row]))[0, 0, 0] for row in range(WINDOW, 60)]
+    return np.array([np.nan] * WINDOW + values)
+
+
+def batch_of(result):
+    return ForecastBatch.parse(result.artifacts["predictions"].content, source="predictions")
+
+
+def metrics_of(result):
+    metrics = json.loads(result.artifacts["metrics"].content)
+    assert metrics == result.artifacts["metrics"].metadata
+    return metrics
+
+
+def test_steps_begin_behind_the_first_window_and_are_scored(inference, expected, unseen):
+    result = inference.run(sample_idx=2, inference_length=4)
+    batch = batch_of(result)
+    rows = np.arange(7, 11)
+    predicted = [sample["pred"]["a"] for sample in batch.samples]
+    np.testing.assert_allclose(predicted, expected[rows], rtol=1e-6)
+    assert [sample["ts"] for sample in batch.samples] == [f"{t}Z"[:19] + "Z" for t in unseen.frame.time[rows]]
+    error = np.array(predicted) - unseen.actual["a"][rows]
+    metrics = metrics_of(result)
+    assert metrics["mae"] == pytest.approx(np.abs(error).mean())
+    assert metrics["mse"] == pytest.approx((error**2).mean())
+    assert metrics["rmse"] == pytest.approx((error**2).mean() ** 0.5)
+    assert metrics["inference_count"] == 4
+    assert metrics["timestamp"] == batch.timestamp
+
+
+def test_rows_that_were_not_measured_are_forecast_but_not_scored(inference):
+    batch = batch_of(inference.run(sample_idx=7 - 1, inference_length=3))
+    assert [sample["actual"] is None for sample in batch.samples] == [False, True, False]
+    assert batch.metrics["overlap_rows"] == 2
+    assert [entry["step"] for entry in batch.metrics["step_mae"]] == [1, 3]
+
+
+def test_steps_behind_a_gap_are_forecast_but_not_scored(inference):
+    result = inference.run(sample_idx=GAP - WINDOW - 1, inference_length=WINDOW + 2)
+    batch = batch_of(result)
+    assert [sample["after_gap"] for sample in batch.samples] == [False] + [True] * WINDOW + [False]
+    assert batch.metrics["overlap_rows"] == 2
+    assert any(f"{WINDOW} of {WINDOW + 2} steps lie across a gap" in note for note in result.notes)
+
+
+def test_steps_behind_the_data_are_recursive_and_not_scored(inference):
+    result = inference.run(sample_idx=60 - WINDOW, inference_length=3)
+    batch = batch_of(result)
+    assert [sample["mode"] for sample in batch.samples] == ["rolling", "recursive", "recursive"]
+    assert {"mae", "rmse", "mse"}.isdisjoint(metrics_of(result))
+    assert {"mae", "rmse"}.isdisjoint(result.artifacts["predictions"].metadata)
+    assert any("no step could be scored" in note for note in result.notes)
+
+
+def test_the_backtest_is_on_every_measured_row_whose_window_has_no_gap(inference, expected, unseen):
+    rows = [row for row in range(WINDOW, 60) if not GAP <= row < GAP + WINDOW and row not in UNMEASURED]
+    actual, cleaned = unseen.actual["a"], unseen.frame.columns["a"]
+    last = np.where(np.isnan(actual), cleaned, actual)
+    error = expected[rows] - actual[rows]
+    naive = last[np.array(rows) - 1] - actual[rows]
+
+    metrics = metrics_of(inference.run())
+
+    assert metrics["backtest_rows"] == len(rows)
+    assert metrics["backtest_rmse"] == pytest.approx((error**2).mean() ** 0.5)
+    assert metrics["backtest_mae"] == pytest.approx(np.abs(error).mean())
+    assert metrics["backtest_mse"] == pytest.approx((error**2).mean())
+    assert metrics["backtest_persistence_rmse"] == pytest.approx((naive**2).mean() ** 0.5)
+    assert metrics["backtest_persistence_mae"] == pytest.approx(np.abs(naive).mean())
+    assert metrics["backtest_persistence_mse"] == pytest.approx((naive**2).mean())
+    assert metrics["backtest_skill"] == pytest.approx(
+        1 - metrics["backtest_rmse"] / metrics["backtest_persistence_rmse"]
+    )
+
+
+def test_a_model_that_persistence_beats_is_said_to_be_worse(inference):
+    result = inference.run()
+    assert metrics_of(result)["backtest_skill"] < 0  # two epochs teach it nothing
+    assert any("GRU is worse than persistence on this data" in note for note in result.notes)
+
+
+def test_standalone_files_are_the_batch_and_its_table(inference):
+    result = inference.run(inference_length=3)
+    assert result.files["results.jsonl"].read_text() == result.artifacts["predictions"].content
+    table = pq.read_table(result.files["predictions.parquet"])
+    assert table.num_rows == 3
+    assert not result.cached
+
+
+def test_the_predictions_metadata_is_flat_and_leaves_out_the_steps(inference):
+    result = inference.run(inference_length=3)
+    metadata = result.artifacts["predictions"].metadata
+    assert metadata["num_predictions"] == 3
+    assert metadata["config_hash"] == HASH
+    assert metadata["rmse"] == metrics_of(result)["rmse"]
+    assert "samples" not in metadata
+    assert all(isinstance(value, str | int | float) for value in metadata.values())
+
+
+def test_a_repeat_finds_its_folder_and_returns_the_same(inference, tmp_path):
+    store = FileStore(tmp_path / "store")
+    claim = inference.claim(store)
+    first = inference.run(data=claim, store=store)
+    logged = {info.key: store.get("inference-logs", info.key)[0] for info in store.list("inference-logs")}
+    assert len(logged) == 3
+    assert not first.files
+
+    again = inference.run(data=claim, store=store)
+
+    assert again.cached
+    assert again.artifacts == first.artifacts
+    assert {info.key: store.get("inference-logs", info.key)[0] for info in store.list("inference-logs")} == logged
+    key = first.artifacts["predictions"].metadata["log_object_key"]
+    assert logged[key].decode() == first.artifacts["predictions"].content
+
+
+def test_another_length_is_another_forecast(inference, tmp_path):
+    store = FileStore(tmp_path / "store")
+    for length in (3, 4):
+        assert not inference.run(store=store, inference_length=length).cached
+    assert len(list(store.list("inference-logs"))) == 6
+
+
+def test_a_bundle_folder_is_a_model(inference, model):
+    by_folder = batch_of(inference.run(model=model.parent / "bundle"))
+    assert by_folder.run_id == bundle.digest(model.parent / "bundle")[:32]
+    assert by_folder.metrics == batch_of(inference.run()).metrics
+
+
+def test_a_foreign_file_needs_only_the_columns_and_the_models_targets_count(inference, unseen):
+    frame = unseen.frame
+    lines = [
+        ",".join([str(time), *(repr(float(frame.columns[name][row])) for name in "cba")])
+        for row, time in enumerate(frame.time)
+    ]
+    foreign = inference.folder / "foreign.csv"
+    foreign.write_text("\n".join(["time,c,b,a", *lines]))
+    batch = batch_of(inference.run(data=foreign, config_hash=""))
+    own = batch_of(inference.run())
+    assert batch.metrics["prediction_hash"] == own.metrics["prediction_hash"]
+    assert batch.config_hash == HASH
+
+
+def test_too_few_rows_say_how_many_are_needed(inference):
+    with pytest.raises(BadInputError, match=r"has 60 rows, but sample_idx 56 .* 5 need at least 61"):
+        inference.run(sample_idx=56)
+
+
+def test_missing_columns_are_named(inference, unseen):
+    columns = {name: values for name, values in unseen.frame.columns.items() if name not in {"b", "c"}}
+    path = inference.write("lacking.parquet", replace(unseen, frame=Frame(unseen.frame.time, columns)))
+    with pytest.raises(BadInputError, match=r"lacking\.parquet lacks the columns b, c "):
+        inference.run(data=path)
+
+
+def test_data_of_another_preprocessing_is_refused(inference, unseen):
+    path = inference.write("other.parquet", replace(unseen, config_hash="d" * 64))
+    for config_hash in (HASH, ""):
+        with pytest.raises(BadInputError, match=f"config_hash {'d' * 64}, but {HASH} is expected"):
+            inference.run(data=path, config_hash=config_hash)
+    with pytest.raises(BadInputError, match=f"trained on data with config_hash {HASH}, but {'d' * 64}"):
+        inference.run(data=path, config_hash="d" * 64)
+
+
+def test_an_empty_config_hash_is_that_of_the_file(inference):
+    assert batch_of(inference.run(config_hash="")).config_hash == HASH
+
+
+def edited(inference, model, **fields):
+    message = json.loads(model.read_text()) | {"model_uri": str(model.parent / "bundle")} | fields
+    (inference.folder / "edited.json").write_text(json.dumps(message))
+    return inference.folder / "edited.json"
+
+
+def test_a_message_about_another_model_is_refused(inference, model):
+    with pytest.raises(BadInputError, match="has model_type GRU, but LSTM was announced"):
+        inference.run(model=edited(inference, model, model_type="LSTM"))
+
+
+def test_a_training_that_is_not_finished_is_refused(inference, model):
+    with pytest.raises(BadInputError, match="its status is RUNNING, SUCCESS is expected"):
+        inference.run(model=edited(inference, model, status="RUNNING"))
+
+
+def test_a_model_in_mlflow_needs_its_address(inference, model):
+    with pytest.raises(BadInputError, match="runs:/abc/GRU lies in MLflow: --mlflow-tracking-uri"):
+        inference.run(model=edited(inference, model, model_uri="runs:/abc/GRU"))
+
+
+@pytest.mark.parametrize("content", ["", "[1]", "{", '{"promotion_time": "2025"}', '{"model_type": "GRU"}'])
+def test_what_is_no_message_is_named(inference, content):
+    path = inference.folder / "odd.json"
+    path.write_text(content)
+    with pytest.raises(BadInputError, match=r"odd\.json is not a "):
+        inference.run(model=path)
+
+
+def test_a_missing_input_is_named(inference):
+    with pytest.raises(BadInputError, match=r"input selected_model is missing: .*nowhere\.json"):
+        inference.run(model=inference.folder / "nowhere.json")
+
+
+def test_changed_data_is_refused_and_leaves_nothing(inference, tmp_path):
+    store = FileStore(tmp_path / "store")
+    claim = inference.claim(store)
+    store.put("processed-data", "c/test_processed_data.parquet", b"PAR1 changed")
+    with pytest.raises(ChecksumMismatchError):
+        inference.run(data=claim, store=store)
+    assert not list(store.list("inference-logs"))
+
+
+def test_data_of_another_sampling_interval_is_noted(inference, unseen):
+    path = inference.write("hourly.parquet", replace(unseen, sampling_seconds=3600.0))
+    notes = inference.run(data=path).notes
+    assert "the data has a row every 3600 s, but the model was trained on one every 60 s" in notes
+
+
+def test_progress_goes_forward(inference):
+    seen = []
+    inputs = {
+        "inference_data": InputArtifact(inference.data_file),
+        "selected_model": InputArtifact(inference.model),
+    }
+    context = Context(
+        inputs, inference.folder, output_dir=inference.folder, progress=lambda done, text: seen.append(done)
+    )
+    run(InferenceParams(config_hash="", identifier=""), context)
+    assert seen == sorted(seen)
+    assert len(seen) > 2
