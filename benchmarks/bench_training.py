@@ -22,7 +22,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from flts.models.network import RecurrentNet, RecurrentType
-from flts.models.recurrent import MAX_GRADIENT_NORM, Training
+from flts.models.recurrent import MAX_GRADIENT_NORM, Learner
 from flts.params import PreprocessParams, RecurrentParams
 from flts.timeseries.frame import Frame
 from flts.timeseries.preparing import prepare
@@ -46,13 +46,13 @@ def dataset(path: Path) -> tuple[str, ProcessedData]:
     return name, prepare(frame, test, PreprocessParams(dataset_name="bench", identifier="bench"), "{}").train
 
 
-def forward_flops(model_type: RecurrentType, training: Training, params: RecurrentParams) -> float:
+def forward_flops(model_type: RecurrentType, learner: Learner, params: RecurrentParams) -> float:
     """Return the matrix-product FLOPs of one forward pass over all training windows."""
-    features, hidden = training.series.values.shape[1], params.hidden_size
-    outputs = training.net.head.out_features
+    features, hidden = learner.series.values.shape[1], params.hidden_size
+    outputs = learner.net.head.out_features
     inputs = [features] + [hidden] * (params.num_layers - 1)
     step = sum(2 * GATES[model_type] * hidden * (width + hidden) for width in inputs)
-    return float(len(training.origins) * (params.input_seq_len * step + 2 * hidden * outputs))
+    return float(len(learner.origins) * (params.input_seq_len * step + 2 * hidden * outputs))
 
 
 def plain_step(
@@ -65,12 +65,10 @@ def plain_step(
     optimizer.step()
 
 
-def plain_epochs(
-    model_type: RecurrentType, training: Training, params: RecurrentParams
-) -> dict[str, Callable[[], None]]:
+def plain_epochs(model_type: RecurrentType, learner: Learner, params: RecurrentParams) -> dict[str, Callable[[], None]]:
     """Return an epoch of a loop that slices a resident series, and one over a DataLoader; a new network each."""
-    series, origins = training.series, training.origins
-    rnn, head = training.net.rnn, training.net.head
+    series, origins = learner.series, learner.origins
+    rnn, head = learner.net.rnn, learner.net.head
 
     def fresh() -> tuple[RecurrentNet, torch.optim.Optimizer]:
         net = RecurrentNet(model_type, rnn.input_size, rnn.hidden_size, rnn.num_layers, head.out_features)
@@ -109,9 +107,9 @@ def seconds(function: Callable[[], object]) -> float:
 def measure_model(model_type: RecurrentType, data: ProcessedData, repeats: int) -> dict[str, Any]:
     """Return the best of sgemm and of every loop's epoch: seconds, useful GFLOP/s and its share of sgemm."""
     params = RecurrentParams(config_hash="", config_json="", identifier="bench")
-    training = Training(model_type, data, params, stop=data.parts.fit_end, part="fit part")
-    flops = 3 * forward_flops(model_type, training, params)
-    loops: dict[str, Callable[[], object]] = {"flts": training.epoch, **plain_epochs(model_type, training, params)}
+    learner = Learner(model_type, data, params, stop=data.parts.fit_end, part="fit part")
+    flops = 3 * forward_flops(model_type, learner, params)
+    loops: dict[str, Callable[[], object]] = {"flts": learner.epoch, **plain_epochs(model_type, learner, params)}
     epochs: dict[str, list[float]] = {name: [] for name in loops}
     peaks = [sgemm_gflops()]
     for _ in range(repeats):
@@ -129,7 +127,7 @@ def measure_model(model_type: RecurrentType, data: ProcessedData, repeats: int) 
     }
     return {
         "sgemm_gflops": max(peaks),
-        "windows": len(training.origins),
+        "windows": len(learner.origins),
         **figures,
         "ratio_to_plain": figures["plain"]["epoch_seconds"] / figures["flts"]["epoch_seconds"],
         "ratio_to_dataloader": figures["dataloader"]["epoch_seconds"] / figures["flts"]["epoch_seconds"],

@@ -8,13 +8,14 @@ import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from flts.errors import BadInputError
 
-ModelType = Literal["GRU", "LSTM", "PROPHET"]
+# Which ones there are, flts.models.registry says.
+ModelType = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9]{0,31}$")]
 MetadataValue = str | int | float
 
 SCORE_WEIGHTS: Mapping[str, float] = {"rmse": 0.5, "mae": 0.3, "mse": 0.2}
@@ -71,8 +72,16 @@ class Message(BaseModel):
             raise BadInputError(f"{source} is not a {cls.kind}: {where}{first['msg']}") from None
 
     def to_json(self) -> str:
-        """Serialise as canonical JSON with a final newline; numbers that are not finite become ``null``."""
-        return canonical_json(_finite(self.model_dump(mode="json"))) + "\n"
+        """Serialise as canonical JSON with a final newline.
+
+        Numbers that are not finite become ``null``; optional fields that are not set are left out.
+        """
+        unset = {
+            name
+            for name, field in type(self).model_fields.items()
+            if not field.is_required() and field.default is None and getattr(self, name) is None
+        }
+        return canonical_json(_finite(self.model_dump(mode="json", exclude=unset))) + "\n"
 
     def metadata(self) -> dict[str, MetadataValue]:
         """Flatten to what KFP artifact metadata may hold: strings and finite numbers."""
@@ -93,13 +102,13 @@ class ClaimCheck(Message):
     object_key: str | None = None
     operation: str | None = None
 
-    def to_json(self) -> str:
-        """Serialise as canonical JSON with a final newline, without the fields that training data has no use for."""
-        return canonical_json(self.model_dump(mode="json", exclude_none=True)) + "\n"
-
 
 class TrainedModel(Message):
-    """A finished training; the file of a Model artifact. Scores in min-max units of the fit part."""
+    """A finished training; the file of a Model artifact. Scores in min-max units of the fit part.
+
+    ``experiment`` is the MLflow experiment of its run; ``bundle_sha256`` the SHA-256 of the bundle's
+    ``checksums.json``, which readers verify. Messages of older versions have neither.
+    """
 
     kind: ClassVar[str] = "trained-model message"
     model_type: ModelType
@@ -115,10 +124,15 @@ class TrainedModel(Message):
     identifier: str
     artifact_uri: str
     operation: str
+    experiment: str | None = None
+    bundle_sha256: str | None = None
 
 
 class Promotion(Message):
-    """The model chosen by eval; also the content of the ``current.json`` pointers."""
+    """The model chosen by eval; also the content of the ``current.json`` pointers.
+
+    ``artifact_uri`` is where MLflow keeps the model, ``bundle_sha256`` as in the trained model; both may be missing.
+    """
 
     kind: ClassVar[str] = "promotion"
     model_uri: str
@@ -138,10 +152,15 @@ class Promotion(Message):
     mse: float
     score: float
     timestamp: str
+    artifact_uri: str | None = None
+    bundle_sha256: str | None = None
 
 
 class ForecastBatch(Message):
-    """One forecast with its metrics: a line of ``results.jsonl``; all values in original units."""
+    """One forecast with its metrics: a line of ``results.jsonl``; all values in original units.
+
+    ``data_sha256``, ``inference_length`` and ``sample_idx`` are what was asked for; older versions did not say.
+    """
 
     kind: ClassVar[str] = "forecast batch"
     timestamp: str
@@ -152,6 +171,9 @@ class ForecastBatch(Message):
     status: str
     metrics: dict[str, Any]
     samples: list[dict[str, Any]]
+    data_sha256: str | None = None
+    inference_length: int | None = None
+    sample_idx: int | None = None
 
 
 class Performance(Message):

@@ -118,7 +118,11 @@ class TrainParams(_DataParams):
     output_seq_len: int = _param(1, "Windows", "steps forecast at once", ge=1)
 
 
-class RecurrentParams(_ServiceParams, _TrackingParams, TrainParams):
+class TrainerParams(_ServiceParams, _TrackingParams, TrainParams):
+    """Base of the parameters of every training stage."""
+
+
+class RecurrentParams(TrainerParams):
     """Parameters of train-gru and train-lstm."""
 
     hidden_size: int = _param(128, "Network", "units per recurrent layer", ge=1)
@@ -130,7 +134,7 @@ class RecurrentParams(_ServiceParams, _TrackingParams, TrainParams):
     patience: int = _param(3, "Training", "epochs without improvement before stopping", ge=1)
 
 
-class ProphetParams(_ServiceParams, _TrackingParams, TrainParams):
+class ProphetParams(TrainerParams):
     """Parameters of train-prophet."""
 
     growth: Literal["linear", "flat"] = _param("linear", "Trend", "form of the trend")

@@ -6,11 +6,11 @@ flags, the environment, KFP or Kafka, calls it, and writes the result whole or n
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from flts.contracts import MetadataValue
+from flts.lazy import resolve
 from flts.params import Params
 from flts.progress import Progress, no_progress
 
@@ -41,7 +41,11 @@ class Output:
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of the pipeline; ``function`` is ``"module:name"``, imported only when the stage runs."""
+    """One stage of the pipeline.
+
+    ``function`` is ``"module:name"``, imported only when the stage runs; ``arguments`` are what it gets besides
+    parameters and context.
+    """
 
     name: str
     summary: str
@@ -49,6 +53,7 @@ class Stage:
     inputs: Mapping[str, Input]
     outputs: Mapping[str, Output]
     function: str
+    arguments: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def command(self) -> str:
@@ -57,9 +62,8 @@ class Stage:
 
     def run(self, params: Params, context: "Context") -> "Result":
         """Import the stage's function and call it."""
-        module, name = self.function.split(":")
-        function: Callable[[Params, Context], Result] = getattr(import_module(module), name)
-        return function(params, context)
+        function: Callable[..., Result] = resolve(self.function)
+        return function(params, context, **self.arguments)
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,16 @@
-"""What every forecaster offers."""
+"""What every forecaster offers, and what training one gives."""
 
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, Self
 
 from flts.contracts import ModelType
+from flts.models.config import BundleConfig
+from flts.progress import Progress
 from flts.timeseries.arrays import Floats, Indices
 from flts.timeseries.frame import Frame
+from flts.timeseries.scaling import Scaler
 
 
 class Forecaster(Protocol):
@@ -28,3 +34,49 @@ class Forecaster(Protocol):
             (k, output_seq_len, targets) in original units.
         """
         ...
+
+
+class BundledForecaster(Forecaster, Protocol):
+    """A forecaster that can be saved and loaded: it knows its hyperparameters and its model file."""
+
+    def config(self) -> dict[str, Any]:
+        """Return the hyperparameters that loading needs, as JSON values."""
+        ...
+
+    def save(self, directory: Path) -> None:
+        """Write the model file into ``directory``."""
+        ...
+
+    @classmethod
+    def load(cls, directory: Path, config: BundleConfig, scaler: Scaler) -> Self:
+        """Load what ``save`` wrote; ``ValueError``, ``KeyError``, ``TypeError`` or ``IndexError`` when it is not that.
+
+        Raises:
+            BadInputError: The model file is not what ``config`` describes.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A model fitted on the fit part, with how it learned.
+
+    Attributes:
+        forecaster: The model.
+        refit: Trains it once more on all rows.
+        plain: The same model without its residual correction, where it has one.
+        learned: Figures of the fit worth recording.
+        train_loss: Loss of each epoch's batches while training, in scaled units; empty without epochs.
+        validation_loss: Loss on the validation part after each epoch.
+        best_epoch: The epoch with the lowest validation loss, from 1; 0 without epochs.
+        stopped_early: Whether training ended because the validation loss no longer fell.
+    """
+
+    forecaster: BundledForecaster
+    refit: Callable[[Progress], BundledForecaster]
+    plain: Forecaster | None = None
+    learned: Mapping[str, object] = field(default_factory=dict)
+    train_loss: tuple[float, ...] = ()
+    validation_loss: tuple[float, ...] = ()
+    best_epoch: int = 0
+    stopped_early: bool = False

@@ -1,19 +1,19 @@
 """A trained model as a folder of plain files, none of them a pickle: what is logged, handed on and loaded.
 
-``model.safetensors`` (GRU, LSTM) or ``prophet.json`` holds the model, ``config.json`` what it is, ``scaler.json`` the
-scaling, ``checksums.json`` the SHA-256 of the other three. The same model gives the same bytes.
+The file that the registry names (``model.safetensors``, ``prophet.json``) holds the model, ``config.json`` what it is,
+``scaler.json`` the scaling, ``checksums.json`` the SHA-256 of the other three. The same model gives the same bytes.
 """
 
 import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
 
-from flts.contracts import Message, ModelType, canonical_json
+from flts.contracts import canonical_json
 from flts.errors import BadInputError, ChecksumMismatchError
-from flts.models.base import Forecaster
-from flts.timeseries.frame import Parts
+from flts.models.base import BundledForecaster
+from flts.models.config import BundleConfig
+from flts.models.registry import MODELS, entry
 from flts.timeseries.metrics import target_range
 from flts.timeseries.processed import ProcessedData
 from flts.timeseries.scaling import Scaler
@@ -21,41 +21,6 @@ from flts.timeseries.scaling import Scaler
 CONFIG_FILE = "config.json"
 SCALER_FILE = "scaler.json"
 CHECKSUMS_FILE = "checksums.json"
-MODEL_FILES: dict[ModelType, str] = {"GRU": "model.safetensors", "LSTM": "model.safetensors", "PROPHET": "prophet.json"}
-
-
-class BundledForecaster(Forecaster, Protocol):
-    """A forecaster that can be saved: it knows its hyperparameters and writes its model file."""
-
-    def config(self) -> dict[str, Any]:
-        """Return the hyperparameters that loading needs, as JSON values."""
-        ...
-
-    def save(self, directory: Path) -> None:
-        """Write the model file into ``directory``."""
-        ...
-
-
-class BundleConfig(Message):
-    """``config.json``: what the model is and what data it was trained on.
-
-    ``preprocess_config`` is canonical JSON or ``""``; ``target_range`` the width of each target on the fit part,
-    the unit of the reported scores.
-    """
-
-    kind: ClassVar[str] = "bundle configuration that this version reads"
-    v: Literal[1] = 1
-    model_type: ModelType
-    input_seq_len: int
-    output_seq_len: int
-    features: tuple[str, ...]
-    targets: tuple[str, ...]
-    hyperparameters: dict[str, Any]
-    sampling_seconds: float
-    parts: Parts
-    config_hash: str
-    preprocess_config: str
-    target_range: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -93,7 +58,7 @@ def save(directory: Path, forecaster: BundledForecaster, data: ProcessedData) ->
     forecaster.save(directory)
     (directory / CONFIG_FILE).write_text(config.to_json(), encoding="utf-8")
     (directory / SCALER_FILE).write_text(canonical_json(data.scaler.to_dict()) + "\n", encoding="utf-8")
-    names = sorted([CONFIG_FILE, SCALER_FILE, MODEL_FILES[forecaster.model_type]])
+    names = sorted([CONFIG_FILE, SCALER_FILE, MODELS[forecaster.model_type].weights_file])
     checksums = {name: _sha256(directory / name) for name in names}
     (directory / CHECKSUMS_FILE).write_text(canonical_json(checksums) + "\n", encoding="utf-8")
 
@@ -127,26 +92,20 @@ def verify(directory: Path) -> BundleConfig:
             )
         _refuse_pickle(directory / name)
     config = BundleConfig.read(directory / CONFIG_FILE)
-    model_file = MODEL_FILES[config.model_type]
+    model_file = entry(config.model_type, str(directory)).weights_file
     if model_file not in checksums:
         raise BadInputError(f"{directory} is a {config.model_type} bundle without {model_file}")
     return config
 
 
 def _forecaster(directory: Path, config: BundleConfig, scaler: Scaler) -> BundledForecaster:
-    # Only the library of this model type is imported: an image has torch or Prophet, not both.
+    known = MODELS[config.model_type]
     try:
-        if config.model_type == "PROPHET":
-            from flts.models.prophet import ProphetForecaster
-
-            return ProphetForecaster.load(directory, config, scaler)
-        from flts.models.recurrent import RecurrentForecaster
-
-        return RecurrentForecaster.load(directory, config, scaler)
+        return known.load(directory, config, scaler)
     except (ValueError, KeyError, TypeError, IndexError) as error:
-        model_file = MODEL_FILES[config.model_type]
         raise BadInputError(
-            f"{directory / model_file} is not the {config.model_type} model that {CONFIG_FILE} describes: {error!r}"
+            f"{directory / known.weights_file} is not the {config.model_type} model that {CONFIG_FILE} describes: "
+            f"{error!r}"
         ) from error
 
 
@@ -160,11 +119,12 @@ def _checksums(directory: Path) -> dict[str, str]:
         checksums = json.loads(path.read_bytes())
     except ValueError:
         checksums = None
-    declared = [{CONFIG_FILE, SCALER_FILE, model} for model in MODEL_FILES.values()]
+    model_files = {known.weights_file for known in MODELS.values()}
+    declared = [{CONFIG_FILE, SCALER_FILE, name} for name in model_files]
     if not isinstance(checksums, dict) or set(checksums) not in declared:
-        models = " or ".join(sorted(set(MODEL_FILES.values())))
         raise BadInputError(
-            f"{path} must be a JSON object with the SHA-256 of {CONFIG_FILE}, {SCALER_FILE} and {models}"
+            f"{path} must be a JSON object with the SHA-256 of {CONFIG_FILE}, {SCALER_FILE} and "
+            f"{' or '.join(sorted(model_files))}"
         )
     return checksums
 

@@ -5,15 +5,16 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 
 from flts.contracts import ModelType, canonical_json
 from flts.errors import BadInputError
+from flts.models.base import Fit
+from flts.models.config import BundleConfig
 from flts.models.prophet_curve import Curve
 from flts.params import ProphetParams
 from flts.progress import Progress, no_progress
@@ -21,9 +22,6 @@ from flts.timeseries.arrays import Floats, Indices
 from flts.timeseries.frame import Frame
 from flts.timeseries.processed import ProcessedData
 from flts.timeseries.scaling import Scaler
-
-if TYPE_CHECKING:
-    from flts.models.bundle import BundleConfig
 
 MODEL_FILE = "prophet.json"
 HYPERPARAMETERS = (
@@ -109,7 +107,7 @@ class ProphetForecaster:
         (directory / MODEL_FILE).write_text(canonical_json({"models": self.models}) + "\n", encoding="utf-8")
 
     @classmethod
-    def load(cls, directory: Path, config: "BundleConfig", scaler: Scaler) -> Self:  # noqa: ARG003 - one way to load
+    def load(cls, directory: Path, config: BundleConfig, scaler: Scaler) -> Self:  # noqa: ARG003 - one way to load
         """Load what ``save`` wrote; Prophet itself is not needed, and the scaler neither: its models are unscaled."""
         models = json.loads((directory / MODEL_FILE).read_bytes())["models"]
         hyperparameters = dict(config.hyperparameters)
@@ -141,15 +139,7 @@ class ProphetForecaster:
         return np.stack([curve(time) for curve in self._curves], axis=1)[position.reshape(rows.shape)]
 
 
-@dataclass(frozen=True)
-class ProphetFit:
-    """A training's result; ``phi`` by target, as learned on the validation part."""
-
-    forecaster: ProphetForecaster
-    phi: Mapping[str, float]
-
-
-def fit_prophet(data: ProcessedData, params: ProphetParams, progress: Progress = no_progress) -> ProphetFit:
+def fit_prophet(data: ProcessedData, params: ProphetParams, progress: Progress = no_progress) -> Fit:
     """Fit one Prophet per target on the fit part, in original units, and ``phi`` on the validation part.
 
     ``phi`` minimises the squared one-step error over the measured validation rows that no gap separates from the row
@@ -160,14 +150,19 @@ def fit_prophet(data: ProcessedData, params: ProphetParams, progress: Progress =
     """
     plain = _fit(data, data.parts.fit_end, params, progress).plain()
     phi = _residual_decay(plain, data) if params.residual_ar else plain.phi
-    return ProphetFit(plain._with(phi=phi), phi)
+    return Fit(
+        forecaster=plain._with(phi=phi),
+        refit=lambda progress: refit_prophet(phi, data, params, progress),
+        plain=plain if params.residual_ar else None,
+        learned={"phi": canonical_json(dict(phi))} if params.residual_ar else {},
+    )
 
 
 def refit_prophet(
-    fit: ProphetFit, data: ProcessedData, params: ProphetParams, progress: Progress = no_progress
+    phi: Mapping[str, float], data: ProcessedData, params: ProphetParams, progress: Progress = no_progress
 ) -> ProphetForecaster:
     """Fit once more on all rows; ``phi`` stays, because no rows are left to learn it on."""
-    return _fit(data, len(data), params, progress)._with(phi=fit.phi)
+    return _fit(data, len(data), params, progress)._with(phi=phi)
 
 
 def _fit(data: ProcessedData, stop: int, params: ProphetParams, progress: Progress) -> ProphetForecaster:

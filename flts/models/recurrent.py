@@ -1,10 +1,10 @@
 """GRU and LSTM forecasters: training, forecasting, saving and loading."""
 
 import math
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
@@ -14,6 +14,8 @@ from flts.contracts import ModelType
 from flts.errors import BadInputError
 from flts.models import compute
 from flts.models.adam import Adam
+from flts.models.base import Fit
+from flts.models.config import BundleConfig
 from flts.models.network import RecurrentNet, RecurrentType, Series, engine, predict_all
 from flts.params import RecurrentParams
 from flts.progress import Progress, no_progress
@@ -22,9 +24,6 @@ from flts.timeseries.frame import Frame
 from flts.timeseries.processed import ProcessedData
 from flts.timeseries.scaling import Scaler
 from flts.timeseries.windows import forecast_origins
-
-if TYPE_CHECKING:
-    from flts.models.bundle import BundleConfig
 
 MODEL_FILE = "model.safetensors"
 MAX_GRADIENT_NORM = 1.0
@@ -94,7 +93,7 @@ class RecurrentForecaster:
         (directory / MODEL_FILE).write_bytes(save(weights))
 
     @classmethod
-    def load(cls, directory: Path, config: "BundleConfig", scaler: Scaler) -> Self:
+    def load(cls, directory: Path, config: BundleConfig, scaler: Scaler) -> Self:
         """Load what ``save`` wrote.
 
         Raises:
@@ -126,28 +125,9 @@ class RecurrentForecaster:
         )
 
 
-@dataclass(frozen=True)
-class RecurrentFit:
-    """A finished training.
-
-    Attributes:
-        forecaster: The model with the weights of the best epoch.
-        train_loss: Mean squared error of each epoch's batches while training, in scaled units.
-        validation_loss: Mean squared error on the validation part after each epoch, in scaled units.
-        best_epoch: The epoch with the lowest validation loss, from 1.
-        stopped_early: Whether training ended because the validation loss no longer fell.
-    """
-
-    forecaster: RecurrentForecaster
-    train_loss: list[float]
-    validation_loss: list[float]
-    best_epoch: int
-    stopped_early: bool
-
-
 def fit_recurrent(
     model_type: RecurrentType, data: ProcessedData, params: RecurrentParams, progress: Progress = no_progress
-) -> RecurrentFit:
+) -> Fit:
     """Train on the fit part, and keep the weights of the epoch that forecasts the validation part best.
 
     Adam on the mean squared error of scaled targets, with gradients clipped to norm 1. Equal data, parameters, seed
@@ -164,45 +144,57 @@ def fit_recurrent(
     """
     bounds = data.parts
     validation = _origins(data, params, bounds.fit_end, bounds.validation_end, "validation part")
-    training = Training(model_type, data, params, stop=bounds.fit_end, part="fit part")
+    learner = Learner(model_type, data, params, stop=bounds.fit_end, part="fit part")
     train_loss: list[float] = []
     validation_loss: list[float] = []
-    best_epoch, best_weights = 0, training.weights()
+    best_epoch, best_weights = 0, learner.weights()
     for epoch in range(1, params.epochs + 1):
-        train_loss.append(training.epoch())
-        loss = training.loss(validation)
+        train_loss.append(learner.epoch())
+        loss = learner.loss(validation)
         if not math.isfinite(loss):
             raise _diverged(params, epoch)
         if best_epoch == 0 or loss < validation_loss[best_epoch - 1]:
-            best_epoch, best_weights = epoch, training.weights()
+            best_epoch, best_weights = epoch, learner.weights()
         validation_loss.append(loss)
         progress(epoch / params.epochs, f"epoch {epoch}/{params.epochs}, validation loss {loss:.6f}")
         if params.early_stopping and epoch - best_epoch >= params.patience:
             break
-    training.net.load_state_dict(best_weights)
-    return RecurrentFit(
-        training.forecaster(), train_loss, validation_loss, best_epoch, stopped_early=len(train_loss) < params.epochs
+    learner.net.load_state_dict(best_weights)
+    return Fit(
+        forecaster=learner.forecaster(),
+        refit=lambda progress: refit_recurrent(model_type, data, params, best_epoch, progress),
+        train_loss=tuple(train_loss),
+        validation_loss=tuple(validation_loss),
+        best_epoch=best_epoch,
+        stopped_early=len(train_loss) < params.epochs,
     )
 
 
+fit_gru, fit_lstm = partial(fit_recurrent, "GRU"), partial(fit_recurrent, "LSTM")
+
+
 def refit_recurrent(
-    fit: RecurrentFit, data: ProcessedData, params: RecurrentParams, progress: Progress = no_progress
+    model_type: RecurrentType,
+    data: ProcessedData,
+    params: RecurrentParams,
+    epochs: int,
+    progress: Progress = no_progress,
 ) -> RecurrentForecaster:
-    """Train a new model on all rows, from the same seed, for as many epochs as served ``fit`` best.
+    """Train a new model on all rows, from the same seed, for as many epochs as served the fit best.
 
     Raises:
         BadInputError: The training diverged.
     """
-    training = Training(fit.forecaster.net.model_type, data, params, stop=len(data), part="data")
-    for epoch in range(1, fit.best_epoch + 1):
-        loss = training.epoch()
+    learner = Learner(model_type, data, params, stop=len(data), part="data")
+    for epoch in range(1, epochs + 1):
+        loss = learner.epoch()
         if not math.isfinite(loss):
             raise _diverged(params, epoch)
-        progress(epoch / fit.best_epoch, f"refit epoch {epoch}/{fit.best_epoch}, training loss {loss:.6f}")
-    return training.forecaster()
+        progress(epoch / epochs, f"refit epoch {epoch}/{epochs}, training loss {loss:.6f}")
+    return learner.forecaster()
 
 
-class Training:
+class Learner:
     """A network in training on the forecasts whose rows all lie in [0, stop).
 
     Attributes:

@@ -1,9 +1,10 @@
-"""The six stages, declared: parameters, artifacts and the function that runs each."""
+"""The stages, declared: parameters, artifacts and the function that runs each."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from flts.params import EvalParams, InferenceParams, PreprocessParams, ProphetParams, RecurrentParams
+from flts.models.registry import MODELS
+from flts.params import EvalParams, InferenceParams, PreprocessParams
 from flts.stage import Input, Output, Stage
 
 PREPROCESS = Stage(
@@ -41,45 +42,32 @@ _TRAINING_OUTPUTS: Mapping[str, Output] = {
     "report": Output("HTML", "report on the training"),
 }
 
-TRAIN_GRU = Stage(
-    name="train-gru",
-    summary="Train a GRU forecaster and score it beside three baselines.",
-    params=RecurrentParams,
-    inputs={"training_data": _TRAINING_DATA},
-    outputs=_TRAINING_OUTPUTS,
-    function="flts.stages.training.stage:run_gru",
-)
+TRAINERS: Mapping[str, Stage] = {
+    f"train-{model.slot}": Stage(
+        name=f"train-{model.slot}",
+        summary=model.summary,
+        params=model.params,
+        inputs={"training_data": _TRAINING_DATA},
+        outputs=_TRAINING_OUTPUTS,
+        function="flts.stages.training.stage:run",
+        arguments={"model_type": model.model_type},
+    )
+    for model in MODELS.values()
+}
 
-TRAIN_LSTM = Stage(
-    name="train-lstm",
-    summary="Train an LSTM forecaster and score it beside three baselines.",
-    params=RecurrentParams,
-    inputs={"training_data": _TRAINING_DATA},
-    outputs=_TRAINING_OUTPUTS,
-    function="flts.stages.training.stage:run_lstm",
-)
 
-TRAIN_PROPHET = Stage(
-    name="train-prophet",
-    summary="Fit one Prophet model per target and score it beside three baselines.",
-    params=ProphetParams,
-    inputs={"training_data": _TRAINING_DATA},
-    outputs=_TRAINING_OUTPUTS,
-    function="flts.stages.training.stage:run_prophet",
-)
+def _of_trainer(slot: str) -> Mapping[str, Input]:
+    return {
+        f"{slot}_model": Input("Model", f"model of train-{slot}", example=f"{slot}/model.json"),
+        f"{slot}_metrics": Input("Artifact", f"metrics of train-{slot}", example=f"{slot}/metrics.json"),
+    }
+
 
 EVAL = Stage(
     name="eval",
     summary="Compare the trained models and promote the best.",
     params=EvalParams,
-    inputs={
-        "gru_model": Input("Model", "model of train-gru", example="gru/model.json"),
-        "gru_metrics": Input("Artifact", "metrics of train-gru", example="gru/metrics.json"),
-        "lstm_model": Input("Model", "model of train-lstm", example="lstm/model.json"),
-        "lstm_metrics": Input("Artifact", "metrics of train-lstm", example="lstm/metrics.json"),
-        "prophet_model": Input("Model", "model of train-prophet", example="prophet/model.json"),
-        "prophet_metrics": Input("Artifact", "metrics of train-prophet", example="prophet/metrics.json"),
-    },
+    inputs={name: item for model in MODELS.values() for name, item in _of_trainer(model.slot).items()},
     outputs={
         "selected_model": Output("Model", "promotion of the winner"),
         "promotion_metadata": Output("Artifact", "the same promotion, as metadata"),
@@ -113,5 +101,5 @@ INFERENCE = Stage(
 )
 
 STAGES: Mapping[str, Stage] = MappingProxyType(
-    {stage.name: stage for stage in (PREPROCESS, TRAIN_GRU, TRAIN_LSTM, TRAIN_PROPHET, EVAL, INFERENCE)}
+    {stage.name: stage for stage in (PREPROCESS, *TRAINERS.values(), EVAL, INFERENCE)}
 )

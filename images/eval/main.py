@@ -2,7 +2,7 @@
 """The command flts-eval."""
 
 from flts.runtime import main
-from flts.stages import EVAL
+from flts.stages import STAGES
 
 if __name__ == "__main__":
-    main(EVAL)
+    main(STAGES["eval"])

@@ -2,7 +2,7 @@
 """The command flts-inference."""
 
 from flts.runtime import main
-from flts.stages import INFERENCE
+from flts.stages import STAGES
 
 if __name__ == "__main__":
-    main(INFERENCE)
+    main(STAGES["inference"])

@@ -2,7 +2,7 @@
 """The command flts-preprocess."""
 
 from flts.runtime import main
-from flts.stages import PREPROCESS
+from flts.stages import STAGES
 
 if __name__ == "__main__":
-    main(PREPROCESS)
+    main(STAGES["preprocess"])

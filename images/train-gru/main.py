@@ -2,7 +2,7 @@
 """The command flts-train-gru."""
 
 from flts.runtime import main
-from flts.stages import TRAIN_GRU
+from flts.stages import STAGES
 
 if __name__ == "__main__":
-    main(TRAIN_GRU)
+    main(STAGES["train-gru"])

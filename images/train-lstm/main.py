@@ -2,7 +2,7 @@
 """The command flts-train-lstm."""
 
 from flts.runtime import main
-from flts.stages import TRAIN_LSTM
+from flts.stages import STAGES
 
 if __name__ == "__main__":
-    main(TRAIN_LSTM)
+    main(STAGES["train-lstm"])

@@ -2,7 +2,7 @@
 """The command flts-train-prophet."""
 
 from flts.runtime import main
-from flts.stages import TRAIN_PROPHET
+from flts.stages import STAGES
 
 if __name__ == "__main__":
-    main(TRAIN_PROPHET)
+    main(STAGES["train-prophet"])

@@ -161,9 +161,9 @@ def test_processes_that_train_the_same_at_once_agree_on_one_run_and_model(place,
 
 def test_the_first_of_two_to_finish_wins_and_the_other_takes_its_result(place, identifier, monkeypatch):
     """The second begins, trains and ends while the first is about to write its finished message."""
-    from flts.stages.training.claim import StoreRecord
+    from flts.stages.training.claim import StoreClaim
 
-    write, others = StoreRecord.write, []
+    write, others = StoreClaim.write, []
 
     def late(record, message):
         if message.status == "SUCCESS" and not others:
@@ -171,7 +171,7 @@ def test_the_first_of_two_to_finish_wins_and_the_other_takes_its_result(place, i
             others[0] = place.train(identifier=identifier)
         return write(record, message)
 
-    monkeypatch.setattr(StoreRecord, "write", late)
+    monkeypatch.setattr(StoreClaim, "write", late)
     result = place.train(identifier=identifier)
     assert result.artifacts == others[0].artifacts
     assert_one_finished(place, identifier, result)

@@ -76,10 +76,10 @@ def _run(place: Place, barrier: Barrier | None, given: dict[str, Any]) -> None:
 
 
 def _arm(method: str, *, before: bool) -> None:
-    from flts.stages.training.claim import RunRecord, StoreRecord
+    from flts.stages.training.claim import RunClaim, StoreClaim
     from flts.tracking import Tracking
 
-    for owner in (Tracking, StoreRecord, RunRecord):
+    for owner in (Tracking, StoreClaim, RunClaim):
         if method and (original := getattr(owner, method, None)):
 
             def dying(*args: Any, _original: Any = original, **given: Any) -> None:

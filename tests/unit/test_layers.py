@@ -3,11 +3,12 @@
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-GROUND = {"errors", "os_errors", "contracts", "params", "environment", "progress"}
+GROUND = {"errors", "os_errors", "contracts", "params", "environment", "progress", "lazy"}
 ALLOWED = {
     "errors": set[str](),
     "os_errors": {"errors"},
@@ -15,6 +16,7 @@ ALLOWED = {
     "params": set[str](),
     "environment": {"errors"},
     "progress": set[str](),
+    "lazy": set[str](),
     "stage": GROUND | {"store"},
     "config": GROUND,
     "store": GROUND,
@@ -69,6 +71,29 @@ def test_a_module_imports_only_layers_below_it(path: Path):
     layer = _layer(path)
     inner = {name.split(".")[1] for name in _imports(path) if name.startswith("flts.")}
     assert inner - {layer} <= ALLOWED[layer]
+
+
+def _imported_modules(path: Path) -> set[str]:
+    """Return the modules of flts whose files a file imports, also late or for its types alone."""
+    known = {_module(other) for other in MODULES}
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= (names & known) or {node.module}
+    return found & known
+
+
+def _module(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def test_no_files_import_each_other_in_a_circle():
+    imported = {_module(path): _imported_modules(path) for path in MODULES}
+    TopologicalSorter(imported).prepare()  # raises CycleError with the files of the circle
 
 
 @pytest.mark.parametrize("path", MODULES, ids=_layer_path)

@@ -11,6 +11,7 @@ from typing import Any
 
 from flts.contracts import SCORE_WEIGHTS, ModelType, Promotion, TrainedModel, parse_timestamp, utc_timestamp
 from flts.errors import BadInputError
+from flts.models.registry import MODELS, ModelEntry
 from flts.params import EvalParams
 from flts.promotion import promote
 from flts.report.data import Candidate, EvaluationReport
@@ -19,13 +20,11 @@ from flts.stage import Artifact, Context, Result
 from flts.stages.inputs import given, is_path, read_trained
 from flts.timeseries.metrics import Scores
 
-# The type that each pair of inputs must hold; ties go to the first.
-SLOTS: Mapping[str, ModelType] = {"gru": "GRU", "lstm": "LSTM", "prophet": "PROPHET"}
 BASELINES: Mapping[str, str] = {"persistence": "persistence", "linear": "the linear model"}
 
 
 @dataclass(frozen=True)
-class _Trained:
+class _Candidate:
     """A candidate: its message, and the metrics that decide."""
 
     message: TrainedModel
@@ -46,7 +45,7 @@ def run(params: EvalParams, context: Context) -> Result:
         BadInputError: A trainer is missing or not finished, a model is of another type than its input, the models
             were trained on different data, or none has metrics that can be compared.
     """
-    candidates = [_candidate(context, slot, model_type) for slot, model_type in SLOTS.items()]
+    candidates = [_candidate(context, model) for model in MODELS.values()]
     config_hash = _common_config_hash(params.config_hash, candidates)
     ranking = sorted((c for c in candidates if _valid(c.scores)), key=lambda c: c.scores.composite)
     if not ranking:
@@ -94,11 +93,14 @@ def run(params: EvalParams, context: Context) -> Result:
     )
 
 
-def _candidate(context: Context, slot: str, model_type: ModelType) -> _Trained:
+def _candidate(context: Context, expected: ModelEntry) -> _Candidate:
+    slot = expected.slot
     model, metrics = given(context, f"{slot}_model"), given(context, f"{slot}_metrics")
     message = read_trained(model)
-    if message.model_type != model_type:
-        raise BadInputError(f"{slot}_model ({model.path}) is a {message.model_type} model: {model_type} is expected")
+    if message.model_type != expected.model_type:
+        raise BadInputError(
+            f"{slot}_model ({model.path}) is a {message.model_type} model: {expected.model_type} is expected"
+        )
     fields = _read_metrics(metrics.path)
     scores = _scores(fields, "", metrics.path)
     for name, reported in (("rmse", message.test_rmse), ("mae", message.test_mae), ("mse", message.test_mse)):
@@ -111,8 +113,8 @@ def _candidate(context: Context, slot: str, model_type: ModelType) -> _Trained:
     baselines = {
         name: _scores(fields, f"{name}_", metrics.path) for name in ("persistence", "seasonal_naive", "linear")
     }
-    experiment = (message.model_extra or {}).get("experiment") or model.metadata.get("experiment") or "flts"
-    return _Trained(
+    experiment = message.experiment or model.metadata.get("experiment") or "flts"
+    return _Candidate(
         message=message,
         metrics_path=metrics.path,
         scores=scores,
@@ -144,7 +146,7 @@ def _valid(scores: Scores) -> bool:
     return all(math.isfinite(value) and value >= 0 for value in (scores.rmse, scores.mae, scores.mse))
 
 
-def _common_config_hash(expected: str, candidates: Sequence[_Trained]) -> str:
+def _common_config_hash(expected: str, candidates: Sequence[_Candidate]) -> str:
     """Return the one ``config_hash`` of all candidates, which were else trained on different data."""
     expected = expected or candidates[0].message.config_hash
     for candidate in candidates:
@@ -157,13 +159,13 @@ def _common_config_hash(expected: str, candidates: Sequence[_Trained]) -> str:
 
 
 def _promotion(
-    identifier: str, config_hash: str, winner: _Trained, candidates: Sequence[_Trained], output_dir: Path | None
+    identifier: str, config_hash: str, winner: _Candidate, candidates: Sequence[_Candidate], output_dir: Path | None
 ) -> Promotion:
     """Describe the winner. The time is the latest ``train_end``, so that a repeat is the same promotion."""
     moment = utc_timestamp(max(_train_end(c.message) for c in candidates))
     model_uri = winner.message.model_uri
     # With it, a reader on the machine that trained finds the bundle without asking MLflow.
-    extra: dict[str, Any] = {} if is_path(model_uri) else {"artifact_uri": winner.message.artifact_uri}
+    artifact_uri = None if is_path(model_uri) else winner.message.artifact_uri
     if is_path(model_uri) and output_dir:
         model_uri = os.path.relpath(model_uri, output_dir.resolve())
     scores = winner.scores
@@ -184,7 +186,8 @@ def _promotion(
         mse=scores.mse,
         score=scores.composite,
         timestamp=moment,
-        **extra,
+        artifact_uri=artifact_uri,
+        bundle_sha256=winner.message.bundle_sha256,
     )
 
 
@@ -198,7 +201,7 @@ def _train_end(message: TrainedModel) -> datetime:
         ) from None
 
 
-def _lost_to_baselines(winner: _Trained) -> list[str]:
+def _lost_to_baselines(winner: _Candidate) -> list[str]:
     return [
         f"the promoted {winner.name} is worse than {label}: composite score {winner.scores.composite:.4g} against "
         f"{winner.baselines[name].composite:.4g}"
@@ -207,7 +210,7 @@ def _lost_to_baselines(winner: _Trained) -> list[str]:
     ]
 
 
-def _reason(ranking: Sequence[_Trained]) -> str:
+def _reason(ranking: Sequence[_Candidate]) -> str:
     """Say in one sentence why the first of the ranking won, and what it is worth beside the baselines."""
     winner = ranking[0]
     best = winner.scores.composite

@@ -1,4 +1,4 @@
-"""Where it is written which run a training has, and whether it finished."""
+"""The claim on a training: which run it has, and whether it finished."""
 
 from typing import Protocol
 
@@ -11,7 +11,7 @@ CLAIM_BUCKET = "model-promotion"
 MESSAGE_FILE = "model.json"
 
 
-class TrainingRecord(Protocol):
+class Claim(Protocol):
     """What is known of a training, to every process that has its fingerprint."""
 
     def read(self) -> TrainedModel | None:
@@ -23,7 +23,7 @@ class TrainingRecord(Protocol):
         ...
 
 
-class StoreRecord:
+class StoreClaim:
     """An object that changes by compare-and-swap."""
 
     def __init__(self, store: ObjectStore, key: str) -> None:
@@ -33,7 +33,7 @@ class StoreRecord:
         self._etag: str | None = None
 
     def read(self) -> TrainedModel | None:
-        """See ``TrainingRecord``."""
+        """See ``Claim``."""
         try:
             data, info = self._store.get(CLAIM_BUCKET, self._key)
         except ObjectNotFoundError:
@@ -43,7 +43,7 @@ class StoreRecord:
         return TrainedModel.parse(data, source=f"{CLAIM_BUCKET}/{self._key}")
 
     def write(self, message: TrainedModel) -> bool:
-        """See ``TrainingRecord``."""
+        """See ``Claim``."""
         data = message.to_json().encode()
         try:
             info = self._store.put(CLAIM_BUCKET, self._key, data, if_match=self._etag, if_none_match=self._etag is None)
@@ -53,7 +53,7 @@ class StoreRecord:
         return True
 
 
-class RunRecord:
+class RunClaim:
     """The run itself, where there is no store: its tag says that it began, an artifact that it finished.
 
     MLflow cannot compare and swap: of two processes that finish in the same few milliseconds, the later one counts.
@@ -67,13 +67,13 @@ class RunRecord:
         self._seen: str | None = None
 
     def read(self) -> TrainedModel | None:
-        """See ``TrainingRecord``."""
+        """See ``Claim``."""
         run_id = next(iter(self._tracking.find_runs(self._experiment_id, self._fingerprint)), None)
         self._seen = self._text(run_id) if run_id else None
         return TrainedModel.parse(self._seen, source=f"{MESSAGE_FILE} of MLflow run {run_id}") if self._seen else None
 
     def write(self, message: TrainedModel) -> bool:
-        """See ``TrainingRecord``."""
+        """See ``Claim``."""
         if message.status == "RUNNING":
             return True
         if self._text(message.run_id) != self._seen:

@@ -1,23 +1,16 @@
-"""A finished training before MLflow has it: what to log, and where it is kept while MLflow cannot take it."""
+"""What a finished training hands on, and what MLflow gets of it."""
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-from flts.contracts import TrainedModel, canonical_json
-from flts.errors import BadInputError, ObjectNotFoundError
-from flts.models import bundle
-from flts.stages.training.claim import CLAIM_BUCKET
-from flts.store import ObjectStore
+from flts.contracts import TrainedModel
 from flts.tracking import DatasetSource, Series
-
-_BUNDLE, _CONTENT_FILE = "bundle", "content.json"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished training: its message, its metrics, and its report as HTML."""
+    """What the training stage hands on: its message, its metrics, and its report as HTML."""
 
     message: TrainedModel
     metrics: Mapping[str, float]
@@ -25,89 +18,21 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class RunContent:
-    """What a run shows beside its model: ``files`` by name, ``/``-separated; ``series`` over epochs."""
+class Publication:
+    """What MLflow gets of a finished training.
 
+    Attributes:
+        outcome: What the stage hands on.
+        bundle: The folder of the model bundle.
+        params: Parameters of the run.
+        series: Metrics over epochs.
+        dataset: What was trained on.
+        files: Texts beside the model, by ``/``-separated name.
+    """
+
+    outcome: Outcome
+    bundle: Path
     params: Mapping[str, object]
     series: Sequence[Series]
     dataset: DatasetSource
     files: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class FinishedTraining:
-    """All that MLflow is to get; ``bundle`` is a folder."""
-
-    outcome: Outcome
-    content: RunContent
-    bundle: Path
-
-
-class KeptTraining:
-    """The place in an object store for a finished training that MLflow did not take.
-
-    ``content.json`` is written last and removed first, so that with it everything is there; it names the bundle's
-    digest.
-    """
-
-    def __init__(self, store: ObjectStore, prefix: str, name: str) -> None:
-        """Keep it in ``store`` under the key ``prefix``; ``name`` is what people call the place."""
-        self.place = f"{name}{CLAIM_BUCKET}/{prefix}/{_BUNDLE}/"
-        self._store = store
-        self._prefix = prefix
-
-    def save(self, training: FinishedTraining) -> None:
-        """Keep a training, in the place of what was kept before."""
-        self.remove()
-        for path in sorted(training.bundle.iterdir()):
-            self._store.upload(CLAIM_BUCKET, self._key(_BUNDLE, path.name), path)
-        outcome, content = training.outcome, training.content
-        document = {
-            "bundle": bundle.digest(training.bundle),
-            "message": json.loads(outcome.message.to_json()),
-            "metrics": dict(outcome.metrics),
-            "report": outcome.report,
-            "params": dict(content.params),
-            "series": {one.name: list(one.values) for one in content.series},
-            "dataset": asdict(content.dataset),
-            "files": dict(content.files),
-        }
-        self._store.put(CLAIM_BUCKET, self._key(_CONTENT_FILE), canonical_json(document).encode())
-
-    def load(self, run_id: str, work_dir: Path) -> FinishedTraining | None:
-        """Return what is kept for a run; ``None`` when there is nothing, or it was damaged."""
-        try:
-            data, _ = self._store.get(CLAIM_BUCKET, self._key(_CONTENT_FILE))
-        except ObjectNotFoundError:
-            return None
-        document = json.loads(data)
-        message = TrainedModel.model_validate(document["message"])
-        if message.run_id != run_id:
-            return None
-        folder = work_dir / "kept"
-        folder.mkdir()
-        prefix = self._key(_BUNDLE, "")
-        for info in self._store.list(CLAIM_BUCKET, prefix):
-            self._store.download(CLAIM_BUCKET, info.key, folder / info.key.removeprefix(prefix))
-        try:
-            bundle.verify(folder)
-        except BadInputError:
-            return None
-        if bundle.digest(folder) != document["bundle"]:
-            return None
-        content = RunContent(
-            params=document["params"],
-            series=[Series(name, values) for name, values in document["series"].items()],
-            dataset=DatasetSource(**document["dataset"]),
-            files=document["files"],
-        )
-        return FinishedTraining(Outcome(message, document["metrics"], document["report"]), content, folder)
-
-    def remove(self) -> None:
-        """Remove what is kept; no error when there is nothing."""
-        self._store.delete(CLAIM_BUCKET, self._key(_CONTENT_FILE))
-        for info in list(self._store.list(CLAIM_BUCKET, self._key(_BUNDLE, ""))):
-            self._store.delete(CLAIM_BUCKET, info.key)
-
-    def _key(self, *names: str) -> str:
-        return "/".join((self._prefix, *names))

@@ -183,7 +183,7 @@ def edit_config(folder: Path, **fields: object) -> None:
     ("fields", "expected"),
     [
         ({"v": 2}, "config.json is not a bundle configuration that this version reads: field 'v': Input should be 1"),
-        ({"model_type": "ARIMA"}, "field 'model_type'"),
+        ({"model_type": "ARIMA"}, "model type ARIMA is not known to this version"),
         ({"parts": {"fit_end": 1}}, "field 'parts.validation_end': Field required"),
         ({"model_type": "GRU"}, "is a GRU bundle without model.safetensors"),
         ({"targets": ["y", "unheard"]}, "prophet.json is not the PROPHET model that config.json describes"),

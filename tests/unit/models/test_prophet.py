@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from flts.errors import BadInputError
-from flts.models.prophet import ProphetForecaster, fit_prophet, refit_prophet
+from flts.models.prophet import ProphetForecaster, fit_prophet
 from flts.params import ProphetParams
+from flts.progress import no_progress
 from tests.support.processed import processed, prophet_line
 
 NAN = float("nan")
@@ -108,7 +109,7 @@ def test_a_forecast_is_prophets_curve_plus_the_decayed_residual(fitted):
     data, fit = fitted
     expected = np.stack([prophet_says(fit.forecaster.models[name], data.frame.time) for name in ("y", "z")], axis=1)
     actual = data.frame.matrix(("y", "z"))
-    phi = np.array([fit.phi["y"], fit.phi["z"]])
+    phi = np.array([fit.forecaster.phi["y"], fit.forecaster.phi["z"]])
     origins = [30, 400, 477]
     forecast = fit.forecaster.forecast(data.frame, np.array(origins))
     for row, t in enumerate(origins):
@@ -130,8 +131,8 @@ def test_phi_is_the_least_squares_slope_of_validation_residuals(fitted):
         residual = data.frame.columns[name] - prophet_says(fit.forecaster.models[name], data.frame.time)
         before, now = residual[335:407], residual[336:408]  # validation is rows 336 to 408
         slope = np.linalg.lstsq(before[:, None], now)[0][0]
-        assert fit.phi[name] == pytest.approx(np.clip(slope, 0, 1), abs=1e-9)
-    assert all(0.1 < phi < 0.9 for phi in fit.phi.values())
+        assert fit.forecaster.phi[name] == pytest.approx(np.clip(slope, 0, 1), abs=1e-9)
+    assert all(0.1 < phi < 0.9 for phi in fit.forecaster.phi.values())
 
 
 def validation(residuals: list[float], measured: list[float] | None = None, minutes: list[float] | None = None):
@@ -141,7 +142,7 @@ def validation(residuals: list[float], measured: list[float] | None = None, minu
     actual = y.copy()
     actual[70 : 70 + len(measured or [])] = measured or []
     data = processed({"y": y}, actual={"y": actual}, minutes=minutes)
-    return fit_prophet(data, params()).phi["y"]
+    return fit_prophet(data, params()).forecaster.phi["y"]
 
 
 def test_phi_by_hand():
@@ -171,7 +172,7 @@ def test_without_residual_ar_the_forecast_is_plain_prophet(fitted):
     data, fit = fitted
     off = fit_prophet(data, params(output_seq_len=3, residual_ar=False))
     origins = np.arange(10, 400, 50)
-    assert off.phi == {"y": 0.0, "z": 0.0}
+    assert off.forecaster.phi == {"y": 0.0, "z": 0.0}
     assert np.array_equal(
         off.forecaster.forecast(data.frame, origins), fit.forecaster.plain().forecast(data.frame, origins)
     )
@@ -181,7 +182,7 @@ def test_the_fit_sees_the_fit_part_alone_and_the_refit_all_rows(fitted):
     data, fit = fitted
     history = json.loads(fit.forecaster.models["y"]["history_dates"])["data"]
     assert len(history) == data.parts.fit_end
-    again = refit_prophet(fit, data, params(output_seq_len=3))
+    again = fit.refit(no_progress)
     assert len(json.loads(again.models["y"]["history_dates"])["data"]) == len(data)
     assert again.config()["phi"] == fit.forecaster.config()["phi"]
 

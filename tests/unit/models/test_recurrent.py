@@ -13,7 +13,7 @@ import torch
 from flts.errors import BadInputError
 from flts.models import compute, network
 from flts.models.network import RecurrentNet
-from flts.models.recurrent import RecurrentForecaster, Training, fit_recurrent, refit_recurrent
+from flts.models.recurrent import Learner, RecurrentForecaster, fit_recurrent, refit_recurrent
 from flts.params import RecurrentParams
 from flts.timeseries.frame import Frame, Parts
 from flts.timeseries.metrics import score
@@ -86,7 +86,7 @@ def test_equal_seeds_give_equal_bytes_and_other_seeds_do_not(model_type: str, tm
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
 def test_an_epoch_equals_a_plain_pytorch_loop_over_the_same_batches(model_type: str) -> None:
     data, params = series(), settings(output_seq_len=2)
-    training = Training(model_type, data, params, stop=data.parts.fit_end, part="fit part")
+    learner = Learner(model_type, data, params, stop=data.parts.fit_end, part="fit part")
     torch.manual_seed(params.seed)
     net = RecurrentNet(model_type, 3, params.hidden_size, params.num_layers, 2)
     optimizer = torch.optim.Adam(net.parameters(), lr=params.learning_rate)
@@ -104,8 +104,8 @@ def test_an_epoch_equals_a_plain_pytorch_loop_over_the_same_batches(model_type: 
             torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
             optimizer.step()
             losses += [loss.item()] * len(batch)
-        assert training.epoch() == pytest.approx(np.mean(losses), rel=1e-3)
-    for name, weights in training.net.state_dict().items():
+        assert learner.epoch() == pytest.approx(np.mean(losses), rel=1e-3)
+    for name, weights in learner.net.state_dict().items():
         torch.testing.assert_close(weights, net.state_dict()[name], rtol=0, atol=1e-3, msg=name)
 
 
@@ -269,10 +269,10 @@ def test_refitting_trains_on_all_rows_for_the_best_number_of_epochs(tmp_path: Pa
     data, params = series(), settings(epochs=4)
     fit = fit_recurrent("GRU", data, params)
     told: list[str] = []
-    refitted = refit_recurrent(fit, data, params, lambda fraction, message: told.append(message))
+    refitted = fit.refit(lambda fraction, message: told.append(message))
     assert len(told) == fit.best_epoch
     everything = replace(data, parts=Parts(400, 400, 400))
-    again = refit_recurrent(fit, everything, params)
+    again = refit_recurrent("GRU", everything, params, fit.best_epoch)
     assert weights(refitted, tmp_path) == weights(again, tmp_path) != weights(fit.forecaster, tmp_path)
 
 

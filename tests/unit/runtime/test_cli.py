@@ -8,7 +8,10 @@ from flts.errors import BadInputError
 from flts.params import PreprocessParams, RecurrentParams
 from flts.runtime import cli
 from flts.stage import Stage
-from flts.stages import EVAL, PREPROCESS, STAGES, TRAIN_GRU, TRAIN_PROPHET
+from flts.stages import EVAL, PREPROCESS, STAGES
+
+TRAIN_GRU = STAGES["train-gru"]
+TRAIN_PROPHET = STAGES["train-prophet"]
 
 
 def params(stage: Stage, *argv: str, **environ: str) -> Any:

@@ -11,7 +11,9 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 from flts.errors import BadInputError
 from flts.runtime.executor import local_path, read_executor_input, write_executor_output
 from flts.stage import Artifact, Result
-from flts.stages import PREPROCESS, TRAIN_GRU
+from flts.stages import PREPROCESS, STAGES
+
+TRAIN_GRU = STAGES["train-gru"]
 
 REQUIRED = {"config_hash": "ab", "config_json": "{}", "identifier": "run-001"}
 

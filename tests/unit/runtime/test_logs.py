@@ -10,7 +10,9 @@ import pytest
 
 from flts.runtime import logs
 from flts.stage import Result
-from flts.stages import TRAIN_GRU
+from flts.stages import STAGES
+
+TRAIN_GRU = STAGES["train-gru"]
 
 DONE = Result(artifacts={}, message="Trained GRU.", notes=("Column x is constant.",), cached=True)
 

@@ -13,7 +13,9 @@ from flts import os_errors
 from flts.errors import BadInputError
 from flts.runtime import folders, output
 from flts.stage import Artifact, Input, Result, Stage
-from flts.stages import TRAIN_GRU
+from flts.stages import STAGES
+
+TRAIN_GRU = STAGES["train-gru"]
 
 ARTIFACTS = {"model": Artifact('{"v":1}'), "metrics": Artifact("{}"), "report": Artifact("<html>")}
 

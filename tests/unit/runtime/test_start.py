@@ -13,8 +13,10 @@ from flts.params import Params
 from flts.runtime import main
 from flts.runtime.start import run
 from flts.stage import Artifact, Context, Input, Output, Result, Stage
-from flts.stages import TRAIN_GRU
+from flts.stages import STAGES
 from flts.store.file import FileStore
+
+TRAIN_GRU = STAGES["train-gru"]
 
 
 class EchoParams(Params):

@@ -1,0 +1,106 @@
+"""The model types: what trains each, what loads it, and what it needs. Everything else loops over ``MODELS``."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from flts.contracts import ModelType
+from flts.errors import BadInputError
+from flts.lazy import resolve
+from flts.params import ProphetParams, RecurrentParams, TrainerParams
+from flts.progress import Progress
+
+# The stages' declarations come from here, and `--help` imports no NumPy.
+if TYPE_CHECKING:
+    from flts.models.base import BundledForecaster, Fit
+    from flts.models.config import BundleConfig
+    from flts.timeseries.processed import ProcessedData
+    from flts.timeseries.scaling import Scaler
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A model type.
+
+    Attributes:
+        model_type: Its name in messages.
+        summary: What its training stage does, one sentence.
+        params: The parameters of its training stage.
+        trainer: ``"module:function"`` that fits it; called with data, parameters and progress, returns a ``Fit``.
+        forecaster: ``"module:class"`` of the ``BundledForecaster`` that its bundles are loaded with.
+        weights_file: The model file in its bundle; what the ending promises, ``.json`` or ``.safetensors``, it holds.
+        extra: The extra of flts that it needs.
+    """
+
+    model_type: ModelType
+    summary: str
+    params: type[TrainerParams]
+    trainer: str
+    forecaster: str
+    weights_file: str
+    extra: str
+
+    @property
+    def slot(self) -> str:
+        """Its name in the names of stages and artifacts: ``gru`` in ``train-gru`` and ``gru_model``."""
+        return self.model_type.lower()
+
+    def fit(self, data: "ProcessedData", params: TrainerParams, progress: Progress) -> "Fit":
+        """Import the trainer and fit a model; errors as the trainer's."""
+        fit: Fit = resolve(self.trainer)(data, params, progress)
+        return fit
+
+    def load(self, directory: Path, config: "BundleConfig", scaler: "Scaler") -> "BundledForecaster":
+        """Import the forecaster and load a bundle with it; errors as in ``BundledForecaster.load``."""
+        loaded: BundledForecaster = resolve(self.forecaster).load(directory, config, scaler)
+        return loaded
+
+
+# In the order in which a tie is decided.
+MODELS: Mapping[ModelType, ModelEntry] = MappingProxyType(
+    {
+        entry.model_type: entry
+        for entry in (
+            ModelEntry(
+                model_type="GRU",
+                summary="Train a GRU forecaster and score it beside three baselines.",
+                params=RecurrentParams,
+                trainer="flts.models.recurrent:fit_gru",
+                forecaster="flts.models.recurrent:RecurrentForecaster",
+                weights_file="model.safetensors",
+                extra="torch",
+            ),
+            ModelEntry(
+                model_type="LSTM",
+                summary="Train an LSTM forecaster and score it beside three baselines.",
+                params=RecurrentParams,
+                trainer="flts.models.recurrent:fit_lstm",
+                forecaster="flts.models.recurrent:RecurrentForecaster",
+                weights_file="model.safetensors",
+                extra="torch",
+            ),
+            ModelEntry(
+                model_type="PROPHET",
+                summary="Fit one Prophet model per target and score it beside three baselines.",
+                params=ProphetParams,
+                trainer="flts.models.prophet:fit_prophet",
+                forecaster="flts.models.prophet:ProphetForecaster",
+                weights_file="prophet.json",
+                extra="prophet",
+            ),
+        )
+    }
+)
+
+
+def entry(model_type: ModelType, where: str) -> ModelEntry:
+    """Return the entry of a type that a message or bundle names; ``where`` is its file or address.
+
+    Raises:
+        BadInputError: This version does not know the type.
+    """
+    if model_type not in MODELS:
+        raise BadInputError(f"{where}: model type {model_type} is not known to this version; {', '.join(MODELS)} are")
+    return MODELS[model_type]

@@ -1,0 +1,87 @@
+"""The training itself: fit on the fit part, score on the selection part, refit, bundle."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from flts.contracts import ModelType, utc_timestamp
+from flts.models import bundle
+from flts.models.base import Fit
+from flts.models.registry import MODELS
+from flts.params import TrainerParams
+from flts.progress import Progress, part_of
+from flts.stages.training.scoring import Evaluation, evaluate
+from flts.timeseries.arrays import Indices
+from flts.timeseries.processed import ProcessedData
+
+# How far a training is after each of its steps.
+FITTED, REFITTED = 0.75, 0.9
+_LOADED = 0.05
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model that is fitted, scored and bundled.
+
+    Attributes:
+        fit: How it learned.
+        evaluation: How good it is.
+        bundle: The folder of its bundle.
+        start: When training began, a timestamp.
+        end: When it ended.
+    """
+
+    fit: Fit
+    evaluation: Evaluation
+    bundle: Path
+    start: str
+    end: str
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """Every finite figure by its metric name."""
+        metrics = self.evaluation.metrics()
+        if self.fit.best_epoch:
+            metrics |= {"best_epoch": self.fit.best_epoch, "epochs_run": len(self.fit.train_loss)}
+        return {name: value for name, value in metrics.items() if math.isfinite(value)}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What people should know about the result."""
+        if "test_rmse" in self.metrics:
+            return ()
+        return (f"{self.fit.forecaster.model_type} forecasts values that are not finite, and cannot be promoted",)
+
+
+def train(
+    model_type: ModelType,
+    data: ProcessedData,
+    params: TrainerParams,
+    origins: Indices,
+    folder: Path,
+    progress: Progress,
+) -> Trained:
+    """Train a model.
+
+    Args:
+        model_type: What to train.
+        data: Training data.
+        params: Parameters of the training.
+        origins: (k,) rows of the selection part to score.
+        folder: Where the bundle goes.
+        progress: Told how far it is, up to ``REFITTED``.
+
+    Raises:
+        BadInputError: The data does not suit the model, or the training diverged.
+    """
+    start = utc_timestamp()
+    fit = MODELS[model_type].fit(data, params, part_of(progress, _LOADED, FITTED))
+    progress(FITTED, f"scoring {len(origins)} rows")
+    evaluation = evaluate(fit.forecaster, data, params, origins, fit.plain)
+    forecaster = fit.forecaster
+    if params.refit:
+        # What is kept has seen every row; what was scored has not, so that the scores stay honest.
+        forecaster = fit.refit(part_of(progress, FITTED, REFITTED))
+    bundle.save(folder, forecaster, data)
+    return Trained(fit, evaluation, folder, start=start, end=utc_timestamp())
