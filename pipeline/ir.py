@@ -138,7 +138,8 @@ def load_pipeline(path: Path) -> Pipeline:
         BadInputError: The file is no compiled pipeline, or uses something that does not run here.
     """
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_SAFE_LOADER)  # noqa: S506
+        # A second document is for Kubernetes alone.
+        document = next(yaml.load_all(path.read_text(encoding="utf-8"), Loader=_SAFE_LOADER), {})
         dag = document["root"]["dag"]["tasks"]
         tasks = {name: _task(name, spec, document) for name, spec in dag.items()}
         parameters = _parameters(document["root"].get("inputDefinitions", {}))

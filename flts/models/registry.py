@@ -26,6 +26,7 @@ class ModelEntry:
 
     Attributes:
         model_type: Its name in messages.
+        title: What people call it.
         summary: What its training stage does, one sentence.
         params: The parameters of its training stage.
         trainer: ``"module:function"`` that fits it; called with data, parameters and progress, returns a ``Fit``.
@@ -35,6 +36,7 @@ class ModelEntry:
     """
 
     model_type: ModelType
+    title: str
     summary: str
     params: type[TrainerParams]
     trainer: str
@@ -65,6 +67,7 @@ MODELS: Mapping[ModelType, ModelEntry] = MappingProxyType(
         for entry in (
             ModelEntry(
                 model_type="GRU",
+                title="GRU",
                 summary="Train a GRU forecaster and score it beside three baselines.",
                 params=RecurrentParams,
                 trainer="flts.models.recurrent:fit_gru",
@@ -74,6 +77,7 @@ MODELS: Mapping[ModelType, ModelEntry] = MappingProxyType(
             ),
             ModelEntry(
                 model_type="LSTM",
+                title="LSTM",
                 summary="Train an LSTM forecaster and score it beside three baselines.",
                 params=RecurrentParams,
                 trainer="flts.models.recurrent:fit_lstm",
@@ -83,6 +87,7 @@ MODELS: Mapping[ModelType, ModelEntry] = MappingProxyType(
             ),
             ModelEntry(
                 model_type="PROPHET",
+                title="Prophet",
                 summary="Fit one Prophet model per target and score it beside three baselines.",
                 params=ProphetParams,
                 trainer="flts.models.prophet:fit_prophet",

@@ -31,11 +31,16 @@ FIRST_PARAMETERS = [
     "mlflow_tracking_uri",
 ]
 FROM_PREPROCESS = {"config_hash", "config_json"}
+SECRETS = {"store_secret", "mlflow_secret"}
 
 
 @pytest.fixture(scope="module")
 def document(root: Path) -> dict[str, Any]:
-    return yaml.safe_load((root / "pipeline" / "pipeline.yaml").read_text())
+    return documents(root)[0]
+
+
+def documents(root: Path) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all((root / "pipeline" / "pipeline.yaml").read_text()))
 
 
 @pytest.fixture(scope="module")
@@ -120,13 +125,14 @@ def test_every_stage_parameter_is_a_pipeline_parameter_with_the_same_meaning(
             expected = PIPELINE_DEFAULTS.get(parameter, own.get("defaultValue"))
             assert declared[parameter]["defaultValue"] == expected, parameter
             used.add(parameter)
-    assert used == declared.keys()
+    assert used | SECRETS == declared.keys()
 
 
 def test_parameters_are_described_as_in_the_stage_that_has_them_first(document: dict[str, Any]) -> None:
     described = {
         name: " ".join(spec["description"].split())
         for name, spec in document["root"]["inputDefinitions"]["parameters"].items()
+        if name not in SECRETS
     }
     expected: dict[str, str | None] = {}
     for stage in STAGES.values():
@@ -135,6 +141,19 @@ def test_parameters_are_described_as_in_the_stage_that_has_them_first(document: 
                 expected.setdefault(name, field.description)
 
     assert described == expected
+
+
+def test_every_task_gets_the_secrets_that_the_pipelines_parameters_name_if_they_exist(root: Path) -> None:
+    executors = documents(root)[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+
+    assert executors.keys() == {f"exec-{stage}" for stage in STAGES}
+    for executor in executors.values():
+        named = {secret["secretNameParameter"]["componentInputParameter"] for secret in executor["secretAsEnv"]}
+        keys = [key for secret in executor["secretAsEnv"] for key in secret["keyToEnv"]]
+        assert named == SECRETS
+        assert all(secret["optional"] for secret in executor["secretAsEnv"])
+        assert all(key["secretKey"] == key["envVar"] for key in keys)
+        assert {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_PASSWORD"} <= {k["envVar"] for k in keys}
 
 
 def test_no_task_is_cached_by_kfp(tasks: dict[str, Any]) -> None:

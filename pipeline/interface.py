@@ -1,0 +1,95 @@
+"""What KFP reads of a function, its signature and docstring, made from the stages' declarations."""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, get_origin
+
+from kfp import dsl
+from pydantic.fields import FieldInfo
+
+from flts.stage import Stage
+
+
+def declared_by(stage: Stage) -> Callable[[Callable[[], dsl.ContainerSpec]], Callable[..., dsl.ContainerSpec]]:
+    """Give a container component the interface of a stage.
+
+    Args:
+        stage: Its declaration: artifacts, parameters, and what describes them.
+
+    Returns:
+        A decorator of the function that returns the container.
+    """
+    inputs = {name: item for name, item in stage.inputs.items() if item.kfp}
+    fields = stage.params.model_fields
+    signature = [_parameter(name, dsl.Input[getattr(dsl, item.type)]) for name, item in inputs.items()]
+    signature += [_declared(name, field) for name, field in fields.items() if field.is_required()]
+    signature += [
+        _parameter(name, dsl.OutputPath(str) if item.type == "str" else dsl.Output[getattr(dsl, item.type)])
+        for name, item in stage.outputs.items()
+    ]
+    signature += [_declared(name, field) for name, field in fields.items() if not field.is_required()]
+    described = {name: item.help for name, item in inputs.items()} | _descriptions(fields)
+    returned = {name: item.help for name, item in stage.outputs.items()}
+
+    def decorate(container: Callable[[], dsl.ContainerSpec]) -> Callable[..., dsl.ContainerSpec]:
+        def component(*_: Any) -> dsl.ContainerSpec:
+            return container()
+
+        return _with_interface(component, container.__name__, signature, stage.summary, described, returned)
+
+    return decorate
+
+
+def taking(
+    fields: Mapping[str, FieldInfo], defaults: Mapping[str, Any]
+) -> Callable[[Callable[[Mapping[str, Any]], None]], Callable[..., None]]:
+    """Give a pipeline declared parameters.
+
+    Args:
+        fields: The parameters, in order.
+        defaults: Values that take the place of declared defaults.
+
+    Returns:
+        A decorator of the function that wires the tasks; it is given the parameters by name.
+    """
+    signature = [_declared(name, field, defaults.get(name)) for name, field in fields.items()]
+
+    def decorate(wire: Callable[[Mapping[str, Any]], None]) -> Callable[..., None]:
+        def pipeline(*values: Any) -> None:
+            wire(dict(zip(fields, values, strict=True)))
+
+        return _with_interface(pipeline, wire.__name__, signature, inspect.getdoc(wire) or "", _descriptions(fields))
+
+    return decorate
+
+
+def _with_interface(
+    function: Callable[..., Any],
+    name: str,
+    signature: Iterable[inspect.Parameter],
+    summary: str,
+    arguments: Mapping[str, str],
+    returned: Mapping[str, str] | None = None,
+) -> Callable[..., Any]:
+    """Give a function a name, a signature and a docstring; KFP reads outputs' descriptions under ``Returns``."""
+    lines = [summary]
+    for title, entries in {"Args": arguments, "Returns": returned or {}}.items():
+        if entries:
+            lines += ["", f"{title}:", *(f"    {entry}: {text}" for entry, text in entries.items())]
+    function.__name__, function.__doc__ = name, "\n".join(lines)
+    function.__signature__ = inspect.Signature(list(signature))  # type: ignore[attr-defined]
+    return function
+
+
+def _declared(name: str, field: FieldInfo, default: Any = None) -> inspect.Parameter:
+    if default is None:
+        default = inspect.Parameter.empty if field.is_required() else field.default
+    return _parameter(name, str if get_origin(field.annotation) is Literal else field.annotation, default)
+
+
+def _descriptions(fields: Mapping[str, FieldInfo]) -> dict[str, str]:
+    return {name: str(field.description) for name, field in fields.items()}
+
+
+def _parameter(name: str, annotation: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=annotation)
