@@ -37,14 +37,14 @@ format: venv ## Format and mend what ruff can
 	@$(BIN)/ruff check --fix .
 
 services: venv ## Run S3 and MLflow until Ctrl-C, and print what to export
-	@$(BIN)/python -m tests.services
+	@$(BIN)/python -m scripts.services
 
 specs: venv ## Compile component_specs/ and the pipeline; with REGISTRY=, TAG= or DIGESTS=build/images.json into build/specs/
-	@$(BIN)/python scripts/compile_specs.py $(if $(REGISTRY),--registry "$(REGISTRY)") $(if $(TAG),--tag "$(TAG)") \
+	@$(BIN)/python -m scripts.compile_specs $(if $(REGISTRY),--registry "$(REGISTRY)") $(if $(TAG),--tag "$(TAG)") \
 		$(if $(DIGESTS),--digests "$(DIGESTS)")
 
 docs: venv ## Write the generated pages of docs/
-	@$(BIN)/python scripts/stage_docs.py
+	@$(BIN)/python -m scripts.stage_docs
 
 images: venv ## Build the six images: BASE_IMAGE=python:3.11-slim-bookworm; scripts/build_push.sh pushes them too
 	@scripts/build_push.sh $(if $(BASE_IMAGE),--base "$(BASE_IMAGE)")

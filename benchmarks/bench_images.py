@@ -64,7 +64,7 @@ def sizes() -> list[dict[str, Any]]:
 def rebuild() -> float:
     """Return the seconds that building all six takes after a change in ``flts/``."""
     changed = ROOT / "flts" / "_rebuilt.py"
-    build = [ROOT / "scripts" / "build_push.sh", "--json", ROOT / "build" / "rebuilt.json"]
+    build: list[str | Path] = [ROOT / "scripts" / "build_push.sh", "--json", ROOT / "build" / "rebuilt.json"]
     if base := os.environ.get("BASE_IMAGE"):
         build += ["--base", base]
     subprocess.run(build, cwd=ROOT, capture_output=True, check=True)

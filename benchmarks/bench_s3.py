@@ -19,8 +19,8 @@ from typing import Any
 import boto3
 
 from flts.store import ObjectStore, open_store
+from scripts.services import s3_server
 from tests.memory import peak_of_copying
-from tests.services import s3_server
 
 BUCKET = "bench-bucket"
 LARGE_BYTES = 1_000_000_000

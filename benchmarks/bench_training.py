@@ -59,7 +59,7 @@ def plain_step(
 ) -> None:
     """Train on one batch as any tutorial does; ``windows`` (steps, batch, features)."""
     optimizer.zero_grad()
-    nn.functional.mse_loss(net(windows), wanted).backward()
+    nn.functional.mse_loss(net(windows), wanted).backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(net.parameters(), MAX_GRADIENT_NORM)
     optimizer.step()
 

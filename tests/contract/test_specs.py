@@ -89,7 +89,11 @@ def test_the_summary_describes_the_component(root: Path, stage: Stage) -> None:
 
 def test_compiled_files_are_those_that_the_sources_give(root: Path) -> None:
     check = subprocess.run(
-        [sys.executable, "scripts/compile_specs.py", "--check"], cwd=root, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "scripts.compile_specs", "--check"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
     assert check.returncode == 0, check.stdout + check.stderr
