@@ -25,8 +25,8 @@ committed.
   --dry-run         print the commands, run none
   -h, --help        show this help
 
-Environment: DOCKER (the client; default: docker), TORCH=cuda (the GPU variant; default: cpu), TORCH_INDEX_URL (the index
-that torch comes from when there is no wheelhouse), BUILD_FLAGS (more flags for docker build).
+Environment: DOCKER (the client; default: docker), TORCH=cuda (the GPU variant; default: cpu), TORCH_INDEX_URL (the
+index that torch comes from when there is no wheelhouse), BUILD_FLAGS (more flags for docker build).
 
 Exit code: 0 when every image is built (and pushed), 1 when one is not, 2 for wrong arguments or without an engine.
 TEXT
