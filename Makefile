@@ -1,10 +1,9 @@
-# Short targets over the tools they name; `make help` lists them.
+# Short names for the commands below; `make help` lists them.
 SHELL := bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAGES := preprocess train-gru train-lstm train-prophet eval inference
-COMMANDS := $(STAGES:%=$(BIN)/flts-%)
+COMMANDS := $(patsubst images/%/main.py,$(BIN)/flts-%,$(wildcard images/*/main.py))
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
@@ -17,14 +16,14 @@ run: venv ## Run the pipeline: DATASET=path/to/X.csv, PARAMS="epochs=5 target_co
 	@$(BIN)/python -m pipeline.run $(if $(DATASET),--dataset "$(DATASET)") $(if $(RUNNER),--runner "$(RUNNER)") \
 		$(if $(STORE),--store "$(STORE)") $(if $(MLFLOW),--mlflow "$(MLFLOW)") $(foreach p,$(PARAMS),--param "$(p)")
 
-test: venv lint ## Run linters and every test: ARGS="tests/unit -k name"
+test: venv lint ## Run the linters and all tests but the images': ARGS="tests/unit -k name"
 	@$(BIN)/pytest -n auto --dist loadgroup $(ARGS)
-	@echo "left out: the tests of the container images, which need Docker; make test-images runs them"
+	@echo "left out: the tests of the container images, which need Docker: make test-images"
 
-test-images: images ## Build the images and test them; needs Docker and docker-registry: ARGS="-k readmes"
+test-images: venv images ## Build the images and test them; needs Docker and docker-registry: ARGS="-k readmes"
 	@$(BIN)/pytest -m images $(ARGS)
 
-lint: venv ## Check format, style, types, shell scripts and generated files
+lint: venv ## Check format, style, types, shell scripts, Dockerfiles and CI workflows
 	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --diff .; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --no-error-summary
@@ -32,43 +31,43 @@ lint: venv ## Check format, style, types, shell scripts and generated files
 	@$(BIN)/hadolint $(wildcard images/*/Dockerfile)
 	@$(BIN)/jactionlint
 
-format: venv ## Format and mend what ruff can
+format: venv ## Format the code, and fix what ruff can
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-services: venv ## Run S3 and MLflow until Ctrl-C, and print what to export
-	@$(BIN)/python -m tests.support.services
+services: venv ## Run S3 and MLflow until Ctrl-C, and print the variables to export
+	@$(BIN)/python -m scripts.services
 
-specs: venv ## Compile component_specs/ and the pipeline; with REGISTRY=, TAG= or DIGESTS=build/images.json into build/specs/
-	@$(BIN)/python scripts/compile_specs.py $(if $(REGISTRY),--registry "$(REGISTRY)") $(if $(TAG),--tag "$(TAG)") \
+specs: venv ## Compile specs and pipeline; into build/specs/ with REGISTRY=, TAG= or DIGESTS=build/images.json
+	@$(BIN)/python -m scripts.compile_specs $(if $(REGISTRY),--registry "$(REGISTRY)") $(if $(TAG),--tag "$(TAG)") \
 		$(if $(DIGESTS),--digests "$(DIGESTS)")
 
-docs: venv ## Write the generated pages of docs/
-	@$(BIN)/python scripts/stage_docs.py
+docs: venv ## Write docs/stages/, which is generated
+	@$(BIN)/python -m scripts.stage_docs
 
-images: venv ## Build the six images: BASE_IMAGE=python:3.11-slim-bookworm; scripts/build_push.sh pushes them too
+images: ## Build all images: BASE_IMAGE=python:3.11-slim-bookworm, TORCH=cuda; scripts/build_push.sh also pushes
 	@scripts/build_push.sh $(if $(BASE_IMAGE),--base "$(BASE_IMAGE)")
 
-wheelhouse: venv ## Download what the images install, so that they build without an index
+wheelhouse: venv ## Download what the images install, so that they build without an index: TORCH=cuda
 	@scripts/wheelhouse.sh
 
-lock: venv ## Pin anew what pyproject.toml asks for
+lock: venv ## Pin new versions of what pyproject.toml asks for
 	@$(BIN)/uv pip compile --quiet --upgrade --no-emit-index-url --no-header --python-version 3.11 --extra dev \
 		pyproject.toml -o locks/dev.txt
 	@scripts/image_locks.sh
 
-bench: venv ## Measure what the project promises; prints a table, writes build/bench.json
+bench: venv ## Measure what the project promises; prints a table and writes build/bench.json
 	@$(BIN)/python -m benchmarks
 
-bench-images: images ## Measure images (sizes, rebuild, start) and the S3 store; writes build/bench_images.json
+bench-images: venv images ## Measure the images (size, rebuild, start) and the S3 store; writes build/bench_images.json
 	@$(BIN)/python -m benchmarks.bench_images
 
-clean: ## Remove what was built, run and cached (not .venv)
+clean: ## Remove everything that was built, run or cached, but not .venv
 	rm -rf build dist .flts .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-venv: $(VENV)/installed $(COMMANDS) ## Make .venv with everything that is pinned
+venv: $(VENV)/installed $(COMMANDS) ## Make .venv with everything that locks/dev.txt pins
 
-# pip takes torch, whose builds differ by machine; uv is quicker for all the rest.
+# pip installs torch, whose build depends on the machine; uv installs the rest, faster.
 $(VENV)/installed: locks/dev.txt pyproject.toml
 	@echo "installing what locks/dev.txt pins into $(VENV) (a few minutes, once)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed"; exit 2; }

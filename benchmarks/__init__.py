@@ -1,1 +1,1 @@
-"""What the project promises to reach, measured: `make bench`."""
+"""The figures that the project promises, measured: `make bench`."""

@@ -23,7 +23,7 @@ BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
 
 
 def rows(figures: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """Return what was measured, what is to be reached, and what was seen."""
+    """Return a row per figure: its name, its target and the value measured."""
     startup, training, forecast = figures["startup"], figures["training"], figures["forecast"]
     preprocess, pipeline = figures["preprocess"], figures["pipeline"]
     table = [
@@ -72,7 +72,7 @@ def main(names: list[str]) -> int:
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(figures, indent=2) + "\n")
     if not names:
-        table = Table("what", "reach", "measured")
+        table = Table("what", "target", "measured")
         for row in rows(figures):
             table.add_row(*row)
         console.print(table)

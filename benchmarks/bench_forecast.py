@@ -1,7 +1,8 @@
 """A rolling forecast of thousands of steps as one batch, against loops that forecast one window at a time.
 
-Two loops: PyTorch's own network, called with a window that is scaled and put in a tensor for each step, as a plain
-implementation would; and FLTS' forecaster, called for one row at a time. All take turns; the best time of each counts.
+There are two loops. One scales a window and puts it in a tensor for each step, and calls PyTorch's own network, as a
+plain implementation would; the other calls FLTS' forecaster for one row at a time. All take turns; the best time of
+each counts.
 
 `python -m benchmarks forecast`
 """
@@ -75,6 +76,7 @@ def measure(steps: int = STEPS, repeats: int = 5) -> dict[str, float]:
     params = RecurrentParams(config_hash="", config_json="", identifier="", epochs=1)
     data = synthetic(steps + params.input_seq_len)
     forecaster = fit_recurrent("GRU", data, params).forecaster
+    assert isinstance(forecaster, RecurrentForecaster)
     rows = range(params.input_seq_len, len(data))
     ways: dict[str, Callable[[], Floats]] = {
         "batch": lambda: forecast_steps(forecaster, data, rows.start, steps).values,

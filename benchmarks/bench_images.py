@@ -1,7 +1,7 @@
 """Sizes of the images, what a change of code costs, what a container adds, and the S3 store: ``make bench-images``.
 
-Compressed sizes are those of the layers that a registry gets, so that a registry is started where ``docker-registry``
-is installed; without it that column stays empty. Prints a table and writes build/bench_images.json.
+Compressed sizes are those of the layers in a registry, which is started when ``docker-registry`` is installed; without
+it that column stays empty. Prints a table and writes build/bench_images.json.
 """
 
 import json
@@ -58,13 +58,13 @@ def sizes() -> list[dict[str, Any]]:
             on_disk |= disk
             in_registry |= packed
             rows.append(_size_row(stage, LIMITS[stage], disk, packed))
-    return [*rows, _size_row("all six, unique layers", UNIQUE_LIMIT, on_disk, in_registry)]
+    return [*rows, _size_row("all stages, unique layers", UNIQUE_LIMIT, on_disk, in_registry)]
 
 
 def rebuild() -> float:
-    """Return the seconds that building all six takes after a change in ``flts/``."""
+    """Return the seconds that building all images takes after a change in ``flts/``."""
     changed = ROOT / "flts" / "_rebuilt.py"
-    build = [ROOT / "scripts" / "build_push.sh", "--json", ROOT / "build" / "rebuilt.json"]
+    build: list[str | Path] = [ROOT / "scripts" / "build_push.sh", "--json", ROOT / "build" / "rebuilt.json"]
     if base := os.environ.get("BASE_IMAGE"):
         build += ["--base", base]
     subprocess.run(build, cwd=ROOT, capture_output=True, check=True)
@@ -105,7 +105,7 @@ def main() -> None:
     for row in table:
         print(f"{row['image']:24}{row['disk_mb']:9.0f}{row['compressed_mb'] or '-':>12}{row['limit_mb']:8d}")
     times = {
-        "rebuild of all six after a change in flts/ (< 30 s)": rebuild(),
+        "rebuild of all after a change in flts/ (< 30 s)": rebuild(),
         **{f"--help beyond true, {stage} (< 0.6 s)": help_overhead(stage) for stage in STAGES},
         "preprocess of PobleSec in its container (< 4 s)": preprocess_poblesec(),
     }

@@ -68,7 +68,13 @@ def measure(rows: int = 10_000_000, repeats: int = 3) -> dict[str, float]:
         frame_bytes = write_dataset(folder / "data.parquet", rows)
         pandas_seconds, preprocess = [], []
         for _ in range(repeats):
-            command = [sys.executable, "-c", _PANDAS, folder / "data.parquet", folder / "copy.parquet"]
+            command: list[str | Path] = [
+                sys.executable,
+                "-c",
+                _PANDAS,
+                folder / "data.parquet",
+                folder / "copy.parquet",
+            ]
             pandas_seconds.append(float(run(command)[2]))
             command = [_PREPROCESS, "--input", folder / "data.parquet", "--output-dir", folder / "out"]
             preprocess.append(run(command)[:2])

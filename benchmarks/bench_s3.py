@@ -1,8 +1,8 @@
 """The S3 store against bare boto3, on SeaweedFS on this machine: one large object up and down, and many small ones.
 
 Bare boto3 is `upload_file` and `download_file` with their defaults, `put_object` and `get_object`. The store verifies
-the SHA-256 of what it downloads on top of that, as the stages have it do. Both take turns, with small objects one by
-one; the best time of the large one counts, and the sum over the small ones.
+the SHA-256 of what it downloads as well, as it does for the stages. Both take turns, small objects one by one; the best
+time counts for the large object, the sum for the small ones.
 
 Part of `make bench-images`; `python -m benchmarks.bench_s3 --memory-gb 5` adds the peak memory of an object that big.
 """
@@ -19,8 +19,8 @@ from typing import Any
 import boto3
 
 from flts.store import ObjectStore, open_store
+from scripts.services import s3_server
 from tests.support.memory import peak_of_copying
-from tests.support.services import s3_server
 
 BUCKET = "bench-bucket"
 LARGE_BYTES = 1_000_000_000

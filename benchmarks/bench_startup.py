@@ -41,7 +41,7 @@ def _first_open() -> float:
         if libc.inotify_add_watch(events, os.fsencode(data), _IN_OPEN) < 0:
             raise OSError(ctypes.get_errno(), "inotify_add_watch")
         start = time.perf_counter()
-        command = [BIN / "flts-preprocess", "--input", data, "--output-dir", Path(folder, "out")]
+        command: list[str | Path] = [BIN / "flts-preprocess", "--input", data, "--output-dir", Path(folder, "out")]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
             os.read(events, struct.calcsize("iIII") + 256)
             seconds = time.perf_counter() - start

@@ -1,10 +1,10 @@
 """Training of GRU and LSTM against the machine's matrix product, a plain PyTorch loop and a DataLoader loop.
 
-Useful GFLOP/s are those of the forward pass's matrix products, three times (once forward, twice backward), by the wall
+Useful GFLOP/s are three times the forward pass's matrix products (once forward, twice backward), divided by the wall
 time of an epoch with its optimizer; what a loop computes beyond them, or saves of them, does not count. All loops see
-the same windows in batches of the same size, with one thread, taking turns. On a shared machine everything only ever
-gets slower by what others do: the best epoch of each loop is set against the best matrix product of the run, and the
-median epoch against the median product beside it.
+the same windows in batches of the same size, with one thread, taking turns. On a shared machine others can only slow
+things down, so the best epoch of each loop is compared with the best matrix product of the run, and the median epoch
+with the median.
 
 `python -m benchmarks training`
 """
@@ -60,7 +60,7 @@ def plain_step(
 ) -> None:
     """Train on one batch as any tutorial does; ``windows`` (steps, batch, features)."""
     optimizer.zero_grad()
-    nn.functional.mse_loss(net(windows), wanted).backward()
+    nn.functional.mse_loss(net(windows), wanted).backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(net.parameters(), MAX_GRADIENT_NORM)
     optimizer.step()
 

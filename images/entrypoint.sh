@@ -1,5 +1,6 @@
 #!/bin/sh
-# entrypoint.sh STAGE [WORD...]: run the words when the first is a command on PATH (`sh`, `flts-eval`), else the stage with them.
+# entrypoint.sh STAGE [WORD...]: run the words if the first is a command on PATH (`sh`, `flts-eval`), else STAGE
+# with them.
 set -eu
 stage=$1
 shift

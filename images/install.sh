@@ -1,7 +1,7 @@
 #!/bin/sh
-# Install one lock into /app, the virtual environment of every image, leaving nothing that a running stage does not need.
-# Runs inside `docker build` only: wheels come from the mounted wheelhouse, or from the index when that is empty.
-# Its files are the same wherever and whenever they are built: no time stamps, no order of files, no random seeds in them.
+# Install one lock into /app, the virtual environment of every image, without what a running stage does not need.
+# Runs only inside `docker build`: wheels come from the mounted wheelhouse, or from the index when that is empty.
+# The installed files do not depend on when or where they are built: no time stamps, directory order or random seeds.
 set -eu
 umask 022
 export LC_ALL=C PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
@@ -10,7 +10,7 @@ packages=/app/lib/python3.11/site-packages
 marker=$(mktemp)
 epoch=1980-01-01T00:00:00Z
 
-compile() { # "unchecked": files' times are all the same, and nobody edits code in an image
+compile() { # "unchecked": every file has the same time, and nobody edits code in an image
   python3 -m compileall -q -f --invalidation-mode unchecked-hash "$@"
 }
 
@@ -43,20 +43,20 @@ else
   install --require-hashes -r /mnt/lock.txt
 fi
 
-# Commands of packages are for people at a prompt; what stays of bin/ is Python itself.
+# Packages' commands are for people at a prompt; only Python itself stays in bin/.
 find /app/bin -type f -delete
 # Tests, headers, and what compiles against them. torch.testing is no test: importing torch needs even its inner part.
 find "$packages" -depth -type d \( -name tests -o -name test -o -name include \) -exec rm -rf {} +
 rm -f "$packages/torch/testing/_internal/py312_intrinsics.py" # a test for later Pythons; this one cannot compile it
 find "$packages" -type f \( -name '*.a' -o -name '*.h' -o -name '*.hpp' -o -name '*.c' -o -name '*.cpp' -o -name '*.cc' \
   -o -name '*.cu' -o -name '*.cuh' -o -name '*.pxd' -o -name '*.pxi' -o -name '*.pyx' -o -name '*.pyi' \) -delete
-# torch/bin holds test programs and protoc; importing torch needs torch_shm_manager alone.
+# torch/bin holds test programs and protoc; importing torch needs only torch_shm_manager.
 [ ! -d "$packages/torch/bin" ] || find "$packages/torch/bin" -type f ! -name torch_shm_manager -delete
-# CmdStan's sources and build tools: a fit runs the compiled model and its thread library.
+# CmdStan's sources and build tools: fits need only the compiled model and its thread library.
 find "$packages" -path '*/stan_model/cmdstan-*' -type f ! -name 'libtbb*.so*' ! -name makefile -delete
 find "$packages" -path '*/stan_model/cmdstan-*' -depth -type d -empty -delete
 
-# What layers below compiled stays as it is: written again, it would be in this layer too.
+# Files that lower layers compiled stay untouched: written again, they would be in this layer too.
 find "$packages" -name '*.py' -cnewer "$marker" | sort >/tmp/modules.txt
 compile -i /tmp/modules.txt
 find /app -cnewer "$marker" -exec touch -hcd "$epoch" {} +

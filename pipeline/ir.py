@@ -139,7 +139,7 @@ def load_pipeline(path: Path) -> Pipeline:
     """
     try:
         # A second document is for Kubernetes alone.
-        document = next(yaml.load_all(path.read_text(encoding="utf-8"), Loader=_SAFE_LOADER), {})
+        document: Any = next(yaml.load_all(path.read_text(encoding="utf-8"), Loader=_SAFE_LOADER), {})
         dag = document["root"]["dag"]["tasks"]
         tasks = {name: _task(name, spec, document) for name, spec in dag.items()}
         parameters = _parameters(document["root"].get("inputDefinitions", {}))

@@ -1,30 +1,34 @@
 #!/usr/bin/env bash
-# Build the stages' images, push them where asked, and write down what came out.
+# Build the images, push them where asked, and write down what came out.
 set -euo pipefail
+# docker ends a build that Ctrl-C stops with an exit code of its own: without this, the next image would be built.
+trap 'exit 130' INT
 
 usage() {
   cat <<'TEXT'
-usage: scripts/build_push.sh [--push] [--registry HOST[/PATH]] [--tag TAG]... [--platform P] [--wheelhouse DIR]
-                             [--base IMAGE] [--json FILE] [--dry-run] [stage...]
+usage: scripts/build_push.sh [--push] [--registry HOST[:PORT][/PATH]] [--tag TAG]... [--platform P] [--wheelhouse DIR]
+                             [--base IMAGE] [--json FILE] [--dry-run] [image...]
 
-Builds flts-<stage>:kfp with BuildKit, for the stages named or all six; what has not changed comes from the cache.
-Each image also gets the tag <short commit>, with -dirty where what it is built from is not committed.
+Builds images/<image>/Dockerfile as flts-<image>:kfp with BuildKit, for the images named or for all of them; what has
+not changed comes from the cache. Each image also gets the tag <short commit>, with -dirty where its sources are not
+committed.
 
   --push            push to the registry, with retries
-  --registry HOST   tag HOST[/PATH]/flts-<stage> as well; --push needs it
+  --registry HOST   tag HOST[:PORT][/PATH]/flts-<image> as well; --push needs it
   --tag TAG         one more tag, beside kfp and the commit's; may be repeated
   --platform P      platform to build for, such as linux/amd64; default: this machine's
-  --wheelhouse DIR  folder of wheels to install from instead of an index: they are put into wheelhouse/
-                    (scripts/wheelhouse.sh downloads them; what lies in wheelhouse/ is used in any case)
+  --wheelhouse DIR  install from the wheels in DIR instead of an index: they are copied to wheelhouse/, and builds use
+                    whatever lies there (scripts/wheelhouse.sh fills it)
   --base IMAGE      Python 3.11 image to build on; default: python:3.11-slim-bookworm
-  --json FILE       where to write each image's tags, digest, size and commit; default: build/images.json
+  --json FILE       where to write each image's tags, digest, size and commit; default: build/images.json. Images that
+                    are not built this time, or fail, keep the entries that they have there.
   --dry-run         print the commands, run none
   -h, --help        show this help
 
-Environment: DOCKER (the client; default: docker), TORCH=cuda (the GPU variant; default: cpu), TORCH_INDEX_URL (the index
-that torch comes from where there is no wheelhouse), BUILD_FLAGS (more flags for docker build).
+Environment: DOCKER (the client; default: docker), TORCH=cuda (the GPU variant; default: cpu), TORCH_INDEX_URL (the
+index that torch comes from when there is no wheelhouse), BUILD_FLAGS (more flags for docker build).
 
-Exit code: 0 when every image is built (and pushed), 1 when one is not, 2 for wrong arguments.
+Exit code: 0 when every image is built (and pushed), 1 when one is not, 2 for wrong arguments or without an engine.
 TEXT
 }
 
@@ -33,13 +37,29 @@ fail() {
   exit 2
 }
 
-# Those that share most come one after another.
-readonly all_stages=(preprocess eval train-prophet train-gru train-lstm inference)
-readonly push_attempts=4
+add_once() { # a value, to the array with that name
+  local -n array=$1
+  [[ " ${array[*]} " == *" $2 "* ]] || array+=("$2")
+}
+
+check_registry() { # the grammar of image references; see the reference package of the OCI distribution project
+  local label='[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?' part='[a-z0-9]+(([._]|__|-+)[a-z0-9]+)*'
+  [[ $1 =~ ^$label(\.$label)*(:([0-9]{1,5}))?(/$part)*$ ]] ||
+    fail "--registry: $1 is not HOST[:PORT][/PATH], with the path in lower case and without https://"
+  local port=${BASH_REMATCH[5]}
+  [[ -z $port ]] || ((10#$port >= 1 && 10#$port <= 65535)) || fail "--registry: port $port of $1 is not in 1..65535"
+}
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+all_images=("$root"/images/*/Dockerfile)
+all_images=("${all_images[@]%/Dockerfile}")
+all_images=("${all_images[@]##*/}")
+readonly root all_images push_attempts=4
 docker=${DOCKER:-docker}
-push='' registry='' platform='' wheelhouse='' base='' json='' dry_run=''
+torch=${TORCH:-cpu}
+push='' registry='' platform='' wheelhouse='' base='' json=$root/build/images.json dry_run=''
 tags=(kfp)
-stages=()
+images=()
 
 while (($#)); do
   case $1 in
@@ -47,44 +67,52 @@ while (($#)); do
     --dry-run) dry_run=1 ;;
     -h | --help) usage; exit 0 ;;
     --registry | --tag | --platform | --wheelhouse | --base | --json)
-      (($# > 1)) && [[ $2 != -* ]] || fail "$1 needs a value; --help explains it"
+      [[ -n ${2-} && $2 != -* ]] || fail "$1 needs a value; --help explains it"
       case $1 in
-        --registry) registry=${2%/} ;;
-        --tag) tags+=("$2") ;;
+        --registry) registry=${2%/} && check_registry "$registry" ;;
+        --tag)
+          [[ $2 =~ ^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$ ]] ||
+            fail "--tag: $2 is not a tag: at most 128 letters, digits, _ . - that begin with none of . -"
+          add_once tags "$2"
+          ;;
         --platform) platform=$2 ;;
-        --wheelhouse) wheelhouse=$(cd "$2" 2>/dev/null && pwd) || fail "--wheelhouse: $2 is not a folder" ;;
+        --wheelhouse)
+          wheelhouse=$(cd "$2" 2>/dev/null && pwd) || fail "--wheelhouse: $2 is not a folder"
+          [[ -n $(find "$wheelhouse" -name '*.whl' -print -quit) ]] || fail "--wheelhouse: $2 has no wheels"
+          ;;
         --base) base=$2 ;;
-        --json) json=$(cd "$(dirname "$2")" 2>/dev/null && pwd)/${2##*/} || fail "--json: no folder $(dirname "$2")" ;;
+        --json)
+          [[ $2 != */ && ! -d $2 ]] || fail "--json: $2 is a folder"
+          json=$(cd "$(dirname "$2")" 2>/dev/null && pwd)/${2##*/} || fail "--json: no folder $(dirname "$2")"
+          ;;
       esac
       shift
       ;;
     -*) fail "$1 is not an option; --help lists them" ;;
     *)
-      [[ " ${all_stages[*]} " == *" $1 "* ]] || fail "$1 is not a stage; they are: ${all_stages[*]}"
-      stages+=("$1")
+      [[ " ${all_images[*]} " == *" $1 "* ]] || fail "$1 is not an image; they are: ${all_images[*]}"
+      add_once images "$1"
       ;;
   esac
   shift
 done
 
-((${#stages[@]})) || stages=("${all_stages[@]}")
-[[ -z $push || -n $registry ]] || fail "--push needs --registry HOST[/PATH]"
-[[ -z $registry || $registry =~ ^[A-Za-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)*$ ]] ||
-  fail "--registry: $registry is not HOST[:PORT][/PATH], lower case and without https://"
-cd "$(dirname "$0")/.."
-json=${json:-$PWD/build/images.json}
-commit=$(git rev-parse HEAD) || fail "this is not a git checkout: images are labelled with their commit"
+((${#images[@]})) || images=("${all_images[@]}")
+[[ -z $push || -n $registry ]] || fail "--push needs --registry HOST[:PORT][/PATH]"
+[[ $torch == cpu || $torch == cuda ]] || fail "TORCH is cpu or cuda, not '$torch'"
+# Lines are all that is known of JSON here: a file that someone else wrote would not survive.
+[[ ! -e $json ]] || ! grep -qvE '^([{}]?|  "[^"]+": \{.*\},?)$' "$json" ||
+  fail "--json: $json was not written by this script; move it away"
+cd "$root"
+commit=$(git rev-parse HEAD 2>/dev/null) || fail "images are labelled with their commit, and git finds none in $root"
 short=$(git rev-parse --short=12 HEAD)
 [[ -z $(git status --porcelain -- flts images .dockerignore) ]] || short+=-dirty commit+=-dirty
-tags+=("$short")
-for tag in "${tags[@]}"; do
-  [[ $tag =~ ^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$ ]] || fail "--tag: $tag is not a tag: letters, digits, _ . - are"
-done
+add_once tags "$short"
 version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' flts/__init__.py)
 epoch=$(git log -1 --format=%ct)
 created=$(TZ=UTC0 git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd)
 
-run() { # a command, or its text where nothing is to be run
+run() { # a command, or print it in a dry run
   if [[ -n $dry_run ]]; then
     printf '%q ' "$@" && echo
   else
@@ -92,25 +120,18 @@ run() { # a command, or its text where nothing is to be run
   fi
 }
 
-references() { # of a stage: every name that its image gets, the registry's first
-  local tag
-  [[ -z $registry ]] || for tag in "${tags[@]}"; do echo "$registry/flts-$1:$tag"; done
-  for tag in "${tags[@]}"; do echo "flts-$1:$tag"; done
-}
-
 build() {
-  local stage=$1 reference
-  local command=("$docker" build --file "images/$stage/Dockerfile" --progress plain
+  local image=$1 file=images/$1/Dockerfile tag
+  local command=("$docker" build --file "$file" --progress plain
     --build-arg "VERSION=$version" --build-arg "REVISION=$commit" --build-arg "CREATED=$created"
     --build-arg "SOURCE_DATE_EPOCH=$epoch")
   [[ -z $base ]] || command+=(--build-arg "BASE_IMAGE=$base")
   [[ -z $platform ]] || command+=(--platform "$platform")
-  case $stage in
-    train-gru | train-lstm | inference)
-      command+=(--build-arg "TORCH=${TORCH:-cpu}" --build-arg "TORCH_INDEX_URL=${TORCH_INDEX_URL-}")
-      ;;
-  esac
-  while read -r reference; do command+=(--tag "$reference"); done < <(references "$stage")
+  if grep -q '^ARG TORCH=' "$file"; then
+    command+=(--build-arg "TORCH=$torch" --build-arg "TORCH_INDEX_URL=${TORCH_INDEX_URL-}")
+  fi
+  [[ -z $registry ]] || for tag in "${tags[@]}"; do command+=(--tag "$registry/flts-$image:$tag"); done
+  for tag in "${tags[@]}"; do command+=(--tag "flts-$image:$tag"); done
   # shellcheck disable=SC2206 # flags are words
   command+=(${BUILD_FLAGS-})
   run env DOCKER_BUILDKIT=1 "${command[@]}" .
@@ -130,62 +151,75 @@ push_all() {
   for tag in "${tags[@]}"; do push_one "$registry/flts-$1:$tag" || return 1; done
 }
 
-inspect() { "$docker" image inspect --format "$2" "$1"; }
-
-describe() { # one image as JSON; the values hold no character that JSON would escape
-  local stage=$1 reference=${registry:+$registry/}flts-$1 digest
-  digest=$(inspect "$reference:kfp" '{{range .RepoDigests}}{{println .}}{{end}}' | sed -n "s|^$reference@||p" | head -n 1)
-  [[ -z $digest ]] && digest=null || digest="\"$digest\""
-  printf '  "%s": {"image": "%s", "tags": [' "$stage" "$reference"
+describe() { # an image's entry in the JSON file: one line, of values in which JSON escapes nothing
+  local reference=${registry:+$registry/}flts-$1 known id size digests digest=null
+  known=$("$docker" image inspect --format '{{.Id}} {{.Size}}{{range .RepoDigests}} {{.}}{{end}}' "$reference:kfp") ||
+    return
+  read -r id size digests <<<"$known"
+  # An image that was pushed elsewhere before has several; those on Docker Hub are listed without its name.
+  [[ " $digests" != *" ${reference#docker.io/}@"* ]] || {
+    digest=${digests#*"${reference#docker.io/}@"}
+    digest="\"${digest%% *}\""
+  }
+  printf '  "%s": {"image": "%s", "tags": [' "$1" "$reference"
   printf '"%s"' "${tags[0]}"
   printf ', "%s"' "${tags[@]:1}"
-  printf '], "digest": %s, "id": "%s", "size": %s, "commit": "%s"}' "$digest" \
-    "$(inspect "$reference:kfp" '{{.Id}}')" "$(inspect "$reference:kfp" '{{.Size}}')" "$commit"
+  printf '], "digest": %s, "id": "%s", "size": %s, "commit": "%s"}\n' "$digest" "$id" "$size" "$commit"
 }
 
-if [[ -n $wheelhouse && $wheelhouse != "$PWD/wheelhouse" ]]; then
+write_down() { # an image's entry, in place of its last one
+  {
+    echo '{'
+    {
+      [[ ! -e $json ]] || sed -nE "/^  \"$1\": /d; s/^(  \".*\}),?$/\1/p" "$json"
+      echo "$2"
+    } | LC_ALL=C sort | sed '$!s/$/,/'
+    echo '}'
+  } >"$json.$$"
+  mv "$json.$$" "$json"
+}
+
+if [[ -z $dry_run ]]; then
+  command -v "$docker" >/dev/null || fail "$docker is not a command here: install Docker, or name its client in DOCKER"
+  timeout 30 "$docker" version >/dev/null 2>&1 ||
+    fail "no container engine answers $docker: start it, or see with '$docker version' why not"
+  mkdir -p build/logs
+  [[ -w ${json%/*} ]] || fail "--json: ${json%/*} is not writable"
+fi
+if [[ -n $wheelhouse && $wheelhouse != "$root/wheelhouse" ]]; then
   run find "$wheelhouse" -name '*.whl' -exec cp -u {} wheelhouse/ \;
 fi
-mkdir -p build/logs "$(dirname "$json")"
-rows=() entries=() failed=0
-for stage in "${all_stages[@]}"; do
-  [[ " ${stages[*]} " == *" $stage "* ]] || continue
+
+rows=() failed=0
+for image in "${images[@]}"; do
   if [[ -n $dry_run ]]; then
-    build "$stage"
-    [[ -z $push ]] || push_all "$stage"
+    build "$image"
+    [[ -z $push ]] || push_all "$image"
     continue
   fi
-  log=build/logs/$stage.log
-  started=$SECONDS state=built
-  echo "$stage: building, log in $log" >&2
-  if ! build "$stage" >"$log" 2>&1; then
+  log=build/logs/$image.log started=$SECONDS size=-
+  echo "$image: building, log in $log" >&2
+  if ! build "$image" >"$log" 2>&1; then
     state='NOT BUILT'
-  elif [[ -n $push ]]; then
-    state=pushed
-    push_all "$stage" >>"$log" 2>&1 || state='NOT PUSHED'
-  fi
-  size=-
-  if [[ $state == NOT* ]]; then
-    failed=1
-    tail -n 15 "$log" >&2
+  elif [[ -n $push ]] && ! push_all "$image" >>"$log" 2>&1; then
+    state='NOT PUSHED'
+  elif ! entry=$(describe "$image" 2>>"$log"); then
+    state='NOT LOADED'
   else
-    entries+=("$(describe "$stage")")
-    size=$(($(inspect "flts-$stage:kfp" '{{.Size}}') / 1000000))
+    [[ -n $push ]] && state=pushed || state=built
+    write_down "$image" "$entry"
+    [[ $entry =~ \"size\":\ ([0-9]+) ]] && size=$((BASH_REMATCH[1] / 1000000))
   fi
-  rows+=("$(printf '%-14s %-10s %6s MB %5s s  %s' "$stage" "$state" "$size" $((SECONDS - started)) \
-    "${registry:+$registry/}flts-$stage:{$(IFS=, && echo "${tags[*]}")}")")
+  if [[ $state == NOT* ]]; then
+    failed=$((failed + 1))
+    tail -n 15 "$log" >&2
+    echo "$image: $state, see $log" >&2
+  fi
+  rows+=("$(printf '%-14s %-10s %6s MB %5s s  %s' "$image" "$state" "$size" $((SECONDS - started)) \
+    "${registry:+$registry/}flts-$image:{$(IFS=, && echo "${tags[*]}")}")")
 done
 [[ -z $dry_run ]] || exit 0
 
-{
-  echo '{'
-  for ((i = 0; i < ${#entries[@]}; i++)); do
-    ((i == 0)) || echo ','
-    printf '%s' "${entries[i]}"
-  done
-  printf '\n}\n'
-} >"$json.tmp"
-mv "$json.tmp" "$json"
 printf '%s\n' "${rows[@]}"
-echo "written to $json"
-exit $failed
+((failed == ${#images[@]})) || echo "written to $json"
+((failed == 0)) || exit 1

@@ -1,7 +1,7 @@
-"""Compile the component specs and the pipeline: ``make specs``; ``--check`` only says what is out of date.
+"""Compile the component specs and the pipeline: ``make specs``; ``--check`` only lists what is out of date.
 
-With ``--registry``, ``--tag`` or ``--digests`` they are written to ``build/specs`` with those image references, and the
-tracked files stay as they are.
+With ``--registry``, ``--tag`` or ``--digests`` they go to ``build/specs`` with those image references, and the tracked
+files stay as they are.
 """
 
 import argparse
@@ -13,15 +13,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from kfp.compiler import Compiler
+from kfp.dsl.base_component import BaseComponent
+
+from flts.stages import STAGES
+
 ROOT = Path(__file__).resolve().parents[1]
 PUBLISHED = ROOT / "build" / "specs"
 DEFAULT_TAG = "kfp"
-sys.path.insert(0, str(ROOT))
-
-from kfp.compiler import Compiler  # noqa: E402
-from kfp.dsl.base_component import BaseComponent  # noqa: E402
-
-from flts.stages import STAGES  # noqa: E402
 
 
 def load_component(stage: str) -> Any:
@@ -52,19 +51,30 @@ def compile_to(path: Path, component: Any, *, check: bool) -> bool:
 
 
 def references(registry: str, tag: str, digests: Path | None) -> dict[str, str]:
-    """Return the image of every stage; a file of digests, as build_push.sh writes it, must know them all."""
+    """Return the image of every stage.
+
+    Args:
+        registry: ``HOST[/PATH]`` that the images are pulled from; empty: none.
+        tag: Of every image.
+        digests: What ``build_push.sh`` wrote; it names the images instead.
+
+    Raises:
+        ValueError: The file cannot be read or lacks the digest of a stage.
+    """
     if digests is None:
         return {stage: f"{registry.rstrip('/')}/flts-{stage}:{tag}".lstrip("/") for stage in STAGES}
-    images = json.loads(digests.read_text(encoding="utf-8"))
-    if missing := [stage for stage in STAGES if not images.get(stage, {}).get("digest")]:
-        raise SystemExit(
-            f"{digests} has no digest of {', '.join(missing)}: push them with scripts/build_push.sh --push"
-        )
+    try:
+        images = json.loads(digests.read_text(encoding="utf-8"))
+        missing = [stage for stage in STAGES if not images.get(stage, {}).get("digest")]
+    except (OSError, ValueError, AttributeError):
+        raise ValueError(f"{digests} is not a file that scripts/build_push.sh wrote") from None
+    if missing:
+        raise ValueError(f"{digests} has no digest of {', '.join(missing)}: push with scripts/build_push.sh --push")
     return {stage: f"{images[stage]['image']}@{images[stage]['digest']}" for stage in STAGES}
 
 
 def publish(images: Mapping[str, str], directory: Path = PUBLISHED) -> None:
-    """Write the specs and the pipeline to ``directory``, with ``images`` by stage in place of the tracked names."""
+    """Write the specs and the pipeline to ``directory``, with each stage's image in place of the tracked name."""
     for source in [*(ROOT / "component_specs" / f"{stage}.yaml" for stage in STAGES), ROOT / "pipeline/pipeline.yaml"]:
         text = source.read_text(encoding="utf-8")
         for stage, image in images.items():
@@ -76,7 +86,7 @@ def publish(images: Mapping[str, str], directory: Path = PUBLISHED) -> None:
 
 
 def main() -> int:
-    """Compile everything; with ``--check``, return 1 when a file differs from its source."""
+    """Compile everything; return 1 when ``--check`` finds a file out of date, 2 for a wrong argument."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--check", action="store_true", help="write nothing; exit 1 when a compiled file is out of date"
@@ -87,13 +97,17 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.digests and (arguments.registry or arguments.tag):
         parser.error("--digests names the images by itself: leave out --registry and --tag")
+    try:
+        images = references(arguments.registry, arguments.tag or DEFAULT_TAG, arguments.digests)
+    except ValueError as error:
+        parser.error(str(error))
     publishing = bool(arguments.digests or arguments.registry or arguments.tag)
     check: bool = arguments.check or publishing
 
     targets = {ROOT / "component_specs" / f"{stage}.yaml": load_component(stage) for stage in STAGES}
     stale = [path for path, component in targets.items() if not compile_to(path, component, check=check)]
     if check and stale:
-        # The pipeline is built from the specs on disk, which are known to be wrong by now.
+        # The pipeline is compiled from the specs on disk, which are out of date.
         report(stale, check=check)
         return 1
 
@@ -104,7 +118,7 @@ def main() -> int:
         stale.append(path)
     report(stale, check=check)
     if publishing and not stale:
-        publish(references(arguments.registry, arguments.tag or DEFAULT_TAG, arguments.digests))
+        publish(images)
     return 1 if check and stale else 0
 
 

@@ -1,18 +1,16 @@
-"""Write ``docs/stages/<stage>.md`` from the stages' declarations; ``--check`` only says which pages are out of date."""
+"""Write ``docs/stages/<stage>.md`` from the stages' declarations: ``make docs``; ``--check`` only lists stale pages."""
 
 import argparse
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from flts.runtime.cli import example, flag, group, variable
+from flts.runtime.parameters import describe_limits
+from flts.stage import Stage
+from flts.stages import STAGES
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from flts.runtime.cli import example, flag, group, variable  # noqa: E402
-from flts.runtime.parameters import describe_limits  # noqa: E402
-from flts.stage import Stage  # noqa: E402
-from flts.stages import STAGES  # noqa: E402
-
 FOLDER = ROOT / "docs" / "stages"
 
 EXIT_CODES = (
@@ -97,7 +95,7 @@ def main() -> int:
     stale = [path for path, text in pages.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     if check:
         for path in sorted({*stale, *strangers}):
-            print(f"{path.relative_to(ROOT)} is out of date: run scripts/stage_docs.py", file=sys.stderr)
+            print(f"{path.relative_to(ROOT)} is out of date: run make docs", file=sys.stderr)
         return 1 if stale or strangers else 0
     FOLDER.mkdir(parents=True, exist_ok=True)
     for path in stale:

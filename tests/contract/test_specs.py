@@ -89,7 +89,21 @@ def test_the_summary_describes_the_component(root: Path, stage: Stage) -> None:
 
 def test_compiled_files_are_those_that_the_sources_give(root: Path) -> None:
     check = subprocess.run(
-        [sys.executable, "scripts/compile_specs.py", "--check"], cwd=root, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "scripts.compile_specs", "--check"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
     assert check.returncode == 0, check.stdout + check.stderr
+
+
+def test_a_file_without_digests_is_refused_before_anything_is_compiled(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "images.json").write_text('{\n  "eval": {"image": "host/flts-eval", "digest": null}\n}\n')
+
+    for name, sentence in (("images.json", "has no digest of preprocess"), ("absent.json", "is not a file that")):
+        command = [sys.executable, "-m", "scripts.compile_specs", "--digests", str(tmp_path / name)]
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert f"error: {tmp_path / name} {sentence}" in done.stderr

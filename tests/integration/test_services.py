@@ -1,5 +1,6 @@
-"""The services that tests share come up once and end with their last user."""
+"""The services that tests share come up once and end with their last user; people's run until Ctrl-C."""
 
+import signal
 import subprocess
 import sys
 import time
@@ -47,6 +48,29 @@ def test_services_outlive_a_killed_user_and_end_with_the_last(tmp_path: Path, ro
     while _is_up(uri) or (tmp_path / "services").exists():
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+@pytest.mark.slow
+def test_people_get_both_until_ctrl_c(root: Path):
+    with subprocess.Popen(
+        [sys.executable, "-m", "scripts.services"],
+        cwd=root,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=_hear_ctrl_c,  # noqa: PLW1509 - no threads
+    ) as process:
+        lines = [process.stdout.readline() for _ in range(8)]
+        exported = dict(line.removeprefix("export ").strip().split("=", 1) for line in lines if "export " in line)
+        assert exported.keys() == servers.Services(servers.S3(""), "").environ.keys()
+        assert _is_up(exported["MLFLOW_TRACKING_URI"])
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=30)
+    assert (process.returncode, rest) == (0, "# stopped\n")
+    assert not _is_up(exported["MLFLOW_TRACKING_URI"])
+
+
+def _hear_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 
 
 def _user(folder: Path, root: Path) -> "subprocess.Popen[str]":

@@ -52,6 +52,7 @@ def run(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]
 
 def inspect(image: str) -> dict[str, Any]:
     """Return what the engine knows of an image."""
+    found: dict[str, Any]
     (found,) = json.loads(docker("image", "inspect", image).stdout)
     return found
 

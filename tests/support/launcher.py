@@ -35,7 +35,8 @@ class Launched:
         return [json.loads(line) for line in self.stderr.splitlines()]
 
     def outputs(self) -> dict[str, Any]:
-        return executor_output_utils.get_outputs_for_task(self.executor_input, self.component)
+        outputs: dict[str, Any] = executor_output_utils.get_outputs_for_task(self.executor_input, self.component)
+        return outputs
 
     def output_file(self) -> dict[str, Any]:
         document: dict[str, Any] = json.loads(Path(self.executor_input.outputs.output_file).read_text())

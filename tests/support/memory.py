@@ -26,6 +26,6 @@ def peak_of_copying(size: int, bucket: str, folder: Path) -> float:
     path = folder / "sparse"
     with path.open("wb") as file:
         file.truncate(size)
-    command = [sys.executable, "-c", _PROGRAM, bucket, path, folder / "copy"]
+    command: list[str | Path] = [sys.executable, "-c", _PROGRAM, bucket, path, folder / "copy"]
     ended = subprocess.run(command, capture_output=True, text=True, check=True)
     return int(ended.stdout) * 1024 / 1e6

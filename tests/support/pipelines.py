@@ -35,7 +35,8 @@ class Ended:
 
     @property
     def summary(self) -> dict[str, Any]:
-        return json.loads((self.folder / "summary.json").read_text())
+        summary: dict[str, Any] = json.loads((self.folder / "summary.json").read_text())
+        return summary
 
     def places(self) -> dict[str, str]:
         """Where the closing lines say that things lie."""
@@ -96,7 +97,8 @@ def _predictions(ended: Ended, folder: Path) -> list[dict[str, Any]]:
         address = urlsplit(place)
         open_store("s3://").download(address.netloc, address.path.removeprefix("/"), folder / "predictions.parquet")
         place = str(folder / "predictions.parquet")
-    return pq.read_table(place).to_pylist()
+    rows: list[dict[str, Any]] = pq.read_table(place).to_pylist()
+    return rows
 
 
 def _without_own(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from flts.timeseries.frame import Frame, Parts
 from flts.timeseries.processed import ProcessedData
-from flts.timeseries.scaling import Scaler
+from flts.timeseries.scaling import Scaler, ScalerKind
 
 
 def processed(
@@ -18,7 +18,7 @@ def processed(
     minutes: Sequence[float] | None = None,
     every: float = 60.0,
     start: str = "2024-01-01",
-    scaler: str = "MinMaxScaler",
+    scaler: ScalerKind = "MinMaxScaler",
 ) -> ProcessedData:
     """Return processed data with a row every ``every`` minutes, or at the given minutes after ``start``.
 

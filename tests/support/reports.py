@@ -16,6 +16,7 @@ from flts.report.data import (
 from flts.timeseries.metrics import Scores, score
 
 PROPHET = Scores(0.0391, 0.0202, 0.00153)
+Attributes = list[tuple[str, str | None]]
 _VOID = {"meta", "br", "img", "link", "input", "hr", "col"}
 
 
@@ -26,29 +27,31 @@ class Page(HTMLParser):
         super().__init__()
         self.text = text
         self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.words: list[str] = []
         self.feed(text)
         self.close()
         assert self.open == []
 
-    def handle_starttag(self, tag, attrs):
+    def handle_starttag(self, tag: str, attrs: Attributes) -> None:
         self.tags.append((tag, dict(attrs)))
         if tag not in _VOID:
             self.open.append(tag)
 
-    def handle_startendtag(self, tag, attrs):
+    def handle_startendtag(self, tag: str, attrs: Attributes) -> None:
         self.tags.append((tag, dict(attrs)))
 
-    def handle_endtag(self, tag):
+    def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
 
-    def handle_data(self, data):
+    def handle_data(self, data: str) -> None:
         if self.open and self.open[-1] not in {"style", "script"}:
             self.words.append(data.strip())
 
     def named(self, tag: str) -> list[dict[str, str]]:
-        return [attributes for name, attributes in self.tags if name == tag]
+        """The attributes of every such tag; one without a value is empty."""
+        found = (attributes for name, attributes in self.tags if name == tag)
+        return [{name: value or "" for name, value in attributes.items()} for attributes in found]
 
     @property
     def said(self) -> str:

@@ -1,10 +1,12 @@
-"""Small processed data, and a forecaster whose every forecast hangs on all that it may see, for tests."""
+"""Small processed data, and a forecaster whose every forecast depends on all that it may see, for tests."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
+from flts.timeseries.arrays import Floats
 from flts.timeseries.features import lag_name, time_features
 from flts.timeseries.frame import Frame, Parts
 from flts.timeseries.processed import ProcessedData
@@ -69,11 +71,11 @@ class ToyForecaster:
         self._weights = random.normal(size=shape) / np.sqrt(shape[0])
         self.batches: list[int] = []
 
-    def forecast(self, frame: Frame, origins: np.ndarray) -> np.ndarray:
+    def forecast(self, frame: Frame, origins: NDArray[np.int64]) -> Floats:
         self.batches.append(len(origins))
         matrix = frame.matrix(self.features)
         assert not np.isnan(matrix).any()
         windows = np.stack([matrix[t - self.input_seq_len : t].ravel() for t in origins])
         assert windows.shape[1] == len(self._weights)
-        blocks = 20 * np.tanh(windows @ self._weights / 20)
+        blocks: Floats = 20 * np.tanh(windows @ self._weights / 20)
         return blocks.reshape(len(origins), self.output_seq_len, len(self.targets))

@@ -53,18 +53,18 @@ class StoreSuite:
     def store(self, url: str) -> ObjectStore:
         return open_store(url)
 
-    def test_reads_back_what_was_put(self, store: ObjectStore):
+    def test_reads_back_what_was_put(self, store: ObjectStore) -> None:
         written = store.put(BUCKET, "a/b.json", b"\x00content\xff")
         data, info = store.get(BUCKET, "a/b.json")
         assert data == b"\x00content\xff"
         assert info == written == store.head(BUCKET, "a/b.json")
         assert (info.key, info.size) == ("a/b.json", 9)
 
-    def test_empty_object_is_an_object(self, store: ObjectStore):
+    def test_empty_object_is_an_object(self, store: ObjectStore) -> None:
         store.put(BUCKET, "empty", b"")
         assert store.get(BUCKET, "empty")[0] == b""
 
-    def test_missing_object_is_named(self, store: ObjectStore, tmp_path: Path):
+    def test_missing_object_is_named(self, store: ObjectStore, tmp_path: Path) -> None:
         store.put(BUCKET, "there", b"1")
         for bucket, key in ((BUCKET, "absent"), ("absent-bucket", "key"), (BUCKET, "there/below")):
             with pytest.raises(ObjectNotFoundError, match=key):
@@ -74,12 +74,12 @@ class StoreSuite:
             assert store.head(bucket, key) is None
         assert not list(tmp_path.glob("*file*"))
 
-    def test_etag_changes_with_content_only(self, store: ObjectStore):
+    def test_etag_changes_with_content_only(self, store: ObjectStore) -> None:
         first = store.put(BUCKET, "key", b"one").etag
         assert store.put(BUCKET, "key", b"two").etag != first
         assert store.put(BUCKET, "key", b"one").etag == first
 
-    def test_put_if_absent_writes_once(self, store: ObjectStore, tmp_path: Path):
+    def test_put_if_absent_writes_once(self, store: ObjectStore, tmp_path: Path) -> None:
         store.put(BUCKET, "once", b"first", if_none_match=True)
         with pytest.raises(PreconditionFailedError):
             store.put(BUCKET, "once", b"second", if_none_match=True)
@@ -88,20 +88,20 @@ class StoreSuite:
             store.upload(BUCKET, "once", tmp_path / "file", if_none_match=True)
         assert store.get(BUCKET, "once")[0] == b"first"
 
-    def test_put_if_match_needs_the_current_etag(self, store: ObjectStore):
+    def test_put_if_match_needs_the_current_etag(self, store: ObjectStore) -> None:
         first = store.put(BUCKET, "pointer", b"1")
         second = store.put(BUCKET, "pointer", b"2", if_match=first.etag)
         with pytest.raises(PreconditionFailedError):
             store.put(BUCKET, "pointer", b"3", if_match=first.etag)
         assert store.get(BUCKET, "pointer") == (b"2", second)
 
-    def test_put_if_match_does_not_create(self, store: ObjectStore):
+    def test_put_if_match_does_not_create(self, store: ObjectStore) -> None:
         etag = store.put(BUCKET, "other", b"1").etag
         with pytest.raises(PreconditionFailedError):
             store.put(BUCKET, "absent", b"1", if_match=etag)
         assert store.head(BUCKET, "absent") is None
 
-    def test_files_travel_whole_and_verified(self, store: ObjectStore, tmp_path: Path):
+    def test_files_travel_whole_and_verified(self, store: ObjectStore, tmp_path: Path) -> None:
         content = bytes(range(256)) * 20_000
         (tmp_path / "source").write_bytes(content)
         info = store.upload(BUCKET, "large", tmp_path / "source")
@@ -110,25 +110,25 @@ class StoreSuite:
         store.download(BUCKET, "large", tmp_path / "copy", sha256=hashlib.sha256(content).hexdigest())
         assert (tmp_path / "copy").read_bytes() == content
 
-    def test_wrong_checksum_leaves_no_file(self, store: ObjectStore, tmp_path: Path):
+    def test_wrong_checksum_leaves_no_file(self, store: ObjectStore, tmp_path: Path) -> None:
         store.put(BUCKET, "data", b"changed")
         with pytest.raises(ChecksumMismatchError, match="data"):
             store.download(BUCKET, "data", tmp_path / "copy", sha256=hashlib.sha256(b"data").hexdigest())
         assert list(tmp_path.iterdir()) == []
 
-    def test_failed_download_keeps_the_older_file(self, store: ObjectStore, tmp_path: Path):
+    def test_failed_download_keeps_the_older_file(self, store: ObjectStore, tmp_path: Path) -> None:
         store.put(BUCKET, "data", b"new")
         (tmp_path / "copy").write_bytes(b"old")
         with pytest.raises(ChecksumMismatchError):
             store.download(BUCKET, "data", tmp_path / "copy", sha256="0" * 64)
         assert (tmp_path / "copy").read_bytes() == b"old"
 
-    def test_upload_of_a_missing_file_names_it(self, store: ObjectStore, tmp_path: Path):
+    def test_upload_of_a_missing_file_names_it(self, store: ObjectStore, tmp_path: Path) -> None:
         with pytest.raises(BadInputError, match="absent"):
             store.upload(BUCKET, "key", tmp_path / "absent.csv")
         assert store.head(BUCKET, "key") is None
 
-    def test_copy_replaces_the_target(self, store: ObjectStore):
+    def test_copy_replaces_the_target(self, store: ObjectStore) -> None:
         store.put(BUCKET, "hash/data", b"content")
         store.put(BUCKET, "data", b"older")
         assert store.copy(BUCKET, "hash/data", "data").size == 7
@@ -136,7 +136,7 @@ class StoreSuite:
         with pytest.raises(ObjectNotFoundError, match="absent"):
             store.copy(BUCKET, "absent", "data")
 
-    def test_lists_keys_in_order_below_a_prefix(self, store: ObjectStore):
+    def test_lists_keys_in_order_below_a_prefix(self, store: ObjectStore) -> None:
         for key in ("b/2", "b/1", "a", "b-x", "c/d/e"):
             store.put(BUCKET, key, key.encode())
         assert [info.key for info in store.list(BUCKET)] == ["a", "b-x", "b/1", "b/2", "c/d/e"]
@@ -144,7 +144,7 @@ class StoreSuite:
         assert next(store.list(BUCKET, "c/")) == store.head(BUCKET, "c/d/e")
         assert list(store.list("absent-bucket")) == []
 
-    def test_delete_is_repeatable(self, store: ObjectStore):
+    def test_delete_is_repeatable(self, store: ObjectStore) -> None:
         store.put(BUCKET, "key", b"1")
         store.delete(BUCKET, "key")
         store.delete(BUCKET, "key")
@@ -154,31 +154,31 @@ class StoreSuite:
     @pytest.mark.parametrize(
         "key", ["", "/", "/a", "a/", "a//b", "../a", "a/../b", ".", "a\nb", "a\x00b", "a\\b", "a" * 1025]
     )
-    def test_keys_outside_the_rules_are_refused(self, store: ObjectStore, key: str):
+    def test_keys_outside_the_rules_are_refused(self, store: ObjectStore, key: str) -> None:
         with pytest.raises(BadInputError, match="key"):
             store.put(BUCKET, key, b"1")
         with pytest.raises(BadInputError, match="key"):
             store.get(BUCKET, key)
 
     @pytest.mark.parametrize("bucket", ["", "ab", "Upper", "with/slash", "..", ".tmp", "under_score", "b" * 64])
-    def test_buckets_outside_the_rules_are_refused(self, store: ObjectStore, bucket: str):
+    def test_buckets_outside_the_rules_are_refused(self, store: ObjectStore, bucket: str) -> None:
         with pytest.raises(BadInputError, match="bucket"):
             store.put(bucket, "key", b"1")
 
-    def test_keys_may_hold_any_script_and_spaces(self, store: ObjectStore):
+    def test_keys_may_hold_any_script_and_spaces(self, store: ObjectStore) -> None:
         key = "Poble Sec/größe+%20?#&=é/当前.json"
         store.put(BUCKET, key, b"1")
         assert [info.key for info in store.list(BUCKET, "Poble Sec/")] == [key]
 
     @pytest.mark.slow
-    def test_eight_processes_lose_no_update(self, store: ObjectStore, url: str):
+    def test_eight_processes_lose_no_update(self, store: ObjectStore, url: str) -> None:
         store.put(BUCKET, "counter", b"0")
         with _pool() as pool:
             pool.starmap(_add_by_compare_and_swap, [(url, 10)] * PROCESSES)
         assert store.get(BUCKET, "counter")[0] == b"80"
 
     @pytest.mark.slow
-    def test_one_of_eight_processes_claims_a_key(self, store: ObjectStore, url: str):
+    def test_one_of_eight_processes_claims_a_key(self, store: ObjectStore, url: str) -> None:
         keys = [f"claims/{number}" for number in range(20)]
         with _pool() as pool:
             won = pool.starmap(_claim, [(url, key, owner) for key in keys for owner in range(PROCESSES)], chunksize=1)
@@ -188,7 +188,7 @@ class StoreSuite:
             assert store.get(BUCKET, key)[0] == json.dumps(owners[0]).encode()
 
     @pytest.mark.slow
-    def test_readers_never_see_a_torn_object(self, store: ObjectStore, url: str):
+    def test_readers_never_see_a_torn_object(self, store: ObjectStore, url: str) -> None:
         store.put(BUCKET, "torn", b"x" * 300_000)
         with _pool() as pool:
             writers = pool.starmap_async(_rewrite, [(url, 30, letter) for letter in "abcd"])

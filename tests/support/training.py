@@ -50,15 +50,19 @@ class Place:
         params = stage.params(**{"config_hash": "", "config_json": "", "identifier": "run-001"} | small | given)
         _arm(die_at, before=True)
         _arm(die_after, before=False)
+
+        def tell(fraction: float | None, message: str) -> None:
+            if die_at and message.startswith(die_at):
+                _die()
+            progress(message)
+
         with tempfile.TemporaryDirectory() as folder:
             context = Context(
                 {"training_data": InputArtifact(self.training_data)},
                 work_dir=Path(folder),
                 store=open_store(self.store_url) if self.store_url else None,
                 tracking_uri=self.tracking_uri,
-                progress=lambda fraction, message: (
-                    _die() if die_at and message.startswith(die_at) else progress(message)
-                ),
+                progress=tell,
             )
             return stage.run(params, context)
 

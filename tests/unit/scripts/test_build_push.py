@@ -1,23 +1,101 @@
-"""What scripts/build_push.sh makes of its arguments; what it builds and pushes is tested with the images."""
+"""What scripts/build_push.sh makes of its arguments and of what the engine says; tests/images has real ones."""
 
+import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from flts.stages import STAGES
+# An engine that builds at once; files in its folder make it fail.
+ENGINE = """#!/bin/sh
+state=$(dirname "$0")
+echo "$@" >>"$state/calls"
+case $1 in
+  version) [ ! -e "$state/down" ] ;;
+  build)
+    image=$(basename "$(dirname "$3")")
+    [ ! -e "$state/cancel" ] || { trap 'exit 1' INT; kill -INT 0; } # a terminal's Ctrl-C is for all of a group
+    [ ! -e "$state/no-$image" ] || { echo "no $image today" >&2; exit 1; }
+    ;;
+  image)
+    [ ! -e "$state/unloaded" ] || exit 1
+    echo "sha256:$(cat "$state/id") 42000000 team/flts-eval@sha256:old ${5%:*}@sha256:$(cat "$state/id")"
+    ;;
+esac
+"""
+ALL = {"eval", "gateway", "train-gru"}
 
 
-def build_push(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environ = {name: value for name, value in os.environ.items() if name not in {"DOCKER", "TORCH", "BUILD_FLAGS"}}
-    return subprocess.run(
-        ["scripts/build_push.sh", *arguments], check=False, cwd=root, env=environ, capture_output=True, text=True
-    )
+class Checkout:
+    """A small repository with the script, and an engine that only says what it is told to."""
+
+    def __init__(self, root: Path, folder: Path) -> None:
+        self.folder, self.engine = folder / "repository", folder / "engine"
+        for path in (
+            "scripts/build_push.sh",
+            "flts/__init__.py",
+            "images/eval/Dockerfile",
+            "images/train-gru/Dockerfile",
+        ):
+            (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(root / path, self.folder / path)
+        (self.folder / "images" / "gateway").mkdir()
+        (self.folder / "images" / "gateway" / "Dockerfile").write_text("FROM scratch\n")
+        (self.folder / "images" / "locks").mkdir()
+        (self.folder / ".gitignore").write_text("build/\n")
+        who = ("-c", "user.name=flts", "-c", "user.email=flts@example.com", "-c", "commit.gpgsign=false")
+        for command in (("init", "--quiet"), ("add", "."), (*who, "commit", "--quiet", "--message", "Begin")):
+            subprocess.run(["git", *command], cwd=self.folder, check=True)
+        self.engine.mkdir()
+        (self.engine / "docker").write_text(ENGINE)
+        (self.engine / "docker").chmod(0o755)
+        (self.engine / "id").write_text("1")
+
+    def build_push(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        inherited = {
+            name: value for name, value in os.environ.items() if name not in {"DOCKER", "TORCH", "BUILD_FLAGS"}
+        }
+        return subprocess.run(
+            ["scripts/build_push.sh", *arguments],
+            check=False,
+            cwd=self.folder,
+            env=inherited | {"PATH": f"{self.engine}{os.pathsep}{os.environ['PATH']}"} | environ,
+            capture_output=True,
+            text=True,
+            start_new_session=True,
+        )
+
+    def has(self, state: str) -> None:
+        (self.engine / state).touch()
+
+    def calls(self, command: str) -> list[str]:
+        return [call for call in (self.engine / "calls").read_text().splitlines() if call.startswith(command)]
+
+    def commit(self) -> str:
+        command = ["git", "rev-parse", "--short=12", "HEAD"]
+        return subprocess.run(command, cwd=self.folder, check=True, capture_output=True, text=True).stdout.strip()
+
+    def images(self) -> dict[str, Any]:
+        written: dict[str, Any] = json.loads((self.folder / "build" / "images.json").read_text())
+        return written
 
 
-def test_help_names_every_option(root: Path) -> None:
-    done = build_push(root, "--help")
+@pytest.fixture
+def checkout(root: Path, tmp_path: Path) -> Checkout:
+    return Checkout(root, tmp_path)
+
+
+def assert_refused(done: subprocess.CompletedProcess[str], sentence: str) -> None:
+    assert done.stderr.startswith(f"build_push.sh: {sentence}")
+    assert done.stderr.count("\n") == 1
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_help_names_every_option(checkout: Checkout) -> None:
+    done = checkout.build_push("--help")
 
     assert done.returncode == 0
     options = ["--push", "--registry", "--tag", "--platform", "--wheelhouse", "--base", "--json", "--dry-run"]
@@ -27,27 +105,82 @@ def test_help_names_every_option(root: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["train-tcn"], "train-tcn is not a stage; they are: preprocess"),
+        (["train-tcn"], "train-tcn is not an image; they are: eval gateway train-gru"),
         (["--pull"], "--pull is not an option"),
         (["--tag"], "--tag needs a value"),
         (["--tag", "--push"], "--tag needs a value"),
+        (["--registry", ""], "--registry needs a value"),
         (["--tag", "a/b", "--dry-run"], "--tag: a/b is not a tag"),
         (["--push"], "--push needs --registry"),
-        (["--registry", "https://host/x"], "--registry: https://host/x is not HOST"),
         (["--wheelhouse", "/nowhere"], "--wheelhouse: /nowhere is not a folder"),
+        (["--wheelhouse", "images"], "--wheelhouse: images has no wheels"),
+        (["--json", "/nowhere/images.json"], "--json: no folder /nowhere"),
+        (["--json", "images"], "--json: images is a folder"),
     ],
 )
-def test_a_wrong_argument_is_one_sentence_and_exit_code_2(root: Path, arguments: list[str], sentence: str) -> None:
-    done = build_push(root, *arguments)
-
-    assert done.returncode == 2
-    assert done.stderr.startswith(f"build_push.sh: {sentence}")
-    assert done.stderr.count("\n") == 1
+def test_a_wrong_argument_is_one_sentence_and_exit_code_2(
+    checkout: Checkout, arguments: list[str], sentence: str
+) -> None:
+    assert_refused(checkout.build_push(*arguments), sentence)
 
 
-def test_a_dry_run_prints_what_it_would_run_and_runs_nothing(root: Path) -> None:
-    done = build_push(
-        root, "--dry-run", "--push", "--registry", "registry.example/team", "--tag", "v1", "--base", "python:x", "eval"
+@pytest.mark.parametrize(
+    "registry",
+    [
+        "https://host/x",
+        "...",
+        "a..b",
+        "host-",
+        "host_a",
+        "host:",
+        "host:port",
+        "host/Team",
+        "host//x",
+        "h/x_",
+        "a" * 64,
+    ],
+)
+def test_what_names_no_registry_is_refused(checkout: Checkout, registry: str) -> None:
+    done = checkout.build_push("--dry-run", "--registry", registry)
+
+    assert_refused(done, f"--registry: {registry} is not HOST")
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "99999"])
+def test_a_port_that_no_machine_has_is_refused(checkout: Checkout, port: str) -> None:
+    done = checkout.build_push("--dry-run", "--registry", f"host:{port}")
+
+    assert_refused(done, f"--registry: port {port} of host:{port} is not in 1..65535")
+
+
+@pytest.mark.parametrize("registry", ["localhost:5000", "127.0.0.1:65535/a/b", "ghcr.io/a-team/x__y.z", "Host.example"])
+def test_a_registry_is_part_of_every_name(checkout: Checkout, registry: str) -> None:
+    done = checkout.build_push("--dry-run", "--registry", f"{registry}/", "eval")
+
+    assert f"--tag {registry}/flts-eval:kfp " in done.stdout
+
+
+def test_a_wrong_variant_of_torch_is_refused(checkout: Checkout) -> None:
+    assert_refused(checkout.build_push("--dry-run", TORCH="gpu"), "TORCH is cpu or cuda, not 'gpu'")
+
+
+def test_a_missing_client_is_named_before_anything_is_built(checkout: Checkout) -> None:
+    done = checkout.build_push(DOCKER="no-such-docker")
+
+    assert_refused(done, "no-such-docker is not a command here")
+    assert not (checkout.folder / "build").exists()
+
+
+def test_an_engine_that_does_not_answer_is_told_before_anything_is_built(checkout: Checkout) -> None:
+    checkout.has("down")
+
+    assert_refused(checkout.build_push(), "no container engine answers docker")
+    assert not checkout.calls("build")
+
+
+def test_a_dry_run_prints_what_it_would_run_and_runs_nothing(checkout: Checkout) -> None:
+    done = checkout.build_push(
+        *("--dry-run", "--push", "--registry", "registry.example/team", "--tag", "v1", "--base", "python:x", "eval")
     )
 
     assert done.returncode == 0
@@ -56,12 +189,102 @@ def test_a_dry_run_prints_what_it_would_run_and_runs_nothing(root: Path) -> None
     assert "BASE_IMAGE=python:x" in build
     assert "--tag registry.example/team/flts-eval:v1 " in build
     assert "--tag flts-eval:kfp " in build
-    assert pushes[:2] == [f"docker push registry.example/team/flts-eval:{tag} " for tag in ("kfp", "v1")]
-    assert len(pushes) == 3
+    tags = ("kfp", "v1", checkout.commit())
+    assert pushes == [f"docker push registry.example/team/flts-eval:{tag} " for tag in tags]
+    assert not (checkout.folder / "build").exists()
+    assert not (checkout.engine / "calls").exists()
 
 
-def test_all_six_are_built_when_none_is_named(root: Path) -> None:
-    lines = build_push(root, "--dry-run").stdout.splitlines()
+def test_every_folder_with_a_dockerfile_is_an_image(checkout: Checkout) -> None:
+    lines = checkout.build_push("--dry-run").stdout.splitlines()
 
-    assert len(lines) == len(STAGES)
-    assert all(any(f"images/{stage}/Dockerfile" in line for line in lines) for stage in STAGES)
+    assert {line.split()[5] for line in lines} == {f"images/{image}/Dockerfile" for image in ALL}
+
+
+def test_only_images_that_declare_torch_are_told_its_variant(checkout: Checkout) -> None:
+    lines = checkout.build_push("--dry-run", TORCH="cuda").stdout.splitlines()
+
+    assert [line.split()[5] for line in lines if "TORCH=cuda" in line] == ["images/train-gru/Dockerfile"]
+
+
+def test_a_tag_or_image_given_twice_is_used_once(checkout: Checkout) -> None:
+    tags = [word for tag in ("kfp", "v1", "v1", checkout.commit()) for word in ("--tag", tag)]
+
+    (build,) = checkout.build_push("--dry-run", *tags, "eval", "eval").stdout.splitlines()
+
+    assert build.count("--tag ") == 3
+    assert all(build.count(f"--tag flts-eval:{tag} ") == 1 for tag in ("kfp", "v1", checkout.commit()))
+
+
+def test_what_is_built_is_written_down(checkout: Checkout) -> None:
+    done = checkout.build_push("--push", "--registry", "host:5000")
+
+    assert done.returncode == 0, done.stderr
+    images = checkout.images()
+    assert images.keys() == ALL
+    assert images["eval"] == {
+        "image": "host:5000/flts-eval",
+        "tags": ["kfp", checkout.commit()],
+        "digest": "sha256:1",
+        "id": "sha256:1",
+        "size": 42_000_000,
+        "commit": images["eval"]["commit"],
+    }
+    assert images["eval"]["commit"].startswith(checkout.commit())
+
+
+def test_images_that_are_not_built_or_fail_keep_their_entries(checkout: Checkout) -> None:
+    checkout.build_push()
+    before = checkout.images()
+    (checkout.engine / "id").write_text("2")
+    checkout.has("no-eval")
+
+    done = checkout.build_push("eval", "gateway")
+
+    assert done.returncode == 1
+    assert [line.split()[:3] for line in done.stdout.splitlines()[:2]] == [
+        ["eval", "NOT", "BUILT"],
+        ["gateway", "built", "42"],
+    ]
+    assert done.stderr.endswith(
+        "no eval today\neval: NOT BUILT, see build/logs/eval.log\ngateway: building, log in build/logs/gateway.log\n"
+    )
+    assert checkout.images() == before | {"gateway": before["gateway"] | {"id": "sha256:2", "digest": "sha256:2"}}
+
+
+def test_when_nothing_is_built_nothing_is_written(checkout: Checkout) -> None:
+    checkout.has("no-eval")
+
+    done = checkout.build_push("eval")
+
+    assert done.returncode == 1
+    assert not (checkout.folder / "build" / "images.json").exists()
+    assert "written" not in done.stdout
+
+
+def test_an_image_that_the_engine_did_not_keep_is_not_written_down(checkout: Checkout) -> None:
+    checkout.has("unloaded")
+
+    done = checkout.build_push("eval")
+
+    assert (done.returncode, done.stdout.split()[:3]) == (1, ["eval", "NOT", "LOADED"])
+    assert not (checkout.folder / "build" / "images.json").exists()
+
+
+def test_a_file_of_someone_else_is_not_overwritten(checkout: Checkout) -> None:
+    own = checkout.folder / "package.json"
+    own.write_text('{"name": "mine"}\n')
+
+    assert_refused(checkout.build_push("--json", "package.json"), f"--json: {own} was not written by this script")
+    assert own.read_text() == '{"name": "mine"}\n'
+
+
+def test_ctrl_c_ends_the_script_and_keeps_what_was_built(checkout: Checkout) -> None:
+    checkout.build_push("train-gru")
+    checkout.has("cancel")
+
+    done = checkout.build_push()
+
+    assert done.returncode == 130
+    assert len(checkout.calls("build")) == 2
+    assert checkout.images().keys() == {"train-gru"}

@@ -7,8 +7,8 @@ from flts.stages import STAGES
 
 
 def test_the_pages_say_what_the_parameter_models_say(root):
-    command = [sys.executable, str(root / "scripts" / "stage_docs.py"), "--check"]
-    check = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "scripts.stage_docs", "--check"]
+    check = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     assert (check.returncode, check.stderr) == (0, "")
 
 

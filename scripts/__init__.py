@@ -1,0 +1,1 @@
+"""What people and CI run: `make help` lists it."""
