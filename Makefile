@@ -3,7 +3,6 @@ SHELL := bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-COMMANDS := $(patsubst images/%/main.py,$(BIN)/flts-%,$(wildcard images/*/main.py))
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
@@ -65,7 +64,7 @@ bench-images: venv images ## Measure the images (size, rebuild, start) and the S
 clean: ## Remove everything that was built, run or cached, but not .venv
 	rm -rf build dist .flts .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-venv: $(VENV)/installed $(COMMANDS) ## Make .venv with everything that locks/dev.txt pins
+venv: $(VENV)/installed ## Make .venv with everything that locks/dev.txt pins
 
 # pip installs torch, whose build depends on the machine; uv installs the rest, faster.
 $(VENV)/installed: locks/dev.txt pyproject.toml
@@ -76,7 +75,3 @@ $(VENV)/installed: locks/dev.txt pyproject.toml
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode -r locks/dev.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
 	@touch $@
-
-$(BIN)/flts-%: images/%/main.py $(VENV)/installed
-	@sed '1s|.*|#!$(CURDIR)/$(BIN)/python|' $< > $@
-	@chmod +x $@

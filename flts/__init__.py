@@ -1,3 +1,5 @@
 """FLTS: train, promote and run time-series forecasters as pipeline stages."""
 
-__version__ = "0.1.0"
+from flts.version import __version__
+
+__all__ = ["__version__"]

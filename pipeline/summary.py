@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from flts import __version__
+from flts.version import __version__
 from pipeline.ir import Value
 from pipeline.state import Status, TaskState
 

@@ -108,7 +108,7 @@ commit=$(git rev-parse HEAD 2>/dev/null) || fail "images are labelled with their
 short=$(git rev-parse --short=12 HEAD)
 [[ -z $(git status --porcelain -- flts images .dockerignore) ]] || short+=-dirty commit+=-dirty
 add_once tags "$short"
-version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' flts/__init__.py)
+version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' flts/version.py)
 epoch=$(git log -1 --format=%ct)
 created=$(TZ=UTC0 git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd)
 

@@ -35,6 +35,6 @@ layer numeric base --extra numeric pyproject.toml
 layer tracking "base numeric" --extra tracking pyproject.toml
 layer holidays "base numeric tracking" --extra holidays pyproject.toml
 layer prophet "base numeric tracking" --extra prophet pyproject.toml
-layer torch-cpu "base numeric tracking" --extra torch pyproject.toml
+layer torch-cpu "base numeric tracking" --extra recurrent pyproject.toml
 # Without the project's uv settings, which leave CUDA out of torch's requirements.
-layer torch-cuda "base numeric tracking" --no-config --extra torch pyproject.toml
+layer torch-cuda "base numeric tracking" --no-config --extra recurrent pyproject.toml

@@ -51,7 +51,7 @@ def linear(data: ProcessedData, params: TrainParams, origins: Indices) -> Floats
     Closed form (Hoerl and Kennard, 1970): with centred windows ``X`` and targets ``y`` of the fit part, the weights
     are ``(X'X + alpha I)^-1 X'y``; the intercept is not penalised, and ``alpha`` is the one of ``ALPHAS`` with the
     lowest RMSE on the validation part. Every feature is standardised on the fit part, so that the forecast does not
-    hang on the scaler that was chosen for the recurrent models.
+    depend on the scaler that was chosen for the recurrent models.
 
     Args:
         data: Training rows.

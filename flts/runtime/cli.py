@@ -8,12 +8,12 @@ from typing import Any, Literal, get_origin
 
 from pydantic.fields import FieldInfo
 
-import flts
 from flts.errors import BadInputError
 from flts.params import Params
 from flts.runtime.output import check_input
 from flts.runtime.parameters import check_params, describe_default, describe_limits, suggest
 from flts.stage import InputArtifact, Stage
+from flts.version import __version__
 
 _GROUP_NOTES = {"Services": "A stage that runs by itself uses a service only when its address is given."}
 _PLACEHOLDERS: Mapping[Any, str] = {int: "N", float: "X", str: "TEXT"}
@@ -61,7 +61,7 @@ def build_parser(stage: Stage) -> argparse.ArgumentParser:
     others = parser.add_argument_group("Other")
     others.add_argument("--executor-input", metavar="JSON", help="Kubeflow Pipelines' task; takes no other options")
     others.add_argument(
-        "--version", action="version", version=f"{stage.command} {flts.__version__}", help="show the version"
+        "--version", action="version", version=f"{stage.command} {__version__}", help="show the version"
     )
     others.add_argument("-h", "--help", action="help", help="show this help")
     return parser

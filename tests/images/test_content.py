@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from flts import __version__
 from flts.stages import STAGES
+from flts.version import __version__
 from tests.support import engine
 
 TORCH = ("train-gru", "train-lstm", "inference")

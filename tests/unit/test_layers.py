@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-GROUND = {"errors", "os_errors", "contracts", "params", "environment", "progress", "lazy"}
+GROUND = {"errors", "os_errors", "contracts", "params", "environment", "progress", "lazy", "version"}
 ALLOWED = {
     "errors": set[str](),
     "os_errors": {"errors"},
@@ -17,6 +17,7 @@ ALLOWED = {
     "environment": {"errors"},
     "progress": set[str](),
     "lazy": set[str](),
+    "version": set[str](),
     "stage": GROUND | {"store"},
     "config": GROUND,
     "store": GROUND,
@@ -27,6 +28,7 @@ ALLOWED = {
     "report": GROUND | {"timeseries"},
     "stages": GROUND | {"stage", "config", "store", "timeseries", "models", "tracking", "promotion", "report"},
     "runtime": GROUND | {"stage", "store"},
+    "commands": {"runtime", "stages"},
 }
 HEAVY = (
     "numpy",

@@ -22,7 +22,7 @@ _ATTEMPTS = 100
 
 
 class ForecastRequest(Message):
-    """What a forecast hangs on; a repeat of the same request finds the earlier results."""
+    """What a forecast depends on; a repeat of the same request finds the earlier results."""
 
     kind: ClassVar[str] = "forecast request"
     run_id: str

@@ -7,7 +7,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
-import flts
 from flts import environment
 from flts.contracts import TrainedModel, canonical_json
 from flts.errors import FltsError, ServiceUnavailableError
@@ -21,6 +20,7 @@ from flts.stages.training.spec import TrainingSpec
 from flts.store import ObjectStore
 from flts.store.file import FileStore
 from flts.tracking import FINGERPRINT_TAG, LoggedModel, ModelFromCode, Tracking, impatient
+from flts.version import __version__
 
 METRICS_FILE = "metrics.json"
 REPORT_FILE = "report.html"
@@ -218,7 +218,7 @@ class TrainingRun:
             bundle=bundle,
             code=pyfunc.CODE_PATH,
             signature=pyfunc.SIGNATURE,
-            requirements=[f"flts[{MODELS[self.spec.model_type].extra}]=={flts.__version__}", "pandas"],
+            requirements=[f"flts[{MODELS[self.spec.model_type].extra}]=={__version__}"],
         )
 
 

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import flts
 from flts import environment
 from flts.contracts import ModelType, TrainedModel, canonical_json
 
@@ -23,6 +22,9 @@ SOURCES = (
     "stages/training/scoring.py",
     "timeseries",
 )
+
+
+PACKAGE = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class TrainingSpec:
                     "experiment_name": self.experiment_name,
                     "parameters": dict(self.parameters),
                     "threads": environment.threads(),
-                    "source": source_digest(Path(flts.__file__).parent),
+                    "source": source_digest(PACKAGE),
                 }
             ).encode()
         ).hexdigest()

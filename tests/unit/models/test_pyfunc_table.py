@@ -121,6 +121,6 @@ def test_what_is_wrong_with_a_history_is_told(line: Bundle, history: pd.DataFram
 
 @pytest.mark.parametrize("length", [0, -1, 2.5, "3", True, None])
 def test_a_length_that_is_no_whole_number_from_1_on_is_told(line: Bundle, length: object):
-    assert f"inference_length must be a whole number from 1 on, not {length!r}" in sentence(
+    assert f"steps must be a whole number from 1 on, not {length!r}" in sentence(
         line, hours(1, 2), inference_length=length
     )

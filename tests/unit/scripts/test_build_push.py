@@ -36,7 +36,7 @@ class Checkout:
         self.folder, self.engine = folder / "repository", folder / "engine"
         for path in (
             "scripts/build_push.sh",
-            "flts/__init__.py",
+            "flts/version.py",
             "images/eval/Dockerfile",
             "images/train-gru/Dockerfile",
         ):

@@ -19,7 +19,7 @@ from flts.stages import PREPROCESS
 from flts.timeseries.parquet import read_processed
 from tests.support.commands import listing, run
 
-# Each example writes files; how long one takes hangs on the machine's load.
+# Each example writes files; how long one takes depends on the machine's load.
 relaxed = settings(
     deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
