@@ -36,5 +36,6 @@ layer tracking "base numeric" --extra tracking pyproject.toml
 layer holidays "base numeric tracking" --extra holidays pyproject.toml
 layer prophet "base numeric tracking" --extra prophet pyproject.toml
 layer torch-cpu "base numeric tracking" --extra torch pyproject.toml
-# Without the project's configuration, which says that torch needs no CUDA.
-layer torch-cuda "base numeric tracking" --no-config --extra torch pyproject.toml
+# Without the project's configuration, which says that torch needs no CUDA, but for what it says of uplot-python.
+{ echo 'dependency-metadata = ['; grep 'name = "uplot-python"' pyproject.toml; echo ']'; } >"$scratch/uv.toml"
+layer torch-cuda "base numeric tracking" --config-file "$scratch/uv.toml" --extra torch pyproject.toml

@@ -1,0 +1,206 @@
+"""The pages in a real browser: they load without a word, and their charts zoom, tell values and follow the reader."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
+
+from flts.report.pages import evaluation_page, forecast_page, preprocess_page, run_page, training_page, training_plots
+from tests.reports import evaluation_report, forecast_report, preprocess_report, run_summary, training_report
+
+pytestmark = pytest.mark.xdist_group("browser")
+PAGES = {
+    "preprocess": lambda: preprocess_page(preprocess_report(rows=20_000)),
+    "training": lambda: training_page(training_report(targets=("down", "up"))),
+    "plots": lambda: training_plots(training_report())["loss.html"],
+    "evaluation": lambda: evaluation_page(evaluation_report()),
+    "forecast": lambda: forecast_page(forecast_report()),
+    "run": lambda: run_page(run_summary(), {}),
+}
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+
+
+@dataclass
+class Open:
+    """A page in the browser, what it complained about, and what it asked of the network."""
+
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+    def chart(self, number: int = 0) -> Locator:
+        return self.page.locator(".chart").nth(number)
+
+    def readout(self, number: int = 0) -> str:
+        return " ".join(self.chart(number).locator(".readout").inner_text().split())
+
+    def hover(self, share: float, number: int = 0) -> str:
+        """Point at a share of the plot's width, and return what the readout says."""
+        self.page.mouse.move(*self.place(share, number))
+        return self.readout(number)
+
+    def drag(self, start: float, stop: float, number: int = 0) -> None:
+        self.page.mouse.move(*self.place(start, number))
+        self.page.mouse.down()
+        self.page.mouse.move(*self.place(stop, number), steps=3)
+        self.page.mouse.up()
+
+    def place(self, share: float, number: int = 0) -> tuple[float, float]:
+        plot = self.chart(number).locator(".u-over")
+        plot.scroll_into_view_if_needed()
+        box = plot.bounding_box()
+        assert box is not None
+        return box["x"] + share * box["width"], box["y"] + box["height"] / 2
+
+    def zoomed(self) -> list[bool]:
+        return [reset.is_visible() for reset in self.page.locator(".chart .reset").all()]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("neither chromium nor google-chrome is installed")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def show(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Open]]:
+    contexts = []
+
+    def show(text: str, **options: object) -> Open:
+        path = tmp_path / f"{len(contexts)}.html"
+        path.write_text(text, encoding="utf-8")
+        contexts.append(browser.new_context(**options))
+        opened = Open(contexts[-1].new_page())
+        opened.page.on("console", lambda message: opened.complaints.append(message.text))
+        opened.page.on("pageerror", lambda error: opened.complaints.append(str(error)))
+        opened.page.on("request", lambda request: opened.requests.append(request.url))
+        opened.page.goto(path.as_uri())
+        assert opened.requests == [path.as_uri()]
+        return opened
+
+    yield show
+    for context in contexts:
+        context.close()
+
+
+def forecast_at(readout: str) -> float:
+    return float(readout.split("rolling forecast ")[1].replace("\u202f", "").replace(" ", ""))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_pages_load_without_complaint_or_request_and_fit_a_phone(page, show):
+    opened = show(PAGES[page]())
+    assert opened.page.locator("canvas").count() == opened.page.locator(".chart").count()
+    for width in (1280, 390):
+        opened.page.set_viewport_size({"width": width, "height": 844})
+        opened.page.wait_for_function("document.documentElement.scrollWidth <= innerWidth")
+    opened.page.emulate_media(color_scheme="dark")
+    assert opened.complaints == []
+    assert opened.requests == opened.requests[:1]
+
+
+def test_dragging_zooms_until_single_steps_can_be_read_and_a_double_click_shows_everything(show):
+    opened = show(forecast_page(forecast_report(steps=4000, rolling=4000, rows=4000)))
+    assert forecast_at(opened.hover(0.5)) == pytest.approx(50 + 2000, abs=5)  # its values are 50, 51, 52, ..
+    opened.drag(0.5, 0.51)
+    values = [forecast_at(opened.hover(0.5 + percent / 100)) for percent in range(20)]
+    assert values == sorted(values)
+    assert set(values) == set(range(int(values[0]), int(values[-1]) + 1))
+    opened.page.mouse.dblclick(*opened.place(0.5))
+    assert not opened.zoomed()[0]
+
+
+def test_charts_over_time_zoom_and_point_together_and_others_stay(show):
+    opened = show(training_page(training_report(targets=("down", "up"))))
+    titles = [opened.chart(number).get_attribute("aria-label").split(".")[0] for number in range(6)]
+    over_time = ["last 200 scored rows" in title for title in titles]
+    assert over_time.count(True) == 2
+    number = over_time.index(True)
+    opened.drag(0.3, 0.6, number)
+    assert opened.zoomed()[:6] == over_time
+    opened.hover(0.5, number)
+    assert [opened.chart(other).locator(".readout").is_visible() for other in range(6)] == over_time
+    opened.chart(over_time.index(True, number + 1)).locator(".reset").click()
+    assert not any(opened.zoomed())
+
+
+def test_rows_drawn_as_one_point_tell_their_lowest_and_highest_value(show):
+    opened = show(preprocess_page(preprocess_report(rows=200_000)))
+    assert " to " in opened.hover(0.2)
+
+
+def test_arrow_keys_read_values_aloud_and_escape_shows_everything(show):
+    report = training_report()
+    opened = show(training_page(report))
+    chart, keyboard = opened.chart(), opened.page.keyboard
+    chart.focus()
+    said = chart.locator("[aria-live]")
+    keyboard.press("ArrowRight")
+    assert said.inner_text() == "epoch 1; training 0.4; validation 0.3"
+    keyboard.press("ArrowRight")
+    assert said.inner_text() == "epoch 2; training 0.03; validation 0.02"
+    keyboard.press("End")
+    assert said.inner_text().startswith("epoch 4")
+    keyboard.press("+")
+    assert opened.zoomed()[0]
+    keyboard.press("Escape")
+    assert not any(opened.zoomed())
+
+
+def test_colours_follow_the_reader_s_scheme_while_the_page_is_open(show):
+    opened = show(PAGES["training"]())
+    light = opened.chart().screenshot()
+    opened.page.emulate_media(color_scheme="dark")
+    dark = opened.chart().screenshot()
+    assert dark != light
+    opened.page.emulate_media(color_scheme="light")
+    assert opened.chart().screenshot() == light
+
+
+def test_charts_take_the_width_they_are_given(show):
+    opened = show(PAGES["training"]())
+    for width in (1200, 500):
+        opened.page.set_viewport_size({"width": width, "height": 800})
+        opened.page.wait_for_function(
+            "[...document.querySelectorAll('.chart')]"
+            ".every(chart => chart.querySelector('.uplot').offsetWidth === chart.clientWidth)"
+        )
+
+
+def test_fingers_read_zoom_and_reset_and_the_page_still_scrolls(show):
+    opened = show(forecast_page(forecast_report(steps=100, rolling=100)), **PHONE)
+    session = opened.page.context.new_cdp_session(opened.page)
+
+    def touch(kind: str, *shares: float, down: float = 0) -> None:
+        points = [opened.place(share) for share in shares]
+        session.send(
+            "Input.dispatchTouchEvent",
+            {"type": kind, "touchPoints": [{"x": x, "y": y + down, "id": n} for n, (x, y) in enumerate(points)]},
+        )
+
+    touch("touchStart", 0.5)
+    touch("touchMove", 0.7)
+    assert "rolling forecast" in opened.readout()
+    touch("touchEnd")
+    touch("touchStart", 0.4, 0.6)
+    touch("touchMove", 0.2, 0.8)
+    touch("touchEnd")
+    assert opened.zoomed()[0]
+    for _ in range(2):
+        touch("touchStart", 0.5)
+        touch("touchEnd")
+    assert not opened.zoomed()[0]
+    before = opened.page.evaluate("scrollY")
+    touch("touchStart", 0.5)
+    for distance in (-20, -60, -120):
+        touch("touchMove", 0.5, down=distance)
+    touch("touchEnd")
+    opened.page.wait_for_function("before => scrollY > before", arg=before)
