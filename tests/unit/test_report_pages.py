@@ -98,10 +98,10 @@ def test_hostile_names_are_shown_and_never_run():
         run_page(summary, {HOSTILE: HOSTILE}),
     ):
         parsed = Page(text)
-        assert len([tag for tag in parsed.named("script") if "type" not in tag]) in {0, 2}
+        assert len([tag for tag in parsed.named("script") if "type" not in tag]) in {0, 3}
         assert HOSTILE in parsed.said
     for plot in training_plots(training).values():
-        assert len(Page(plot).named("script")) == 3
+        assert len(Page(plot).named("script")) == 4
 
 
 def test_links_that_would_leave_the_page_are_text():
