@@ -102,6 +102,15 @@ def show(browser: Browser, desktop: BrowserContext, tmp_path: Path) -> Callable[
     return show
 
 
+@pytest.fixture(scope="module")
+def charts_page(desktop: BrowserContext, tmp_path_factory: pytest.TempPathFactory) -> Open:
+    path = tmp_path_factory.mktemp("charts") / "report.html"
+    path.write_text(PAGES["plots"](), encoding="utf-8")
+    opened = Open(desktop.new_page())
+    opened.page.goto(path.as_uri())
+    return opened
+
+
 def forecast_at(readout: str) -> float:
     return float(readout.split("rolling forecast ")[1].replace("\u202f", ""))
 
@@ -240,3 +249,54 @@ def test_fingers_read_zoom_and_reset_and_the_page_still_scrolls(show):
         touch("touchMove", 0.5, down=distance)
     touch("touchEnd")
     opened.until(f"scrollY > {before}")
+
+
+def _microseconds(*texts: str) -> list[int]:
+    return [int(np.datetime64(text, "us").astype(np.int64)) for text in texts]
+
+
+@pytest.mark.parametrize(
+    ("call", "labels"),
+    [
+        ("linear(0, 1, 5)", ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]),
+        ("linear(0, 533e6, 5)", ["0", "200 M", "400 M"]),
+        ("linear(0, 1.6e9, 5)", ["0.0", "0.5 G", "1.0 G", "1.5 G"]),
+        ("linear(990, 1040, 5)", ["990", "1 000", "1 010", "1 020", "1 030", "1 040"]),
+        ("linear(-3, 3, 5)", ["\u22122", "0", "2"]),
+        ("linear(0, 2.1e-8, 2)", ["0", "1\u00d710⁻⁸", "2\u00d710⁻⁸"]),
+        ("linear(1, 3, 8, true)", ["1", "2", "3"]),
+        ("logarithmic(Math.log10(0.002), Math.log10(0.05), 7)", ["0.002", "0.005", "0.01", "0.02", "0.05"]),
+        ("logarithmic(-9, 9, 7)", ["1\u00d710⁻⁹", "1\u00d710⁻⁶", "0.001", "1", "1000", "1\u00d710⁶", "1\u00d710⁹"]),
+        (
+            "time({}, {}, 6)".format(*_microseconds("2018-02-05T22:10", "2018-02-06T04:00")),
+            ["23:00\n5 Feb 2018", "00:00\n6 Feb 2018", "01:00", "02:00", "03:00", "04:00"],
+        ),
+        (
+            "time({}, {}, 5)".format(*_microseconds("2018-02-05", "2018-03-06")),
+            ["5 Feb\n2018", "12 Feb", "19 Feb", "26 Feb", "5 Mar"],  # Mondays
+        ),
+        (
+            "time({}, {}, 4)".format(*_microseconds("2019-11-05", "2020-06-01")),
+            ["Jan\n2020", "Mar", "May"],
+        ),
+        (
+            "time({}, {}, 6)".format(*_microseconds("1949-01-01", "1961-01-01")),
+            ["1950", "1952", "1954", "1956", "1958", "1960"],
+        ),
+    ],
+)
+def test_ticks_lie_at_round_numbers_and_times(call, labels, charts_page):
+    ticks = charts_page.page.evaluate(f"ticks.{call}")
+    assert [label.replace("\u202f", " ") for _, label in ticks] == labels
+
+
+def test_any_range_has_a_few_ticks_within(charts_page):
+    for low, high in ((0.0, 1e-300), (-1e300, 1e300), (1e9, 1e9 + 1), (-5e-7, 3e5)):
+        values = [value for value, _ in charts_page.page.evaluate(f"ticks.linear({low}, {high}, 5)")]
+        assert 2 <= len(values) <= 6
+        assert all(low <= value <= high * (1 + 1e-9) for value in values)
+    start = 1_517_874_000_000_000
+    for span in (1, 40, 5_000, 10**6, 10**8, 10**11, 10**13, 10**15, 10**17):
+        ticks = charts_page.page.evaluate(f"ticks.time({start}, {start + span}, 8)")
+        assert len(ticks) <= 10
+        assert all(start <= value <= start + span for value, _ in ticks)

@@ -5,8 +5,8 @@
   const WIDTHS = {under: 3, thin: 1.1}, DASHES = {persistence: [4, 3], recursive: [7, 4]};
   const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
   const TOP = 20, RIGHT = 24, LEFT = 52, LANE = 10, TAP = 10; // pixels
-  const HINT = "Drag to zoom (pinch on a touch screen), double-click to show all. "
-    + "By keyboard: arrows read, + and \u2212 zoom, Esc shows all.";
+  const HINT = matchMedia("(pointer: coarse)").matches ? "Touch to read, pinch to zoom, double-tap to show all."
+    : "Drag to zoom, double-click to show all. By keyboard: arrows read, + and \u2212 zoom, Esc shows all.";
   const charts = [];
 
   // What one chart does, all with the same meaning of x do. A range and a place are values of x; null: all, none.
@@ -155,7 +155,7 @@
         axes: [
           {...this.axis(x, "soft", xTicks, wide), size: below, gap: lanes + 8},
           {
-            ...this.axis(y, "ink", y.log ? ticks.logarithmic : ticks.linear, () => spec.height / 36), gap: 8,
+            ...this.axis(y, "ink", y.log ? ticks.logarithmic : ticks.linear, () => Math.max(5, spec.height / 36)), gap: 8,
             size: (_, labels) => Math.max(LEFT, ...(labels ?? []).map(label => 16 + 7 * label.length)),
           },
         ],

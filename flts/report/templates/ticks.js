@@ -7,7 +7,7 @@ const ticks = (() => {
     ...[1, 2, 5, 10, 15, 30].map(n => n * SECOND), ...[1, 2, 5, 10, 15, 30].map(n => n * MINUTE),
     ...[1, 2, 3, 6, 12].map(n => n * HOUR), ...[1, 2, 4, 7, 14].map(n => n * DAY),
   ];
-  const MONTH_STEPS = [1, 2, 3, 6, 12, 24, 60, 120, 240, 600, 1200, 2400];
+  const MONTH_STEPS = [1, 2, 3, 6, 12, 24, 60, 120, 240, 600, 1200, 2400, 6000, 12000];
   const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
   const GROUP = "\u202f", MINUS = "\u2212"; // a narrow space between thousands is never taken for a decimal sign
 
