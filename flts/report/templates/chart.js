@@ -85,6 +85,7 @@
     }
 
     step(count) { // by points, from where the cursor is
+      if (!this.xs.length) return;
       const from = this.index ?? nearest(this.xs, this.shown[count > 0 ? 0 : 1]) - Math.sign(count);
       const next = this.xs[Math.max(0, Math.min(this.xs.length - 1, from + count))];
       const [low, high] = this.shown, width = high - low, start = Math.max(Math.min(low, next), next - width);
@@ -144,7 +145,8 @@
       const below = this.below = lanes + 26 + (x.time ? 16 : 0) + (x.label ? 18 : 0);
       const whole = !x.time && Number.isInteger(x.unit);
       const xTicks = x.time ? ticks.time : (low, high, count) => ticks.linear(low, high, count, whole);
-      const wide = u => Math.max(4, u.bbox.width / devicePixelRatio / 90);
+      const yTicks = y.log ? ticks.logarithmic : ticks.linear;
+      const across = u => Math.max(4, u.bbox.width / devicePixelRatio / 90), up = () => Math.max(5, spec.height / 36);
       return {
         ...this.series(), width: this.width(), height: TOP + spec.height + below, padding: [TOP, RIGHT, 0, 0],
         legend: {show: false},
@@ -153,9 +155,9 @@
           y: {range: (_, low, high) => this.yRange(low, high)},
         },
         axes: [
-          {...this.axis(x, "soft", xTicks, wide), size: below, gap: lanes + 8},
+          {...this.axis(x, "soft", xTicks, across), size: below, gap: lanes + 8},
           {
-            ...this.axis(y, "ink", y.log ? ticks.logarithmic : ticks.linear, () => Math.max(5, spec.height / 36)), gap: 8,
+            ...this.axis(y, "ink", yTicks, up), gap: 8,
             size: (_, labels) => Math.max(LEFT, ...(labels ?? []).map(label => 16 + 7 * label.length)),
           },
         ],
