@@ -85,8 +85,8 @@ def test_a_run_shows_parameters_losses_scores_data_plots_scaler_and_report(place
     assert files == {
         "metrics.json",
         "plots",
-        "plots/forecast.svg",
-        "plots/loss.svg",
+        "plots/forecast.html",
+        "plots/loss.html",
         "preprocess_config.json",
         "report.html",
         "scaler",

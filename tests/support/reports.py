@@ -1,6 +1,8 @@
 """Made-up reports of every kind, and their pages as a reader gets them."""
 
+import json
 from html.parser import HTMLParser
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +31,7 @@ class Page(HTMLParser):
         self.open: list[str] = []
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.words: list[str] = []
+        self.charts: list[dict[str, Any]] = []
         self.feed(text)
         self.close()
         assert self.open == []
@@ -47,6 +50,8 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self.open and self.open[-1] not in {"style", "script"}:
             self.words.append(data.strip())
+        elif self.tags and self.tags[-1] == ("script", {"type": "application/json"}):
+            self.charts.append(json.loads(data))
 
     def named(self, tag: str) -> list[dict[str, str]]:
         """The attributes of every such tag; one without a value is empty."""
@@ -60,6 +65,12 @@ class Page(HTMLParser):
     @property
     def data(self) -> list[float]:
         return [float(attributes["value"]) for attributes in self.named("data")]
+
+
+def drawn(chart: dict[str, Any], line: int) -> np.ndarray:
+    """The values of a line as the page's script reads them; the lowest ones where points stand for several rows."""
+    numbers = np.array(chart["lines"][line]["y"][0], dtype=np.float64)
+    return chart["y"]["low"] + numbers * chart["y"]["unit"]
 
 
 def times(rows: int, start: str = "2020-01-01") -> np.ndarray:
