@@ -33,6 +33,7 @@ class ModelEntry:
         forecaster: ``"module:class"`` of the ``BundledForecaster`` that its bundles are loaded with.
         weights_file: The model file in its bundle; what the ending promises, ``.json`` or ``.safetensors``, it holds.
         extra: The extra of flts that it needs.
+        remark: What readers of its report should know, if anything.
     """
 
     model_type: ModelType
@@ -43,6 +44,7 @@ class ModelEntry:
     forecaster: str
     weights_file: str
     extra: str
+    remark: str = ""
 
     @property
     def slot(self) -> str:
@@ -94,6 +96,8 @@ MODELS: Mapping[ModelType, ModelEntry] = MappingProxyType(
                 forecaster="flts.models.prophet:ProphetForecaster",
                 weights_file="prophet.json",
                 extra="prophet",
+                remark="Prophet sees the time and its target only; GRU and LSTM see every measured column. What recent "
+                "values say reaches it through the residual correction alone.",
             ),
         )
     }

@@ -14,7 +14,8 @@ from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from flts.report.marks import Chart, Lane
-from flts.report.sampling import Floats, Positions, Reduced, density, reduce_series
+from flts.report.sampling import Reduced, density, reduce_series
+from flts.timeseries.arrays import Floats, Indices
 
 PAGE_BYTES = 190_000  # for the data of all charts of a page, so that it stays below 400 kB with script and tables
 MOST_POINTS = 8192
@@ -43,7 +44,7 @@ def points_per_line(charts: Iterable[Chart]) -> int:
     return points
 
 
-def _bytes(x: Positions, points: int) -> int:
+def _bytes(x: Indices, points: int) -> int:
     """Estimate what a line takes: its values, and an entry wherever the step of its positions changes."""
     if len(x) > points:
         return points * VALUE_BYTES
@@ -71,7 +72,7 @@ def chart_data(chart: Chart, points: int) -> dict[str, Any]:
     def at(x: float) -> float:
         return (x - first) / unit
 
-    def positions(x: Positions) -> list[int]:
+    def positions(x: Indices) -> list[int]:
         return [int(position) for position in (x - first) // unit]
 
     def values(y: Floats) -> list[int | None]:
@@ -166,7 +167,7 @@ def _y_axis(parts: Sequence[Reduced], chart: Chart) -> tuple[float, float, int]:
     return math.floor(low / unit) * unit, unit, max(0, -exponent)
 
 
-def _runs(x: Positions) -> list[int]:
+def _runs(x: Indices) -> list[int]:
     """Write positions as the first one, then each step and how often it comes: 5, 7, 9, 12 as 5, 2, 2, 3, 1."""
     steps = np.diff(x)
     starts = np.flatnonzero(np.diff(steps, prepend=steps[:1] - 1))

@@ -1,13 +1,10 @@
 """Charts of forecasts beside what was measured, shared by the training and the forecast page."""
 
-import numpy as np
-from numpy.typing import NDArray
-
-from flts.report.data import Floats, Times
 from flts.report.marks import Chart, Line
 from flts.report.numbers import fixed
 from flts.report.render import Figure, drawable, figure, finite
 from flts.report.sampling import gap_breaks, microseconds
+from flts.timeseries.arrays import Floats, Indices, Times
 
 EXCERPT = 200
 
@@ -46,7 +43,7 @@ def excerpt_chart(
     )
 
 
-def step_errors(steps: NDArray[np.int64], errors: Floats, x_label: str) -> Figure | None:
+def step_errors(steps: Indices, errors: Floats, x_label: str) -> Figure | None:
     """Draw the mean absolute error by step (k,) of the horizon or the forecast; ``None`` with fewer than two."""
     if len(steps) < 2 or not drawable(errors):
         return None

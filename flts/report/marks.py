@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
-from flts.report.sampling import Floats, Positions
+from flts.timeseries.arrays import Flags, Floats, Indices
 
 
 @dataclass(frozen=True)
@@ -14,10 +13,10 @@ class Line:
     """A series (n,) over ascending positions; ``style`` names its colour, then ``thin`` or ``under``."""
 
     name: str
-    x: Positions
+    x: Indices
     y: Floats
     style: str
-    breaks: Positions = field(default_factory=lambda: np.zeros(0, np.int64))
+    breaks: Indices = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class Dots:
     """Rows of a line worth a ring around them."""
 
     name: str
-    x: Positions
+    x: Indices
     y: Floats
     style: str
 
@@ -53,8 +52,8 @@ class Lane:
     """A strip under the plot that shows where flagged rows are, darker where a larger share is flagged."""
 
     label: str
-    x: Positions
-    flags: NDArray[np.bool_]
+    x: Indices
+    flags: Flags
     style: str
 
 

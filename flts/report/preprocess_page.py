@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from flts.report.data import Floats, PreprocessReport, SeriesReport, Times
+from flts.report.data import PreprocessReport, SeriesReport
 from flts.report.marks import Band, Chart, Dots, Lane, Line
 from flts.report.numbers import duration, fixed, moment, number, percent, plural
 from flts.report.render import Fact, Figure, drawable, figure, flat, render
 from flts.report.sampling import gap_breaks, microseconds
+from flts.timeseries.arrays import Floats, Indices, Times
 
 LARGE_CHARTS = 4
 CHARTS = 20
@@ -166,7 +166,7 @@ def _figure(report: PreprocessReport, series: SeriesReport, counts: _Counts, *, 
     return drawing if large else replace(drawing, legend=())
 
 
-def _bands(report: PreprocessReport, time: NDArray[np.int64], test_time: NDArray[np.int64]) -> list[Band]:
+def _bands(report: PreprocessReport, time: Indices, test_time: Indices) -> list[Band]:
     bounds = (0, report.fit_end, report.validation_end, len(time))
     bands = []
     for name, start, stop in zip(("fit", "validation", "selection"), bounds[:-1], bounds[1:], strict=True):

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from flts.report import numbers
 from flts.report.charts import Bar, cell_bar, line_chart, points_per_line
 from flts.report.marks import Chart, Line
-from flts.report.sampling import Floats
+from flts.timeseries.arrays import Floats
 from flts.timeseries.metrics import Scores
 
 BASELINES: Mapping[str, str] = {

@@ -3,13 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from flts.timeseries.arrays import Flags, Floats, Indices, Times
 from flts.timeseries.frame import GAP_FACTOR
-
-Floats = NDArray[np.float64]
-Indices = NDArray[np.int64]
-Positions = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -19,7 +15,7 @@ class Reduced:
     NaN interrupts the line; it begins and ends with a value.
     """
 
-    x: Positions
+    x: Indices
     lowest: Floats
     highest: Floats
 
@@ -29,7 +25,7 @@ class Reduced:
         return self.lowest is not self.highest
 
 
-def reduce_series(x: Positions, y: Floats, points: int, breaks: Positions) -> Reduced:
+def reduce_series(x: Indices, y: Floats, points: int, breaks: Indices) -> Reduced:
     """Reduce a series to about ``points`` values.
 
     Up to ``points`` rows are kept as they are; more are grouped into ``points // 2`` spans of x of one width, each with
@@ -39,7 +35,7 @@ def reduce_series(x: Positions, y: Floats, points: int, breaks: Positions) -> Re
         x: (n,) positions, ascending.
         y: (n,) values; NaN interrupts the line.
         points: How many values may be kept.
-        breaks: Positions, ascending, at which the line is interrupted: just after the last row before a gap.
+        breaks: Indices, ascending, at which the line is interrupted: just after the last row before a gap.
     """
     if len(x) <= points:
         rows = np.searchsorted(x, breaks)
@@ -69,14 +65,14 @@ def reduce_series(x: Positions, y: Floats, points: int, breaks: Positions) -> Re
     )
 
 
-def _trimmed(x: Positions, values: Floats) -> Reduced:
+def _trimmed(x: Indices, values: Floats) -> Reduced:
     known = np.flatnonzero(~np.isnan(values))
     rows = slice(known[0], known[-1] + 1) if len(known) else slice(0, 0)
     values = values[rows]
     return Reduced(x[rows], values, values)
 
 
-def density(x: Positions, flags: NDArray[np.bool_], low: int, high: int, cells: int) -> Floats:
+def density(x: Indices, flags: Flags, low: int, high: int, cells: int) -> Floats:
     """Return (cells,) the share of flagged rows among the rows of each cell of [low, high]; 0 where there are none."""
     inner = np.ceil(low + (high - low) * np.arange(1, cells) / cells).astype(np.int64)
     edges = np.concatenate([[0], np.searchsorted(x, inner), [len(x)]])
@@ -84,7 +80,7 @@ def density(x: Positions, flags: NDArray[np.bool_], low: int, high: int, cells: 
     return np.array([np.count_nonzero(flags[start:stop]) / max(1, stop - start) for start, stop in bounds])
 
 
-def gap_breaks(x: Positions, usual: float | None = None) -> Positions:
+def gap_breaks(x: Indices, usual: float | None = None) -> Indices:
     """Return where lines over ``x`` are interrupted: after rows with more than 1.5 usual intervals to the next.
 
     Args:
@@ -97,6 +93,6 @@ def gap_breaks(x: Positions, usual: float | None = None) -> Positions:
     return np.asarray(x[:-1][steps > GAP_FACTOR * (np.median(steps) if usual is None else usual)] + 1)
 
 
-def microseconds(time: NDArray[np.datetime64]) -> Positions:
+def microseconds(time: Times) -> Indices:
     """Return times as microseconds since 1970; a view where they are stored so."""
     return time.astype("datetime64[us]", copy=False).view(np.int64)

@@ -24,10 +24,6 @@ from flts.report.render import (
 )
 
 TARGETS_DRAWN = 6
-PROPHET_SEES = (
-    "Prophet sees the time and its target only; GRU and LSTM see every measured column. What recent values say reaches "
-    "it through the residual correction alone."
-)
 
 
 def training_page(report: TrainingReport) -> str:
@@ -47,7 +43,7 @@ def training_page(report: TrainingReport) -> str:
         eyebrow=f"Training report \u00b7 {model}",
         lead=_lead(report),
         facts=_facts(report),
-        notes=[*report.notes, *_prophet_notes(report)],
+        notes=[*report.notes, *_model_notes(report)],
         scores=score_table(
             report.scores,
             next(iter(report.scores), ""),
@@ -136,10 +132,8 @@ def _facts(report: TrainingReport) -> list[Fact]:
     return facts
 
 
-def _prophet_notes(report: TrainingReport) -> list[str]:
-    if report.model_type != "PROPHET":
-        return []
-    notes = [PROPHET_SEES]
+def _model_notes(report: TrainingReport) -> list[str]:
+    notes = [report.remark] if report.remark else []
     if "plain" in report.scores:
         corrected, plain = next(iter(report.scores.values())).rmse, report.scores["plain"].rmse
         notes.append(

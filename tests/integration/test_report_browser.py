@@ -11,7 +11,14 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, sync_playwright
 
 from flts.report.pages import evaluation_page, forecast_page, preprocess_page, run_page, training_page, training_plots
-from tests.reports import evaluation_report, forecast_report, preprocess_report, run_summary, times, training_report
+from tests.support.reports import (
+    evaluation_report,
+    forecast_report,
+    preprocess_report,
+    run_summary,
+    times,
+    training_report,
+)
 
 pytestmark = pytest.mark.xdist_group("browser")
 PAGES = {

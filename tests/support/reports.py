@@ -7,14 +7,8 @@ from typing import Any
 import numpy as np
 
 from flts.contracts import SCORE_WEIGHTS
-from flts.report.data import (
-    Candidate,
-    EvaluationReport,
-    ForecastReport,
-    PreprocessReport,
-    SeriesReport,
-    TrainingReport,
-)
+from flts.models.registry import MODELS
+from flts.report.data import Candidate, EvaluationReport, ForecastReport, PreprocessReport, SeriesReport, TrainingReport
 from flts.timeseries.metrics import Scores, score
 
 PROPHET = Scores(0.0391, 0.0202, 0.00153)
@@ -135,6 +129,7 @@ def training_report(rows: int = 400, targets: tuple[str, ...] = ("down",), model
         best_epoch=0 if model == "PROPHET" else 3,
         stopped_early=model != "PROPHET",
         step_mae=[0.1, 0.15, 0.2],
+        remark=MODELS[model].remark,
     )
 
 

@@ -10,6 +10,7 @@ from flts.config import sha256_file
 from flts.contracts import ModelType, TrainedModel, canonical_json, flat_metadata, utc_timestamp
 from flts.errors import BadInputError
 from flts.models import bundle
+from flts.models.registry import MODELS
 from flts.params import TrainerParams
 from flts.report.data import TrainingReport
 from flts.report.pages import training_page, training_plots
@@ -163,6 +164,7 @@ def _report(
         stopped_early=fit.stopped_early,
         step_mae=evaluation.step_mae,
         notes=(*(notes or ()), *trained.notes),
+        remark=MODELS[message.model_type].remark,
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 from flts.report.charts import chart_data
 from flts.report.marks import Chart, Line
 from flts.report.sampling import density, gap_breaks, microseconds, reduce_series
-from tests.reports import drawn
+from tests.support.reports import drawn
 
 NO_BREAKS = np.zeros(0, np.int64)
 
