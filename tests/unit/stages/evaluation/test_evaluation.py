@@ -275,14 +275,14 @@ def prophet_bundle(tmp_path_factory):
 def test_a_bundle_folder_is_a_candidate(candidates, prophet_bundle, tmp_path):
     candidates.given("prophet_model", prophet_bundle).metrics("prophet", (0.01, 0.01, 0.01))
     output_dir = tmp_path / "out"
-    os.utime(prophet_bundle / "checksums.json", (1_800_000_000, 1_800_000_000))
+    os.utime(prophet_bundle / "checksums.json", (1_750_000_000, 1_750_000_000))
 
     promotion = selected(candidates.evaluate(output_dir=output_dir))
 
     assert promotion.model_type == "PROPHET"
     assert promotion.run_id == bundle.digest(prophet_bundle)[:32]
     assert (output_dir / promotion.model_uri).resolve() == prophet_bundle
-    assert promotion.promotion_time == "2027-01-15T08:00:00.000000Z"
+    assert promotion.promotion_time == "2025-06-15T15:06:40.000000Z"
 
 
 def test_a_damaged_bundle_is_no_candidate(candidates, prophet_bundle, tmp_path):
