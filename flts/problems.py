@@ -25,7 +25,7 @@ PROBLEMS: Mapping[str, str] = {
     "string_unicode": "must be text",
     "string_too_short": "must not be empty",
     "string_too_long": "must be at most {max_length} characters long",
-    "string_pattern_mismatch": "must match {pattern}",
+    "string_pattern_mismatch": "must be of the form {pattern}",
     "literal_error": "must be {expected}",
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
@@ -73,4 +73,4 @@ def shown(value: object, *, quoted: bool = False) -> str:
 
 def _is_short(value: object) -> bool:
     """Tell whether a value says something to people; a document that is wrong as a whole does not."""
-    return isinstance(value, str | int | float | bool | None) and not isinstance(value, bytes)
+    return isinstance(value, str | int | float | None)

@@ -14,7 +14,7 @@ from random import SystemRandom
 from flts.contracts import Promotion, parse_timestamp
 from flts.errors import BadInputError, ObjectNotFoundError, PreconditionFailedError, ServiceUnavailableError
 from flts.store import ObjectStore
-from flts.untrusted import LARGEST_DOCUMENT, json_object
+from flts.untrusted import json_object
 
 GLOBAL = "global"
 
@@ -116,7 +116,7 @@ def _advance(store: ObjectStore, promotion: Promotion, bucket: str, key: str) ->
 def _promotion_time(pointer: bytes) -> datetime:
     """Return when a pointer's promotion was; the beginning of time for content that names none, which is replaced."""
     try:
-        fields = json_object(pointer[: LARGEST_DOCUMENT + 1], "pointer", "a promotion", allow_nan=True)
+        fields = json_object(pointer, "pointer", "a promotion", allow_nan=True)
         return parse_timestamp(fields.get("promotion_time") or fields["timestamp"])
     except (BadInputError, ValueError, KeyError, TypeError):
         return datetime.min.replace(tzinfo=UTC)

@@ -42,22 +42,10 @@ def save(directory: Path, forecaster: BundledForecaster, data: ProcessedData) ->
         data: The training data that it was trained on.
 
     Raises:
-        BadInputError: A file is larger than ``load`` accepts.
+        BadInputError: ``load`` would not accept it: a file is too large, or the data says what cannot be.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    config = BundleConfig(
-        model_type=forecaster.model_type,
-        input_seq_len=forecaster.input_seq_len,
-        output_seq_len=forecaster.output_seq_len,
-        features=forecaster.features,
-        targets=forecaster.targets,
-        hyperparameters=forecaster.config(),
-        sampling_seconds=data.sampling_seconds,
-        parts=data.parts,
-        config_hash=data.config_hash,
-        preprocess_config=data.config_json,
-        target_range=dict(zip(data.targets, target_range(data).tolist(), strict=True)),
-    )
+    config = _config(forecaster, data)
     forecaster.save(directory)
     (directory / CONFIG_FILE).write_text(config.to_json(), encoding="utf-8")
     (directory / SCALER_FILE).write_text(canonical_json(data.scaler.to_dict()) + "\n", encoding="utf-8")
@@ -65,6 +53,25 @@ def save(directory: Path, forecaster: BundledForecaster, data: ProcessedData) ->
     checksums = {name: _sha256(directory / name) for name in names}
     (directory / CHECKSUMS_FILE).write_text(canonical_json(checksums) + "\n", encoding="utf-8")
     check_folder(directory, largest_files(), "model bundle")
+
+
+def _config(forecaster: BundledForecaster, data: ProcessedData) -> BundleConfig:
+    try:
+        return BundleConfig(
+            model_type=forecaster.model_type,
+            input_seq_len=forecaster.input_seq_len,
+            output_seq_len=forecaster.output_seq_len,
+            features=forecaster.features,
+            targets=forecaster.targets,
+            hyperparameters=forecaster.config(),
+            sampling_seconds=data.sampling_seconds,
+            parts=data.parts,
+            config_hash=data.config_hash,
+            preprocess_config=data.config_json,
+            target_range=dict(zip(data.targets, target_range(data).tolist(), strict=True)),
+        )
+    except ValidationError as error:
+        raise BadInputError(f"the {forecaster.model_type} model cannot be bundled: {first_problem(error)}") from None
 
 
 def digest(directory: Path) -> str:

@@ -128,14 +128,19 @@ def check_batch(net: RecurrentNet, steps: int, windows: int) -> None:
         BadInputError: It does not; the sentence says what it would need.
     """
     rnn = net.rnn
-    # Of every row: what goes in, and of each layer four gates, four buffers of states, and gradients of inputs.
-    numbers = steps * windows * (rnn.input_size + 9 * rnn.num_layers * rnn.hidden_size)
+    numbers = steps * windows * numbers_per_row(net, training=True)
     if numbers > LARGEST_BATCH:
         raise BadInputError(
             f"training on {windows} windows of {steps} rows at once with num_layers {rnn.num_layers} and hidden_size "
             f"{rnn.hidden_size} needs {_gib(numbers)} of memory: at most {_gib(LARGEST_BATCH)} are accepted; a smaller "
             "batch_size, input_seq_len or network is needed"
         )
+
+
+def numbers_per_row(net: RecurrentNet, *, training: bool) -> int:
+    """Return how many numbers the passes of ``flts.models.bptt`` hold for a row of a window."""
+    buffers = {"GRU": 4, "LSTM": 6}[net.model_type] + (4 if training else 0)  # of each unit; the four are its gates
+    return int(net.rnn.input_size + buffers * net.rnn.num_layers * net.rnn.hidden_size)
 
 
 def _gib(numbers: int) -> str:
@@ -147,6 +152,8 @@ class Engine(Protocol):
 
     parameters: list[Tensor]
     """What the optimizer steps; ``train`` fills their gradients."""
+    numbers_per_row: int
+    """How many numbers a forecast holds for a row of a window."""
 
     def predict(self, series: Series, origins: Tensor) -> Tensor:
         """Return (B, outputs) for the windows before the origins (B,); valid until the next call."""
@@ -170,7 +177,8 @@ def predict_all(computing: Engine, series: Series, origins: Tensor, workers: int
 
     ``workers`` threads share the batches. Their size does not depend on it, so that the forecasts do not either.
     """
-    batches = torch.split(origins, max(1, min(FORECAST_BATCH, FORECAST_ROWS // len(series.history))))
+    rows = min(FORECAST_ROWS, LARGEST_BATCH // computing.numbers_per_row)
+    batches = torch.split(origins, max(1, min(FORECAST_BATCH, rows // len(series.history))))
 
     def predict(batch: Tensor) -> Tensor:
         return computing.predict(series, batch).clone()
@@ -208,6 +216,7 @@ class _CpuEngine:
             values, gradient = (part.view(parameter.shape[::-1]).t() for part in parts)
             parameter.data, parameter.grad = values.copy_(parameter.detach()), gradient
         self.parameters = [vector]
+        self.numbers_per_row = numbers_per_row(net, training=False)
         self._buffers = _Buffers()
 
     def predict(self, series: Series, origins: Tensor) -> Tensor:
@@ -239,6 +248,7 @@ class _CudaEngine:
     def __init__(self, net: RecurrentNet) -> None:
         self._net = net
         self.parameters: list[Tensor] = list(net.parameters())
+        self.numbers_per_row = numbers_per_row(net, training=False)
 
     @torch.no_grad()
     def predict(self, series: Series, origins: Tensor) -> Tensor:

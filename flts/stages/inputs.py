@@ -30,10 +30,11 @@ def given(context: Context, name: str) -> InputArtifact:
     artifact = context.inputs.get(name)
     if artifact is None:
         raise BadInputError(f"input {name} is missing: it was not given")
-    if not artifact.path.exists():
-        raise BadInputError(f"input {name} is missing: there is no file or folder {artifact.path}")
-    if not (artifact.path.is_file() or artifact.path.is_dir()):
-        raise BadInputError(f"input {name} is neither a file nor a folder: {artifact.path}")
+    with refused(f"read input {name}"):
+        if not artifact.path.exists():
+            raise BadInputError(f"input {name} is missing: there is no file or folder {artifact.path}")
+        if not (artifact.path.is_file() or artifact.path.is_dir()):
+            raise BadInputError(f"input {name} is neither a file nor a folder: {artifact.path}")
     return artifact
 
 
@@ -50,7 +51,7 @@ def read_dataset(artifact: InputArtifact, store: ObjectStore | None, work_dir: P
     if claim:
         announced = {"rows": (claim.rows, len(data)), "config_hash": (claim.config_hash, data.config_hash)}
         for name, (said, found) in announced.items():
-            if said not in ("", found):
+            if said not in ("", found):  # config_hash may be empty
                 raise BadInputError(f"{path} has {name} {found}, but its claim check {artifact.path} says {said}")
     if not SHORTEST_INTERVAL <= data.sampling_seconds <= LONGEST_INTERVAL:
         raise BadInputError(

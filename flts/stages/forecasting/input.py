@@ -85,7 +85,7 @@ def _load(selected: Promotion | TrainedModel, context: Context) -> bundle.Bundle
     elif context.tracking_uri:
         from flts.tracking import download_bundle
 
-        if selected.run_id not in selected.model_uri.split("/"):
+        if selected.model_uri.startswith("runs:/") and selected.model_uri.split("/")[1] != selected.run_id:
             raise BadInputError(f"model_uri {selected.model_uri} is not of run_id {shown(selected.run_id)}")
         folder = download_bundle(context.tracking_uri, selected, context.work_dir / "model")
     else:
