@@ -119,9 +119,12 @@ def _opened(path: Path, kind: str, largest: int, flags: int = 0) -> Iterator[Bin
         raise BadInputError(f"cannot read {name}: {reason(error)}") from None
     except ValueError:  # a zero byte
         raise BadInputError(f"{name} is not the name of a file") from None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         _check_file(name, os.fstat(descriptor), largest)
-        yield file
+        with open(descriptor, "rb", closefd=False) as file:
+            yield file
+    finally:
+        os.close(descriptor)
 
 
 def _check_file(name: str, status: os.stat_result, largest: int) -> None:
