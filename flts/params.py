@@ -8,6 +8,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+# What a model may be like, whether it is trained here or comes in a bundle; the network as a whole has a limit of its
+# own in flts.models.network.
+MAX_HIDDEN_SIZE, MAX_LAYERS = 8192, 64
+MAX_WINDOW = 10_000
+
 GATEWAY_URL = "http://fastapi-app:8000"
 MLFLOW_TRACKING_URI = "http://mlflow:5000"
 
@@ -60,7 +65,7 @@ class PreprocessParams(Params):
     nans_threshold: float = _param(
         0.33, "Missing values", "a row with more than this fraction missing counts as empty", ge=0, le=1
     )
-    nans_knn: int = _param(2, "Missing values", "observations nearest in time that fill a missing value", ge=1)
+    nans_knn: int = _param(2, "Missing values", "observations nearest in time that fill a missing value", ge=1, le=1000)
     nans_drop_rows: bool = _param(False, "Missing values", "drop the rows above nans_threshold instead of filling them")
     clip_enable: bool = _param(False, "Clipping", "clip outliers to bounds learned on the fit part")
     clip_method: Literal["iqr", "zscore", "quantile"] = _param("iqr", "Clipping", "how the bounds are found")
@@ -71,8 +76,8 @@ class PreprocessParams(Params):
         True, "Features", "add sine and cosine of minute of day, day of week and day of year"
     )
     lags_enable: bool = _param(False, "Features", "add lagged copies of every measured column")
-    lags_n: int = _param(0, "Features", "lags per column", ge=0)
-    lags_step: int = _param(1, "Features", "rows between two lags", ge=1)
+    lags_n: int = _param(0, "Features", "lags per column", ge=0, le=1000)
+    lags_step: int = _param(1, "Features", "rows between two lags", ge=1, le=1_000_000)
     scaler: Literal["MinMaxScaler", "StandardScaler", "RobustScaler", "MaxAbsScaler", "none"] = _param(
         "MinMaxScaler", "Features", "scaling that the recurrent models apply; fitted on the fit part"
     )
@@ -114,8 +119,8 @@ class _TrackingParams(Params):
 class TrainParams(_DataParams):
     """What every trainer takes."""
 
-    input_seq_len: int = _param(10, "Windows", "rows of history before a forecast", ge=1)
-    output_seq_len: int = _param(1, "Windows", "steps forecast at once", ge=1)
+    input_seq_len: int = _param(10, "Windows", "rows of history before a forecast", ge=1, le=MAX_WINDOW)
+    output_seq_len: int = _param(1, "Windows", "steps forecast at once", ge=1, le=MAX_WINDOW)
 
 
 class TrainerParams(_ServiceParams, _TrackingParams, TrainParams):
@@ -125,20 +130,20 @@ class TrainerParams(_ServiceParams, _TrackingParams, TrainParams):
 class RecurrentParams(TrainerParams):
     """Parameters of train-gru and train-lstm."""
 
-    hidden_size: int = _param(128, "Network", "units per recurrent layer", ge=1)
-    num_layers: int = _param(2, "Network", "recurrent layers", ge=1)
-    batch_size: int = _param(64, "Training", "windows per optimizer step", ge=1)
-    epochs: int = _param(10, "Training", "passes over the fit part, at most", ge=1)
+    hidden_size: int = _param(128, "Network", "units per recurrent layer", ge=1, le=MAX_HIDDEN_SIZE)
+    num_layers: int = _param(2, "Network", "recurrent layers", ge=1, le=MAX_LAYERS)
+    batch_size: int = _param(64, "Training", "windows per optimizer step", ge=1, le=1_000_000)
+    epochs: int = _param(10, "Training", "passes over the fit part, at most", ge=1, le=100_000)
     learning_rate: float = _param(1e-4, "Training", "Adam's step size", gt=0)
     early_stopping: bool = _param(True, "Training", "stop when the validation loss no longer falls")
-    patience: int = _param(3, "Training", "epochs without improvement before stopping", ge=1)
+    patience: int = _param(3, "Training", "epochs without improvement before stopping", ge=1, le=100_000)
 
 
 class ProphetParams(TrainerParams):
     """Parameters of train-prophet."""
 
     growth: Literal["linear", "flat"] = _param("linear", "Trend", "form of the trend")
-    n_changepoints: int = _param(25, "Trend", "possible changes of slope", ge=0)
+    n_changepoints: int = _param(25, "Trend", "possible changes of slope", ge=0, le=1000)
     changepoint_range: float = _param(0.8, "Trend", "share of the history that may hold changes", gt=0, le=1)
     changepoint_prior_scale: float = _param(0.05, "Trend", "flexibility of the trend", gt=0)
     seasonality_mode: Literal["additive", "multiplicative"] = _param(
@@ -169,6 +174,6 @@ class InferenceParams(_ServiceParams):
         ..., "Data", "config_hash of the inference data; empty: taken from the file", standalone=""
     )
     identifier: SafeName = _param(..., "Data", "name of this run", standalone="")
-    inference_length: int = _param(10, "Forecast", "steps to forecast", ge=1)
+    inference_length: int = _param(10, "Forecast", "steps to forecast", ge=1, le=100_000)
     sample_idx: int = _param(0, "Forecast", "row of the test data where the first window begins", ge=0)
     inference_log_bucket: SafeName = _param("inference-logs", "Services", "bucket of forecasts")

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from flts.contracts import ModelType
 from flts.errors import BadInputError
 from flts.lazy import resolve
+from flts.models.files import LARGEST_DOCUMENTS, LARGEST_MODEL
 from flts.params import ProphetParams, RecurrentParams, TrainerParams
 from flts.progress import Progress
 
@@ -102,6 +103,12 @@ MODELS: Mapping[ModelType, ModelEntry] = MappingProxyType(
         )
     }
 )
+
+
+def largest_files() -> dict[str, int]:
+    """Return the names that may be in a bundle, and how many bytes each file may have."""
+    weights_files = {known.weights_file for known in MODELS.values()}
+    return {**LARGEST_DOCUMENTS, **{name: LARGEST_MODEL[PurePath(name).suffix] for name in sorted(weights_files)}}
 
 
 def entry(model_type: ModelType, where: str) -> ModelEntry:

@@ -14,6 +14,7 @@ import pytest
 from flts.contracts import TrainedModel
 from flts.errors import BadInputError, ServiceUnavailableError
 from flts.models import bundle
+from flts.models.files import LARGEST_DOCUMENTS
 from flts.timeseries.parquet import write_processed
 from flts.tracking import Tracking, access, download_bundle
 from flts.tracking.__main__ import main
@@ -166,7 +167,7 @@ def _healthy(port: int) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("with_store", [True, False], ids=["store", "no store"])
-def test_a_training_is_kept_found_and_handed_out_by_a_server(server, tmp_path, with_store):
+def test_a_training_is_kept_found_and_handed_out_by_a_server(server, tmp_path, monkeypatch, with_store):
     write_processed(tmp_path / "data.parquet", make_data(150))
     place = Place(tmp_path / "data.parquet", server, f"file://{tmp_path}/store" if with_store else None)
     name = f"server-{with_store}"
@@ -181,6 +182,16 @@ def test_a_training_is_kept_found_and_handed_out_by_a_server(server, tmp_path, w
 
     tracking = Tracking(server)
     (model,) = tracking.models(message.run_id, "GRU")
+    with monkeypatch.context() as patch:
+        patch.setitem(LARGEST_DOCUMENTS, "config.json", 10)
+        with pytest.raises(BadInputError, match=r"runs:/.*/GRU/config\.json has \d+ bytes: at most 10 are accepted"):
+            download_bundle(server, message, tmp_path / "large")
+    (tmp_path / "more" / "artifacts" / "bundle").mkdir(parents=True)
+    (tmp_path / "more" / "artifacts" / "bundle" / "more.pkl").write_bytes(b"\x80\x05.")
+    tracking._client.log_model_artifacts(model.model_id, str(tmp_path / "more"))
+    with pytest.raises(BadInputError, match=r"runs:/.*/GRU/more\.pkl is not part of the model bundle"):
+        download_bundle(server, message, tmp_path / "more-than-a-bundle")
+    assert not list(tmp_path.glob("large/bundle/*")) + list(tmp_path.glob("more-than-a-bundle/bundle/*"))
     tracking.delete_model(model)
     again = place.train(identifier=name)
     assert (again.cached, again.parameters) == (False, first.parameters)

@@ -8,11 +8,16 @@ from pathlib import Path
 
 import pytest
 
-GROUND = {"errors", "os_errors", "contracts", "params", "environment", "progress", "lazy", "version"}
+GROUND = {
+    *("errors", "os_errors", "problems", "untrusted", "contracts", "params", "environment", "progress", "lazy"),
+    "version",
+}
 ALLOWED = {
     "errors": set[str](),
     "os_errors": {"errors"},
-    "contracts": {"errors"},
+    "problems": set[str](),
+    "untrusted": {"errors", "os_errors"},
+    "contracts": {"errors", "problems", "untrusted"},
     "params": set[str](),
     "environment": {"errors"},
     "progress": set[str](),
@@ -23,7 +28,7 @@ ALLOWED = {
     "store": GROUND,
     "timeseries": GROUND | {"config"},
     "models": GROUND | {"timeseries"},
-    "tracking": GROUND | {"store"},
+    "tracking": GROUND | {"store", "models"},
     "promotion": GROUND | {"store"},
     "report": GROUND | {"timeseries"},
     "stages": GROUND | {"stage", "config", "store", "timeseries", "models", "tracking", "promotion", "report"},

@@ -8,10 +8,10 @@ from flts.errors import BadInputError
 from flts.models import bundle
 from flts.models.base import Forecaster
 from flts.params import InferenceParams
+from flts.problems import shown
 from flts.stage import Context
-from flts.stages.inputs import given, is_path, load_dataset, read_selected
+from flts.stages.inputs import given, is_path, read_dataset, read_selected
 from flts.timeseries.features import TIME_FEATURES, time_features
-from flts.timeseries.parquet import read_processed
 from flts.timeseries.processed import ProcessedData
 
 # A model that knows one sampling interval forecasts another: worth a warning.
@@ -45,8 +45,7 @@ def read_input(params: InferenceParams, context: Context) -> ForecastInput:
     Raises:
         BadInputError: One of them is missing or cannot be read, they do not fit each other, or the data is too short.
     """
-    path = load_dataset(given(context, "inference_data"), context.store, context.work_dir)
-    data = read_processed(path)
+    path, data = read_dataset(given(context, "inference_data"), context.store, context.work_dir)
     selected = read_selected(given(context, "selected_model"))
     _check_config_hash(params.config_hash, data, selected, path)
     loaded = _load(selected, context)
@@ -82,15 +81,18 @@ def _check_config_hash(expected: str, data: ProcessedData, selected: Promotion |
 
 def _load(selected: Promotion | TrainedModel, context: Context) -> bundle.Bundle:
     if is_path(selected.model_uri):
-        loaded = bundle.load(Path(selected.model_uri))
+        folder = Path(selected.model_uri)
     elif context.tracking_uri:
         from flts.tracking import download_bundle
 
-        loaded = bundle.load(download_bundle(context.tracking_uri, selected, context.work_dir / "model"))
+        if selected.model_uri.startswith("runs:/") and selected.model_uri.split("/")[1] != selected.run_id:
+            raise BadInputError(f"model_uri {selected.model_uri} is not of run_id {shown(selected.run_id)}")
+        folder = download_bundle(context.tracking_uri, selected, context.work_dir / "model")
     else:
         raise BadInputError(
             f"model_uri {selected.model_uri} lies in MLflow: --mlflow-tracking-uri must name its address"
         )
+    loaded = bundle.load(folder, sha256=selected.bundle_sha256)
     for name in ("model_type", "config_hash"):
         found, announced = getattr(loaded.config, name), getattr(selected, name)
         if found != announced:

@@ -1,11 +1,12 @@
 """One training, one MLflow run: found again by its fingerprint, taken over half-finished, published once."""
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
+
+from pydantic import TypeAdapter, ValidationError
 
 from flts import environment
 from flts.contracts import TrainedModel, canonical_json
@@ -27,6 +28,7 @@ REPORT_FILE = "report.html"
 
 # Seconds that a finished training waits for services that went away: a server's restart takes a minute or two.
 _PATIENCE = 180
+_METRICS = TypeAdapter(dict[str, int | float])
 _PARENT_TAG = "mlflow.parentRunId"
 
 
@@ -189,9 +191,13 @@ class TrainingRun:
         kept = [model for model in self._tracking.models(run_id, name) if model.location == message.artifact_uri]
         if len(texts) < 2 or not kept or not self._tracking.has_bundle(kept[0]):
             return None
+        try:
+            metrics = _METRICS.validate_json(texts[METRICS_FILE])
+        except ValidationError:
+            return None
         if status != "FINISHED":
             self._tracking.keep_model(run_id, name, message.artifact_uri)
-        return Outcome(message, json.loads(texts[METRICS_FILE]), texts[REPORT_FILE])
+        return Outcome(message, metrics, texts[REPORT_FILE])
 
     def _run_to_use(self, recorded: TrainedModel | None) -> str:
         if recorded and self._tracking.status(recorded.run_id):
