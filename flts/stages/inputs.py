@@ -143,6 +143,38 @@ def read_selected(artifact: InputArtifact) -> Promotion | TrainedModel:
     return read_trained(artifact)
 
 
+def load_selected(selected: Promotion | TrainedModel, tracking_uri: str | None, work_dir: Path) -> bundle.Bundle:
+    """Fetch the model that a message names, verify it and load it.
+
+    Args:
+        selected: The message.
+        tracking_uri: MLflow's address; ``None`` where there is none.
+        work_dir: Folder that a download goes to; made when missing.
+
+    Raises:
+        BadInputError: There is no such model, it is damaged, or it is not what the message announces.
+        ServiceUnavailableError: MLflow is out of reach.
+    """
+    if is_path(selected.model_uri):
+        folder = Path(selected.model_uri)
+    elif tracking_uri:
+        from flts.tracking import download_bundle
+
+        if selected.model_uri.startswith("runs:/") and selected.model_uri.split("/")[1] != selected.run_id:
+            raise BadInputError(f"model_uri {selected.model_uri} is not of run_id {shown(selected.run_id)}")
+        folder = download_bundle(tracking_uri, selected, work_dir)
+    else:
+        raise BadInputError(
+            f"model_uri {selected.model_uri} lies in MLflow: --mlflow-tracking-uri must name its address"
+        )
+    loaded = bundle.load(folder, sha256=selected.bundle_sha256)
+    for name in ("model_type", "config_hash"):
+        found, announced = getattr(loaded.config, name), getattr(selected, name)
+        if found != announced:
+            raise BadInputError(f"the model at {selected.model_uri} has {name} {found}, but {announced} was announced")
+    return loaded
+
+
 def _of_bundle(artifact: InputArtifact) -> TrainedModel:
     folder = artifact.path.resolve()
     config = bundle.verify(folder)

@@ -34,6 +34,7 @@ ALLOWED = {
     "stages": GROUND | {"stage", "config", "store", "timeseries", "models", "tracking", "promotion", "report"},
     "runtime": GROUND | {"stage", "store"},
     "commands": {"runtime", "stages"},
+    "api": GROUND | {"stage", "stages", "models", "timeseries", "tracking"},
 }
 HEAVY = (
     "numpy",
