@@ -8,15 +8,17 @@ from pathlib import Path
 
 import pytest
 
-GROUND = {"errors", "os_errors", "contracts", "params", "environment", "progress", "lazy"}
+GROUND = {"errors", "os_errors", "contracts", "params", "environment", "progress", "lazy", "text", "farewell"}
 ALLOWED = {
     "errors": set[str](),
     "os_errors": {"errors"},
     "contracts": {"errors"},
-    "params": set[str](),
+    "params": {"text"},
     "environment": {"errors"},
     "progress": set[str](),
     "lazy": set[str](),
+    "text": set[str](),
+    "farewell": set[str](),
     "stage": GROUND | {"store"},
     "config": GROUND,
     "store": GROUND,
