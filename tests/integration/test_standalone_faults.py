@@ -76,7 +76,7 @@ def wait_for_progress(process: "subprocess.Popen[str]", about: str) -> None:
 )
 def test_ctrl_c_and_sigterm_end_a_stage_in_one_line_and_leave_nothing(number, code, said, standalone):
     before = listing(standalone.folder)
-    with start(standalone.folder, *ENDLESS.split(), "new/out") as process:
+    with start(standalone.folder, *ENDLESS.split(), "new/out", environ={"FLTS_LOG": "json"}) as process:
         wait_for_progress(process, "epoch")
         process.send_signal(number)
         _, stderr = process.communicate(timeout=20)
@@ -86,7 +86,7 @@ def test_ctrl_c_and_sigterm_end_a_stage_in_one_line_and_leave_nothing(number, co
 
 
 def test_what_a_killed_stage_leaves_is_hidden_and_goes_at_the_next_start(standalone, tmp_path):
-    with start(standalone.folder, *ENDLESS.split(), str(tmp_path)) as process:
+    with start(standalone.folder, *ENDLESS.split(), str(tmp_path), environ={"FLTS_LOG": "json"}) as process:
         wait_for_progress(process, "loading")
         process.kill()
         process.communicate()
