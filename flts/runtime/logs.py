@@ -89,6 +89,16 @@ def redact(text: str) -> str:
     return text
 
 
+def write_line(stream: TextIO, line: str) -> None:
+    """Write a line at once; where nobody listens any more, work goes on and its exit code stays."""
+    try:
+        print(line, file=stream, flush=True)
+    except OSError:
+        # Or Python would find the rest of the line at its end, and fail then.
+        with open(os.devnull, "wb") as nobody:
+            os.dup2(nobody.fileno(), stream.fileno())
+
+
 class JsonReporter:
     """One JSON object a line; progress at most five times a second, and its last word always."""
 
@@ -135,7 +145,7 @@ class JsonReporter:
     def _write(self, level: str, event: str, message: str, **fields: Any) -> None:
         line = {"time": utc_timestamp(), "level": level, "stage": self._stage, "event": event}
         line |= {"message": _shown(message), **fields}
-        print(json.dumps(line, ensure_ascii=False), file=self._stream, flush=True)
+        write_line(self._stream, json.dumps(line, ensure_ascii=False))
 
 
 class LineReporter:
@@ -174,7 +184,7 @@ class LineReporter:
         """Nothing to leave."""
 
     def _print(self, text: str) -> None:
-        print(_shown(text), file=self._stream, flush=True)
+        write_line(self._stream, _shown(text))
 
 
 class TerminalReporter(LineReporter):

@@ -39,6 +39,8 @@ def main(stage: Stage, argv: Sequence[str] | None = None) -> NoReturn:
         stage: The stage.
         argv: Its arguments, without the command's name; default: those of this process.
     """
+    if sys.stderr is None:  # as Python has it where it is started without one
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives
     code = run(stage, sys.argv[1:] if argv is None else argv)
     if code - 128 in SIGNALS:
         # Python would wait for threads that still compute.
@@ -149,7 +151,7 @@ def _run_alone(stage: Stage, line: cli.CommandLine, reporter: Reporter, *, may_u
                 names = output.publish(stage, result, work_dir, output_dir)
             closing += f" Wrote {', '.join(names)} to {line.output_dir}"
     reporter.done(result)
-    print(printable(closing))
+    _close(closing)
 
 
 def _store(params: Params) -> ObjectStore:
@@ -164,6 +166,13 @@ def _limit_threads() -> None:
 def _fail(reporter: Reporter, message: str, exit_code: int, details: str = "") -> int:
     reporter.error(" ".join(message.split()), exit_code, details)
     return exit_code
+
+
+def _close(sentence: str) -> None:
+    """Write the closing line to stdout, whichever characters that can show; it may be missing."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    text = printable(logs.redact(sentence)).encode(encoding, "backslashreplace").decode(encoding)
+    logs.write_line(sys.stdout, text)
 
 
 def _sentence(message: str) -> str:

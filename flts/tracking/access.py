@@ -67,12 +67,20 @@ def open_client(tracking_uri: str) -> "MlflowClient | PersistentClient":
     """
     if database := database_path(tracking_uri):
         return _open_database(database)
-    if not re.match(r"https?://[^/]", tracking_uri):
+    if not _is_server(tracking_uri):
         raise BadInputError(
             f"mlflow_tracking_uri {tracking_uri!r} is not an MLflow address: expected http(s)://host:port or "
             f"{SQLITE}file.db"
         )
     return PersistentClient(load_mlflow()(tracking_uri))
+
+
+def _is_server(tracking_uri: str) -> bool:
+    try:
+        parts = urlsplit(tracking_uri)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a bracket too many, or a port that is no number
+        return False
 
 
 def database_path(tracking_uri: str) -> Path | None:

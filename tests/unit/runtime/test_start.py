@@ -1,8 +1,12 @@
 """Which mode a command chooses, what a stage gets in it, and how failures end."""
 
+import io
 import json
 import logging
+import os
 import signal
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -225,6 +229,29 @@ def test_json_lines_say_the_same_with_the_exit_code(word, code, said, tmp_path, 
     assert ("traceback" in event) == (code == 1)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_the_closing_line_is_written_in_whatever_stdout_can_show(encoding, tmp_path, monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding))
+    assert run(STAGE, ["--output-dir", str(tmp_path / "möwe")]) == 0
+    shown = "möwe" if encoding == "utf-8" else r"m\xf6we"
+    assert written.getvalue().decode(encoding).endswith(f"/{shown}\n")
+
+
+@pytest.mark.parametrize(("stream", "word", "code"), [("stdout", "w", 0), ("stderr", "bad", 2)])
+def test_an_exit_code_stays_where_nobody_listens(stream, word, code, tmp_path):
+    script = (
+        "import os; from tests.unit.runtime.test_start import STAGE; from flts.runtime import main;"
+        f"main(STAGE, ['--output-dir', 'out', '--word', '{word}'])"
+    )
+    path = os.pathsep.join(sys.path)
+    with subprocess.Popen(
+        [sys.executable, "-c", script], cwd=tmp_path, env={"PYTHONPATH": path}, **{stream: subprocess.PIPE}
+    ) as process:
+        getattr(process, stream).close()
+        assert process.wait() == code
+
+
 def test_main_exits_with_the_code(tmp_path):
     with pytest.raises(SystemExit) as caught:
         main(STAGE, ["--output-dir", str(tmp_path), "--word", "down"])
@@ -233,8 +260,6 @@ def test_main_exits_with_the_code(tmp_path):
 
 @pytest.mark.parametrize("threads", [None, "2"])
 def test_numeric_libraries_get_one_thread_or_as_many_as_asked_for(threads, tmp_path, monkeypatch):
-    import os
-
     if threads:
         monkeypatch.setenv("FLTS_THREADS", threads)
     run(STAGE, ["--output-dir", str(tmp_path)])
