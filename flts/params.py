@@ -3,10 +3,12 @@
 Flags, environment variables, the reading of KFP's executor input, the docs and the contract tests come from here.
 """
 
-import re
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from flts.text import printable
 
 # What a model may be like, whether it is trained here or comes in a bundle; the network as a whole has a limit of its
 # own in flts.models.network.
@@ -26,15 +28,57 @@ class Params(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
 
 
-def _safe_name(value: str) -> str:
-    if len(value) > 128:
-        raise ValueError("must be at most 128 characters long")
-    if "/" in value or "\\" in value or ".." in value or value == "." or re.search(r"[\x00-\x1f\x7f]", value):
-        raise ValueError("must not contain '/', '\\', '..' or control characters")
+@dataclass(frozen=True)
+class Rule:
+    """What a parameter takes beyond its type, in words for its help."""
+
+    words: str
+
+
+# Keys under an identifier and beside it have these names: FLTS itself could not write them any more.
+_NAMES_IN_KEYS = ("current.json", "global", "trainings", "trained", "index")
+_MOST_BYTES = 128
+_NO_PATHS = "must not contain '/', '\\', '..' or control characters"
+
+
+def check_name(value: str) -> str:
+    """Return an identifier or a dataset's name if keys can hold it.
+
+    Raises:
+        ValueError: They cannot; the text goes after what the name is called: ``must not start with '.' or '-'``.
+    """
+    _check_no_path(value)
+    if len(value.encode()) > _MOST_BYTES:
+        raise ValueError(f"must be at most {_MOST_BYTES} bytes of UTF-8")
+    if value.startswith((".", "-")):
+        raise ValueError("must not start with '.' or '-'")
+    # Some file systems take upper and lower case for the same.
+    if value.lower() in _NAMES_IN_KEYS:
+        raise ValueError(f"must not be {', '.join(_NAMES_IN_KEYS[:-1])} or {_NAMES_IN_KEYS[-1]}, which keys use")
     return value
 
 
-SafeName = Annotated[str, AfterValidator(_safe_name)]
+def _check_bucket(value: str) -> str:
+    _check_no_path(value)
+    if len(value) > _MOST_BYTES:
+        raise ValueError(f"must be at most {_MOST_BYTES} characters long")
+    return value
+
+
+def _check_no_path(value: str) -> None:
+    if any(part in value for part in ("/", "\\", "..")) or value == "." or printable(value) != value:
+        raise ValueError(_NO_PATHS)
+
+
+Name = Annotated[
+    str,
+    AfterValidator(check_name),
+    Rule(
+        f"at most {_MOST_BYTES} bytes of UTF-8 without '/', '\\', '..' and control characters, not starting with '.' "
+        f"or '-', and none of {', '.join(_NAMES_IN_KEYS)}"
+    ),
+]
+BucketName = Annotated[str, AfterValidator(_check_bucket)]
 
 
 def _param(default: Any, group: str, description: str, *, standalone: Any = None, **limits: Any) -> Any:
@@ -46,13 +90,13 @@ def _param(default: Any, group: str, description: str, *, standalone: Any = None
 class PreprocessParams(Params):
     """Parameters of preprocess."""
 
-    dataset_name: SafeName = _param(
+    dataset_name: Name = _param(
         ...,
         "Dataset",
         "dataset to read: <name>.csv and <name>_test.csv (or .parquet) in the input bucket",
         standalone="",
     )
-    identifier: SafeName = _param(..., "Dataset", "name of this run, kept in every message and key", standalone="")
+    identifier: Name = _param(..., "Dataset", "name of this run, kept in every message and key", standalone="")
     sample_train_rows: int = _param(0, "Sampling", "training rows to keep; 0 keeps all", ge=0)
     sample_test_rows: int = _param(0, "Sampling", "test rows to keep; 0 keeps all", ge=0)
     sample_strategy: Literal["head", "tail", "random"] = _param(
@@ -85,8 +129,8 @@ class PreprocessParams(Params):
         "", "Features", "columns to forecast, comma-separated; empty: the first numeric one, *: all"
     )
     gateway_url: str = _param(GATEWAY_URL, "Services", "object store: http(s)://gateway, s3:// or file:///dir")
-    input_bucket: SafeName = _param("dataset", "Services", "bucket of the raw dataset")
-    output_bucket: SafeName = _param("processed-data", "Services", "bucket of the processed data")
+    input_bucket: BucketName = _param("dataset", "Services", "bucket of the raw dataset")
+    output_bucket: BucketName = _param("processed-data", "Services", "bucket of the processed data")
 
     @model_validator(mode="after")
     def _quantile_leaves_something(self) -> "PreprocessParams":
@@ -102,7 +146,7 @@ class _DataParams(Params):
     config_json: str = _param(
         ..., "Data", "canonical preprocessing configuration; empty: taken from the file", standalone=""
     )
-    identifier: SafeName = _param(..., "Data", "name of this run", standalone="")
+    identifier: Name = _param(..., "Data", "name of this run", standalone="")
 
 
 class _ServiceParams(Params):
@@ -163,8 +207,8 @@ class EvalParams(_ServiceParams):
     config_hash: str = _param(
         ..., "Data", "config_hash that all candidates must share; empty: taken from them", standalone=""
     )
-    identifier: SafeName = _param(..., "Data", "name of this run", standalone="")
-    promotion_bucket: SafeName = _param("model-promotion", "Services", "bucket of promotions and pointers")
+    identifier: Name = _param(..., "Data", "name of this run", standalone="")
+    promotion_bucket: BucketName = _param("model-promotion", "Services", "bucket of promotions and pointers")
 
 
 class InferenceParams(_ServiceParams):
@@ -173,7 +217,7 @@ class InferenceParams(_ServiceParams):
     config_hash: str = _param(
         ..., "Data", "config_hash of the inference data; empty: taken from the file", standalone=""
     )
-    identifier: SafeName = _param(..., "Data", "name of this run", standalone="")
+    identifier: Name = _param(..., "Data", "name of this run", standalone="")
     inference_length: int = _param(10, "Forecast", "steps to forecast", ge=1, le=100_000)
     sample_idx: int = _param(0, "Forecast", "row of the test data where the first window begins", ge=0)
-    inference_log_bucket: SafeName = _param("inference-logs", "Services", "bucket of forecasts")
+    inference_log_bucket: BucketName = _param("inference-logs", "Services", "bucket of forecasts")

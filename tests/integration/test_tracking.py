@@ -2,9 +2,11 @@
 
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -31,7 +33,18 @@ def database(tmp_path_factory) -> str:
 
 @pytest.mark.parametrize(
     "uri",
-    ["", "mlflow:5000", "file:///tmp/mlruns", "databricks", "http://", "sqlite://", "sqlite:///", "postgresql://h/d"],
+    [
+        "",
+        "mlflow:5000",
+        "file:///tmp/mlruns",
+        "databricks",
+        "http://",
+        "sqlite://",
+        "sqlite:///",
+        "postgresql://h/d",
+        "http://[",
+        "http://h:x",
+    ],
 )
 def test_an_address_of_another_kind_is_refused(uri):
     with pytest.raises(BadInputError, match="is not an MLflow address: expected http"):
@@ -58,6 +71,35 @@ def test_a_database_that_a_killed_process_left_half_made_is_made_anew(database):
     (folder / ".new.db.unfinished-journal").write_bytes(b"half")
     Tracking(f"sqlite:///{folder}/new.db").experiment("flts")
     assert not list(folder.glob(".new.db*"))
+
+
+@pytest.mark.parametrize("damage", ["one page", "every page but the first", "cut"])
+def test_a_damaged_database_is_refused_when_it_is_opened_and_left_alone(damage, database, tmp_path):
+    Tracking(database)
+    data = bytearray(Path(database.removeprefix("sqlite:///")).read_bytes())
+    page = 4096
+    match damage:
+        case "one page":
+            data[100 * page : 101 * page] = bytes(page)
+        case "every page but the first":
+            data[page:] = b"\xa5" * (len(data) - page)
+        case "cut":
+            del data[len(data) // 2 :]
+    (tmp_path / "damaged.db").write_bytes(data)
+    with pytest.raises(
+        BadInputError, match=r"^the MLflow database .*damaged\.db is damaged: put back a copy of it, or "
+    ):
+        Tracking(f"sqlite:///{tmp_path}/damaged.db")
+    assert (tmp_path / "damaged.db").read_bytes() == data
+
+
+def test_a_database_that_others_write_to_is_opened(database):
+    tracking = Tracking(database)
+    with closing(sqlite3.connect(database.removeprefix("sqlite:///"), isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        Tracking(database)
+        other.execute("ROLLBACK")
+    assert tracking.experiment("flts")
 
 
 def test_a_deleted_experiment_is_named_with_the_way_to_restore_it(database):
@@ -96,6 +138,7 @@ def test_nothing_is_written_to_the_current_folder(tmp_path, monkeypatch):
             "reached",
         ),
         ("UNAUTHENTICATED", "API request to endpoint /x failed with error code 401", BadInputError, "credentials"),
+        ("INTERNAL_ERROR", "(sqlite3.DatabaseError) database disk image is malformed", BadInputError, "is damaged"),
         ("INVALID_STATE", "Detected out-of-date database schema (found version a)", BadInputError, "mlflow db upgrade"),
     ],
 )

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from flts import environment
 from flts.contracts import TrainedModel, canonical_json
 from flts.errors import FltsError, ServiceUnavailableError
+from flts.farewell import farewell
 from flts.models import pyfunc
 from flts.models.registry import MODELS
 from flts.promotion import owner
@@ -179,7 +180,7 @@ class TrainingRun:
 
     def abandon(self, status: Literal["FAILED", "KILLED"]) -> None:
         """Say in MLflow how a training ended that did not finish, if MLflow is there to listen."""
-        with suppress(Exception), impatient():  # a process that is told to end has ten seconds
+        with suppress(Exception), impatient(), farewell():
             if self._tracking.status(self.run_id) == "RUNNING":
                 self._tracking.set_status(self.run_id, status)
 
