@@ -4,7 +4,6 @@
 scaling, ``checksums.json`` the SHA-256 of the other three. The same model gives the same bytes.
 """
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from flts.contracts import Message, ModelType, canonical_json
 from flts.errors import BadInputError, ChecksumMismatchError
+from flts.files import sha256_file
 from flts.models.base import Forecaster
 from flts.timeseries.frame import Parts, ProcessedData
 from flts.timeseries.metrics import target_range
@@ -93,13 +93,13 @@ def save(directory: Path, forecaster: BundledForecaster, data: ProcessedData) ->
     (directory / CONFIG_FILE).write_text(config.to_json(), encoding="utf-8")
     (directory / SCALER_FILE).write_text(canonical_json(data.scaler.to_dict()) + "\n", encoding="utf-8")
     names = sorted([CONFIG_FILE, SCALER_FILE, MODEL_FILES[forecaster.model_type]])
-    checksums = {name: _sha256(directory / name) for name in names}
+    checksums = {name: sha256_file(directory / name) for name in names}
     (directory / CHECKSUMS_FILE).write_text(canonical_json(checksums) + "\n", encoding="utf-8")
 
 
 def digest(directory: Path) -> str:
     """Return the SHA-256 over ``checksums.json``: one value that stands for the whole bundle."""
-    return _sha256(directory / CHECKSUMS_FILE)
+    return sha256_file(directory / CHECKSUMS_FILE)
 
 
 def load(directory: Path) -> Bundle:
@@ -120,7 +120,7 @@ def verify(directory: Path) -> BundleConfig:
     checksums = _checksums(directory)
     _refuse_strays(directory, checksums)
     for name, expected in checksums.items():
-        if _sha256(directory / name) != expected:
+        if sha256_file(directory / name) != expected:
             raise ChecksumMismatchError(
                 f"{directory / name} differs from its SHA-256 in {CHECKSUMS_FILE}: the bundle was changed or damaged"
             )
@@ -196,8 +196,3 @@ def _scaler(path: Path) -> Scaler:
         return Scaler.from_dict(json.loads(path.read_bytes()))
     except (ValueError, KeyError, TypeError) as error:
         raise BadInputError(f"{path} is not a scaler: {error!r}") from None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -13,7 +13,7 @@ from flts.models.forecasting import one_step
 from flts.params import TrainParams
 from flts.timeseries.frame import Floats, Parts, ProcessedData
 from flts.timeseries.metrics import Scores, score, target_range
-from flts.timeseries.reading import show_time
+from flts.timeseries.times import show_time
 from flts.timeseries.windows import Indices, forecast_origins
 
 

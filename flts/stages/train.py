@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flts.config import sha256_file
 from flts.contracts import ModelType, TrainedModel, canonical_json, flat_metadata, utc_timestamp
 from flts.errors import BadInputError
+from flts.files import sha256_file
 from flts.models import bundle
 from flts.models.base import Forecaster
 from flts.params import ProphetParams, RecurrentParams

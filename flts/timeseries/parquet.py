@@ -9,14 +9,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from flts.config import sha256_file
 from flts.contracts import canonical_json
 from flts.errors import BadInputError
+from flts.files import sha256_file
 from flts.timeseries.arrow import TIMESTAMP, floats_array, times_array
 from flts.timeseries.features import TIME_FEATURES
 from flts.timeseries.frame import ACTUAL_SUFFIX, TIME_COLUMN, Frame, Parts, ProcessedData, Times
-from flts.timeseries.reading import is_parquet, parquet_file, parse_times, read_columns, read_frame, show_time
+from flts.timeseries.reading import is_parquet, parquet_file, read_columns, read_frame
 from flts.timeseries.scaling import Scaler
+from flts.timeseries.times import parse_times, show_time
 
 _CONFIG_KEY = "preprocess_config"
 _ROW_GROUP = 1 << 20
@@ -104,7 +105,7 @@ def _read_own(path: Path, time: Times, names: list[str], metadata: dict[str, str
         actual = {target: _actual(target) for target in targets}
         features = [name for name in names if name != TIME_COLUMN and name not in actual.values()]
         if absent := set(actual.values()) - set(names):
-            raise ValueError(f"there is no column {min(absent)!r}")
+            raise BadInputError(f"{path} lacks the column {min(absent)!r} that its own metadata names")
         columns = read_columns(path, [*features, *actual.values()], str(path))
         return ProcessedData(
             frame=Frame(time, {name: columns[name] for name in features}),
@@ -116,8 +117,10 @@ def _read_own(path: Path, time: Times, names: list[str], metadata: dict[str, str
             config_hash=metadata["config_hash"],
             config_json=metadata[_CONFIG_KEY],
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadInputError(f"{path} holds metadata of preprocess that cannot be read: {error}") from None
+    except (KeyError, TypeError, ValueError):
+        raise BadInputError(
+            f"{path} holds metadata of preprocess that are incomplete or damaged: run flts-preprocess again"
+        ) from None
 
 
 def _read_foreign(path: Path, label: str) -> ProcessedData:

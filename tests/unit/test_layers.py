@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-GROUND = {"errors", "contracts", "params", "environment"}
+GROUND = {"errors", "contracts", "params", "environment", "files"}
 ALLOWED = {
     "errors": set[str](),
     "contracts": {"errors"},
     "params": set[str](),
     "environment": {"errors"},
+    "files": {"errors"},
     "stage": GROUND | {"store"},
     "config": GROUND,
     "store": GROUND,

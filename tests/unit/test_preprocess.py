@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flts.config import config_hash, sha256_file
+from flts.config import config_hash
 from flts.contracts import ClaimCheck
 from flts.errors import BadInputError, ChecksumMismatchError, ObjectNotFoundError
+from flts.files import sha256_file
 from flts.params import PreprocessParams
 from flts.stage import Context, InputArtifact
 from flts.stages import PREPROCESS

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from flts.config import sha256_file
 from flts.contracts import ClaimCheck
 from flts.errors import BadInputError, ChecksumMismatchError, ObjectNotFoundError
+from flts.files import sha256_file
 from flts.stage import InputArtifact
 from flts.store.file import FileStore
 from flts.timeseries.reading import load_dataset, read_frame
