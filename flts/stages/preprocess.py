@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from flts.config import config_hash, preprocess_config
@@ -14,7 +16,7 @@ from flts.stage import Artifact, Context, InputArtifact, Result
 from flts.stages import processed_objects as objects
 from flts.stages.processed_objects import REPORT_FILE, TEST_FILE, TRAIN_FILE, DatasetMeta
 from flts.store.base import ObjectStore
-from flts.store.parallel import in_order
+from flts.threads import Stop, stopping
 from flts.timeseries.cleaning import sample
 from flts.timeseries.frame import Frame, ProcessedData
 from flts.timeseries.parquet import write_processed
@@ -54,7 +56,8 @@ def run(params: PreprocessParams, context: Context) -> Result:
     source = _find_source(params, context)
     params = params.model_copy(update={"dataset_name": source.name})
     paths = [file.path for file in (source.train, source.test) if file]
-    train_sha256, *test_sha256 = in_order(sha256_file, paths, ahead=len(paths))
+    with ThreadPoolExecutor(max_workers=2) as pool, stopping() as stop:
+        train_sha256, *test_sha256 = pool.map(partial(sha256_file, stop=stop), paths)
     config_json = preprocess_config(params, train_sha256, test_sha256[0] if test_sha256 else None)
 
     store, bucket = context.store, params.output_bucket
@@ -122,7 +125,9 @@ def _process(source: _Source, params: PreprocessParams, config_json: str, contex
     notes += prepared.notes
     context.progress(0.5, f"writing {len(prepared.train)} training and {len(prepared.test)} test rows")
     files = {TRAIN_FILE: prepared.train, TEST_FILE: prepared.test}
-    metas = list(in_order(lambda item: _write(context.work_dir / item[0], item[1], notes), files.items(), len(files)))
+    with ThreadPoolExecutor(max_workers=2) as pool, stopping() as stop:
+        write = partial(_write, context.work_dir, notes=notes, stop=stop)
+        metas = list(pool.map(write, files, files.values()))
     context.progress(0.9, "drawing the report")
     # Jinja and the charts are loaded only when something was computed.
     from flts.report.pages import preprocess_page
@@ -148,11 +153,12 @@ def _read(source: _Source, params: PreprocessParams) -> tuple[Frame, Frame, tupl
     return train_frame, sample(parts[1], params.sample_test_rows, strategy, seed), notes
 
 
-def _write(path: Path, data: ProcessedData, notes: tuple[str, ...]) -> DatasetMeta:
-    write_processed(path, data)
+def _write(folder: Path, name: str, data: ProcessedData, notes: tuple[str, ...], stop: Stop) -> DatasetMeta:
+    path = folder / name
+    write_processed(path, data, stop)
     return DatasetMeta(
         config_hash=data.config_hash,
-        sha256=sha256_file(path),
+        sha256=sha256_file(path, stop),
         size=path.stat().st_size,
         rows=len(data),
         columns=list(data.features),

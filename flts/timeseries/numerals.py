@@ -15,13 +15,13 @@ is the decimal one, no whole numbers are needed to refuse.
 
 import contextlib
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from flts.errors import BadInputError, quote
-from flts.store.parallel import in_order
 from flts.timeseries.arrow import to_floats
 from flts.timeseries.frame import Floats
 
@@ -30,6 +30,8 @@ MISSING = ["", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NAN", "-NaN", "-nan", 
 _NUMBER = r"(?i)^[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf|infinity)$"
 _THOUSANDS = r"^[+-]?\d{1,3}([,.' \x{a0}\x{2009}\x{202f}]\d{3})+([.,]\d*)?$"
 _DECIMAL_COMMA = r"^[+-]?\d*,\d+$"
+
+_FIRST = 1000
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,9 @@ def parse_numbers(
     Raises:
         BadInputError: A value among numbers is none, or its separator could be one of thousands.
     """
-    converted = in_order(lambda item: _convert(*item, label, decimal_commas), texts.items(), ahead=2)
-    columns = dict(zip(texts, converted, strict=True))
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        converted = pool.map(lambda name: _convert(name, texts[name], label, decimal_commas), texts)
+        columns = dict(zip(texts, converted, strict=True))
     proven = {column.mark: name for name, column in columns.items() if column.proven}
     if proven_point is not None:
         proven["."] = proven_point
@@ -134,8 +137,8 @@ def _examine(text: pa.ChunkedArray, numbers: Floats, mark: str, decimal_commas: 
         return _Column(text, numbers, mark)
     whole = not pc.all(marked).as_py()
     if not whole and not decimal_commas:
-        # There is nothing that could speak for thousands, and looking at every value takes its time.
-        return _Column(text, numbers, mark)
+        # Nothing could speak for thousands, and looking at every value takes its time: the first do for other columns.
+        return _Column(text, numbers, mark, proven=proves_point(text.slice(0, _FIRST)))
     grouped = bool(pc.all(_could_be_thousands(text, mark)).as_py())
     return _Column(text, numbers, mark, proven=not grouped, grouped=grouped, whole=whole)
 

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from flts.contracts import canonical_json
 from flts.errors import BadInputError
 from flts.files import sha256_file
+from flts.threads import Stop
 from flts.timeseries.arrow import TIMESTAMP, floats_array, times_array
 from flts.timeseries.features import TIME_FEATURES
 from flts.timeseries.frame import ACTUAL_SUFFIX, TIME_COLUMN, Frame, Parts, ProcessedData, Times
@@ -23,8 +24,8 @@ _CONFIG_KEY = "preprocess_config"
 _ROW_GROUP = 1 << 20
 
 
-def write_processed(path: Path, data: ProcessedData) -> None:
-    """Write processed data; the same data gives the same bytes.
+def write_processed(path: Path, data: ProcessedData, stop: Stop | None = None) -> None:
+    """Write processed data; the same data gives the same bytes. In a thread, ``stop`` ends it early.
 
     Columns: ``time`` (timestamp without zone), ``data.frame``'s, and ``<target>_actual``, null where missing.
     """
@@ -52,6 +53,8 @@ def write_processed(path: Path, data: ProcessedData) -> None:
     ) as writer:
         writer.add_key_value_metadata(metadata)
         for start in range(0, len(data), _ROW_GROUP):
+            if stop is not None:
+                stop.check()
             writer.write_batch(_batch(data, names, start, start + _ROW_GROUP))
 
 

@@ -151,7 +151,7 @@ def _with_columns_of(train: Frame, test: Frame) -> Frame:
 
 def _refuse_training_rows(train: Frame, test: Frame) -> None:
     """Refuse test rows that are training rows, of the same time and the same values: the backtest would be no test."""
-    if test.time[0] > train.time[-1]:
+    if not (len(train) and len(test)) or test.time[0] > train.time[-1]:
         return
     _, rows, test_rows = np.intersect1d(train.time, test.time, assume_unique=True, return_indices=True)
     same = np.ones(len(rows), dtype=bool)

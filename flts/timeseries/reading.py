@@ -1,8 +1,10 @@
 """Datasets from files: CSV and Parquet to frames, strictly; and claim checks to the files they stand for."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -14,7 +16,7 @@ from flts.errors import BadInputError, ChecksumMismatchError
 from flts.files import check_regular, sha256_file
 from flts.stage import InputArtifact
 from flts.store.base import ObjectStore
-from flts.store.parallel import in_order
+from flts.threads import Stop, stopping
 from flts.timeseries.arrow import copy_floats, is_number, is_text, to_floats
 from flts.timeseries.csvfile import CsvTable, read_csv
 from flts.timeseries.frame import TIME_COLUMN, Floats, Frame, Times
@@ -114,16 +116,18 @@ def parquet_file(path: Path, label: str) -> Iterator[pq.ParquetFile]:
 def read_columns(path: Path, names: Sequence[str], label: str) -> dict[str, Floats]:
     """Read numeric columns of a Parquet file to (n,) float64, two at a time, with little memory beside the result."""
 
-    def read(name: str) -> Floats:
+    def read(stop: Stop, name: str) -> Floats:
         with parquet_file(path, label) as file:
             values = np.empty(file.metadata.num_rows)
             start = 0
             for batch in file.iter_batches(batch_size=1 << 20, columns=[name], use_threads=False):
+                stop.check()
                 copy_floats(batch.column(0), values[start : start + len(batch)])
                 start += len(batch)
             return values
 
-    return dict(zip(names, in_order(read, names, ahead=2), strict=True))
+    with ThreadPoolExecutor(max_workers=2) as pool, stopping() as stop:
+        return dict(zip(names, pool.map(partial(read, stop), names), strict=True))
 
 
 def _damage(path: Path) -> str:

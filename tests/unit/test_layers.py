@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-GROUND = {"errors", "contracts", "params", "environment", "files"}
+GROUND = {"errors", "contracts", "params", "environment", "files", "threads"}
 ALLOWED = {
     "errors": set[str](),
     "contracts": {"errors"},
     "params": set[str](),
     "environment": {"errors"},
-    "files": {"errors"},
+    "files": {"errors", "threads"},
+    "threads": set[str](),
     "stage": GROUND | {"store"},
     "config": GROUND,
     "store": GROUND,
