@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from flts.errors import BadInputError
+from flts.files import check_regular
 
 _ENVIRONMENT_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 _DISK_FULL_TEXTS = ("No space left on device", "database or disk is full")
@@ -37,11 +38,10 @@ def readable(path: Path, label: str) -> Iterator[None]:
     """Read a file in the body, or say why it cannot be; ``label`` names it in the sentence.
 
     Raises:
-        BadInputError: It is a folder, does not exist, or may not be read.
+        BadInputError: It is no regular file, or may not be read.
     """
+    check_regular(path, label)
     try:
-        if path.is_dir():
-            raise BadInputError(f"{label} is a folder, expected a file")
         yield
     except FileNotFoundError:
         raise BadInputError(f"{label} does not exist") from None

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from flts.errors import BadInputError
+from flts.files import DATASET_SUFFIXES, split_dataset_name
 from flts.params import check_name
 from flts.store import ObjectStore
 from flts.store.file import FileStore
-
-FORMATS = (".csv", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -26,25 +25,26 @@ class LocalDataset:
 
     @classmethod
     def find(cls, path: Path) -> "LocalDataset":
-        """Find what belongs to ``X.csv``: ``X_test.csv`` (or ``.parquet``) and ``X.toml``.
+        """Find what belongs to ``X.csv``: ``X_test.csv`` (or another format) and ``X.toml``.
 
         Raises:
             BadInputError: There is no such file, it is neither CSV nor Parquet, or keys cannot hold its name.
         """
-        if path.suffix.lower() not in FORMATS:
-            raise BadInputError(f"dataset {path} must end with .csv or .parquet")
+        stem, suffix = split_dataset_name(path)
+        if suffix.lower() not in DATASET_SUFFIXES:
+            *others, last = DATASET_SUFFIXES
+            raise BadInputError(f"dataset {path} must end with {', '.join(others)} or {last}")
         if not path.is_file():
             raise BadInputError(f"dataset {path} does not exist" if not path.exists() else f"dataset {path} is no file")
         try:
-            check_name(path.stem)
+            check_name(stem)
         except ValueError as error:
-            sentence = f"dataset {path} cannot be used, because its name is that of its file: {path.stem!r} {error}"
+            sentence = f"dataset {path} cannot be used, because its name is that of its file: {stem!r} {error}"
             raise BadInputError(sentence) from None
-        suffixes = dict.fromkeys((path.suffix, *FORMATS))
-        tests = [path.with_name(f"{path.stem}_test{suffix}") for suffix in suffixes]
-        settings = path.with_suffix(".toml")
+        tests = [path.with_name(f"{stem}_test{each}") for each in dict.fromkeys((suffix, *DATASET_SUFFIXES))]
+        settings = path.with_name(f"{stem}.toml")
         return cls(
-            name=path.stem,
+            name=stem,
             train=path,
             test=next((test for test in tests if test.is_file()), None),
             settings=settings if settings.is_file() else None,
@@ -73,11 +73,11 @@ class LocalDataset:
         What an earlier dataset of the same name left, in the other format or as a test part, is removed: preprocess
         must not take it for a part of this one.
         """
-        wanted = {f"{self.name}{self.train.suffix.lower()}": self.train}
+        wanted = {f"{self.name}{split_dataset_name(self.train)[1].lower()}": self.train}
         if self.test is not None:
-            wanted[f"{self.name}_test{self.test.suffix.lower()}"] = self.test
+            wanted[f"{self.name}_test{split_dataset_name(self.test)[1].lower()}"] = self.test
         for stem in (self.name, f"{self.name}_test"):
-            for suffix in FORMATS:
+            for suffix in DATASET_SUFFIXES:
                 key = f"{stem}{suffix}"
                 if key not in wanted:
                     store.delete(bucket, key)

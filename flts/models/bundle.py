@@ -4,7 +4,6 @@ The file that the registry names (``model.safetensors``, ``prophet.json``) holds
 ``scaler.json`` the scaling, ``checksums.json`` the SHA-256 of the other three. The same model gives the same bytes.
 """
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from pydantic import ValidationError
 
 from flts.contracts import canonical_json
 from flts.errors import BadInputError, ChecksumMismatchError
+from flts.files import sha256_file
 from flts.models.base import BundledForecaster
 from flts.models.config import BundleConfig
 from flts.models.files import CHECKSUMS_FILE, CONFIG_FILE, SCALER_FILE
@@ -50,7 +50,7 @@ def save(directory: Path, forecaster: BundledForecaster, data: ProcessedData) ->
     (directory / CONFIG_FILE).write_text(config.to_json(), encoding="utf-8")
     (directory / SCALER_FILE).write_text(canonical_json(data.scaler.to_dict()) + "\n", encoding="utf-8")
     names = sorted([CONFIG_FILE, SCALER_FILE, MODELS[forecaster.model_type].weights_file])
-    checksums = {name: _sha256(directory / name) for name in names}
+    checksums = {name: sha256_file(directory / name) for name in names}
     (directory / CHECKSUMS_FILE).write_text(canonical_json(checksums) + "\n", encoding="utf-8")
     check_folder(directory, largest_files(), "model bundle")
 
@@ -76,7 +76,7 @@ def _config(forecaster: BundledForecaster, data: ProcessedData) -> BundleConfig:
 
 def digest(directory: Path) -> str:
     """Return the SHA-256 over ``checksums.json``: one value that stands for the whole bundle."""
-    return _sha256(directory / CHECKSUMS_FILE)
+    return sha256_file(directory / CHECKSUMS_FILE)
 
 
 def load(directory: Path, *, sha256: str | None = None) -> Bundle:
@@ -104,7 +104,7 @@ def verify(directory: Path, *, sha256: str | None = None) -> BundleConfig:
         raise ChecksumMismatchError(f"the model bundle {directory} has SHA-256 {found}, but {sha256} was announced")
     _refuse_strays(directory, checksums)
     for name, expected in checksums.items():
-        if _sha256(directory / name) != expected:
+        if sha256_file(directory / name) != expected:
             raise ChecksumMismatchError(
                 f"{directory / name} differs from its SHA-256 in {CHECKSUMS_FILE}: the bundle was changed or damaged"
             )
@@ -169,8 +169,3 @@ def _scaler(path: Path) -> Scaler:
         return Scaler.from_dict(json_object(path.read_bytes(), str(path), "a scaler"))
     except ValidationError as error:
         raise BadInputError(f"{path} is not a scaler: {first_problem(error)}") from None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from flts.config import sha256_file
 from flts.contracts import ClaimCheck, Promotion, TrainedModel, utc_timestamp
 from flts.errors import BadInputError, ChecksumMismatchError
+from flts.files import sha256_file
 from flts.models import bundle
 from flts.models.config import LONGEST_INTERVAL, SHORTEST_INTERVAL
 from flts.models.files import CHECKSUMS_FILE

@@ -9,17 +9,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, Json, ValidationError
 
-from flts.config import sha256_file
 from flts.contracts import ConfigHash, canonical_json
 from flts.errors import BadInputError
+from flts.files import sha256_file
 from flts.problems import first_problem
+from flts.threads import Stop
 from flts.timeseries.arrays import Times
 from flts.timeseries.arrow import TIMESTAMP, floats_array, times_array
 from flts.timeseries.features import TIME_FEATURES
 from flts.timeseries.frame import ACTUAL_SUFFIX, TIME_COLUMN, Frame, Parts, usual_interval
 from flts.timeseries.processed import ProcessedData, fit_scaler
-from flts.timeseries.reading import is_parquet, parquet_file, parse_times, read_columns, read_frame, show_time
+from flts.timeseries.reading import is_parquet, parquet_file, read_columns, read_frame
 from flts.timeseries.scaling import Scaler
+from flts.timeseries.times import parse_times, show_time
 
 _CONFIG_KEY = "preprocess_config"
 _ROW_GROUP = 1 << 20
@@ -38,8 +40,8 @@ class _Metadata(BaseModel):
     parts: Json[Parts]
 
 
-def write_processed(path: Path, data: ProcessedData) -> None:
-    """Write processed data; the same data gives the same bytes.
+def write_processed(path: Path, data: ProcessedData, stop: Stop | None = None) -> None:
+    """Write processed data; the same data gives the same bytes. In a thread, ``stop`` ends it early.
 
     Columns: ``time`` (timestamp without zone), ``data.frame``'s, and ``<target>_actual``, null where missing.
     """
@@ -67,6 +69,8 @@ def write_processed(path: Path, data: ProcessedData) -> None:
     ) as writer:
         writer.add_key_value_metadata(metadata)
         for start in range(0, len(data), _ROW_GROUP):
+            if stop is not None:
+                stop.check()
             writer.write_batch(_batch(data, names, start, start + _ROW_GROUP))
 
 

@@ -14,6 +14,7 @@ SOURCES = (
     "contracts.py",
     "environment.py",
     "errors.py",
+    "files.py",
     "lazy.py",
     "models",
     "os_errors.py",
@@ -21,6 +22,7 @@ SOURCES = (
     "progress.py",
     "stages/training/fitting.py",
     "stages/training/scoring.py",
+    "threads.py",
     "timeseries",
     "untrusted.py",
 )

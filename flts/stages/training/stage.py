@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from flts.config import sha256_file
 from flts.contracts import ModelType, TrainedModel, canonical_json, flat_metadata, utc_timestamp
 from flts.errors import BadInputError
+from flts.files import sha256_file
 from flts.models import bundle
 from flts.models.registry import MODELS
 from flts.params import TrainerParams

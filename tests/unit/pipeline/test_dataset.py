@@ -53,6 +53,16 @@ def test_the_test_part_may_have_the_other_format(folder: Path) -> None:
     assert dataset.test == folder / "X_test.parquet"
 
 
+def test_a_packed_dataset_has_the_name_of_what_it_holds(folder: Path, store: FileStore) -> None:
+    write(folder, X__csv__gz="a", X_test__csv__gz="b", X__toml="[parameters]\n")
+
+    dataset = LocalDataset.find(folder / "X.csv.gz")
+    dataset.put(store, "dataset")
+
+    assert (dataset.name, dataset.test, dataset.settings) == ("X", folder / "X_test.csv.gz", folder / "X.toml")
+    assert keys(store) == {"X.csv.gz", "X_test.csv.gz"}
+
+
 def test_both_parts_are_put_into_the_store(folder: Path, store: FileStore) -> None:
     LocalDataset.find(write(folder, X__csv="a", X_test__csv="b")).put(store, "dataset")
 
@@ -93,7 +103,7 @@ def test_what_an_earlier_dataset_of_the_name_left_is_removed(folder: Path, store
     [
         ("none.csv", "dataset {} does not exist"),
         ("folder.csv", "dataset {} is no file"),
-        ("X.xlsx", "dataset {} must end with .csv or .parquet"),
+        ("X.xlsx", "dataset {} must end with .csv, .parquet or .csv.gz"),
         (
             "current.json.csv",
             "dataset {} cannot be used, because its name is that of its file: 'current.json' must not be current.json, "

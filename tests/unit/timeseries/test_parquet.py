@@ -9,8 +9,8 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from flts.config import sha256_file
 from flts.errors import BadInputError
+from flts.files import sha256_file
 from flts.timeseries import parquet
 from flts.timeseries.features import TIME_FEATURES, time_features
 from flts.timeseries.frame import Frame, Parts

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from flts.config import sha256_file
 from flts.contracts import ClaimCheck, ForecastBatch, TrainedModel
 from flts.errors import BadInputError, ChecksumMismatchError
+from flts.files import sha256_file
 from flts.models import bundle
 from flts.params import InferenceParams, RecurrentParams
 from flts.stage import Context, InputArtifact

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flts.config import sha256_file
 from flts.contracts import TrainedModel
 from flts.errors import BadInputError
+from flts.files import sha256_file
 from flts.models import bundle
 from flts.models.forecasting import one_step
 from flts.stage import Context, InputArtifact
