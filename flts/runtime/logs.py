@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from flts.contracts import utc_timestamp
 from flts.stage import Result, Stage
+from flts.text import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -133,11 +134,11 @@ class TerminalReporter:
     def progress(self, fraction: float | None, message: str) -> None:
         """Move the bar; without a known fraction it pulses."""
         bar, task = self._open_bar()
-        bar.update(task, completed=fraction or 0, total=None if fraction is None else 1, description=redact(message))
+        bar.update(task, completed=fraction or 0, total=None if fraction is None else 1, description=_shown(message))
 
     def log(self, level: str, logger: str, message: str) -> None:
         """Show a library's log record."""
-        self._print(f"{level}: {logger}: {message}")
+        self._print_lines(f"{level}: {logger}: {message}")
 
     def done(self, result: Result) -> None:
         """Show the notes; the closing line goes to stdout."""
@@ -149,7 +150,7 @@ class TerminalReporter:
         """Show the error in one line, below the traceback if it is a bug."""
         self.close()
         if traceback:
-            self._print(traceback.rstrip())
+            self._print_lines(traceback.rstrip())
         self._print(f"{self._command}: {message}")
 
     def close(self) -> None:
@@ -170,11 +171,19 @@ class TerminalReporter:
             self._bar.start()
         return self._bar, self._task
 
+    def _print_lines(self, text: str) -> None:
+        for line in text.split("\n"):
+            self._print(line)
+
     def _print(self, text: str) -> None:
         if self._bar is not None:
-            self._bar.console.print(redact(text), markup=False, highlight=False)
+            self._bar.console.print(_shown(text), markup=False, highlight=False)
         else:
-            print(redact(text), file=self._stream, flush=True)
+            print(_shown(text), file=self._stream, flush=True)
+
+
+def _shown(text: str) -> str:
+    return printable(redact(text))
 
 
 class _Handler(logging.Handler):

@@ -18,6 +18,7 @@ from flts.runtime import cli, executor, output
 from flts.runtime.logs import Reporter, TerminalReporter, open_reporter, pass_on_logs
 from flts.stage import Context, Stage
 from flts.store import ObjectStore, open_store
+from flts.text import printable
 
 _BUG = 1
 _BAD_INPUT = 2
@@ -103,7 +104,7 @@ def _run_task(stage: Stage, executor_input: str, reporter: Reporter) -> None:
             executor.write_executor_output(task, result)
     reporter.done(result)
     if isinstance(reporter, TerminalReporter):
-        print(_sentence(result.message))
+        print(printable(_sentence(result.message)))
 
 
 def _run_alone(stage: Stage, line: cli.CommandLine, reporter: Reporter, *, may_use_store_alone: bool) -> None:
@@ -135,7 +136,7 @@ def _run_alone(stage: Stage, line: cli.CommandLine, reporter: Reporter, *, may_u
                 names = output.publish(stage, result, work_dir, output_dir)
             closing += f" Wrote {', '.join(names)} to {line.output_dir}"
     reporter.done(result)
-    print(closing)
+    print(printable(closing))
 
 
 def _store(params: Params) -> ObjectStore:

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from flts.store import open_store
-from pipeline.containers import container_environment
-from pipeline.summary import Summary
+from pipeline.runner.containers import container_environment
+from pipeline.runner.summary import Summary
 from tests.images import engine
 from tests.pipelines import Ended, command, results, run
 from tests.services import Services

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-GROUND = {"errors", "contracts", "params", "environment"}
+GROUND = {"errors", "contracts", "params", "environment", "text"}
 ALLOWED = {
     "errors": set[str](),
     "contracts": {"errors"},
     "params": set[str](),
     "environment": {"errors"},
+    "text": set[str](),
     "stage": GROUND | {"store"},
     "config": GROUND,
     "store": GROUND,

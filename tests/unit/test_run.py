@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.run import main
+from pipeline.runner.command import main
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_the_command_line_wins_over_the_settings(
 
 def test_help_is_quick_and_names_the_options(root: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "pipeline.run", "--help"],
+        [sys.executable, "-X", "importtime", "-m", "pipeline.runner", "--help"],
         cwd=root,
         capture_output=True,
         text=True,

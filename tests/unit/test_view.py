@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from pipeline.ir import Task
-from pipeline.state import Status, TaskState
-from pipeline.view import LineView, TableView, open_view
+from pipeline.runner.compiled import Task
+from pipeline.runner.state import Status, TaskState
+from pipeline.runner.view import LineView, TableView, open_view
 
 
 def task(name: str, title: str) -> Task:
