@@ -3,7 +3,7 @@
 import os
 import re
 import signal
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -56,30 +56,33 @@ class Containers:
         from docker.errors import APIError
 
         with _watching_engine(task):
-            container = None
             try:
-                container = self._engine.containers.create(
-                    task.image, list(command), working_dir=str(folder), **self._settings
+                started = _Container(
+                    task,
+                    self._engine.containers.create(
+                        task.image, list(command), working_dir=str(folder), **self._settings
+                    ),
                 )
-                output = container.attach(stream=True, demux=True)
-                container.start()
             except APIError as error:
-                if container is not None:
-                    container.remove(force=True)
                 raise FltsError(f"the Docker engine cannot start {task.name}: {error.explanation}") from None
-        return _Container(task, container, output)
+        return started
 
 
 class _Container:
-    def __init__(self, task: Task, container: Any, output: Iterable[tuple[bytes | None, bytes | None]]) -> None:
+    def __init__(self, task: Task, container: Any) -> None:
         self._task = task
         self._container = container
-        self._output = output
+        self._output = container.attach(stream=True, demux=True)
+        try:
+            container.start()
+        except Exception:
+            self._clean_up()
+            raise
 
     def lines(self) -> Iterator[bytes]:
         begun = [b"", b""]  # of a line on stdout and on stderr
         with _watching_engine(self._task):
-            for chunks in self._output:
+            for chunks in self._output:  # a pair, of which one is None
                 for number, chunk in enumerate(chunks):
                     *lines, begun[number] = (begun[number] + (chunk or b"")).split(b"\n")
                     yield from (line + b"\n" for line in lines)
@@ -87,17 +90,25 @@ class _Container:
 
     def wait(self) -> Ended:
         with _watching_engine(self._task):
-            code = self._container.wait()["StatusCode"]
-            self._container.reload()
-            ended = Ended(code, out_of_memory=self._container.attrs["State"]["OOMKilled"])
-            self._container.remove(force=True)
-        return ended
+            try:
+                code = self._container.wait()["StatusCode"]
+                self._container.reload()
+                return Ended(code, out_of_memory=self._container.attrs["State"]["OOMKilled"])
+            finally:
+                self._clean_up()
 
     def send(self, number: int) -> None:
         from docker.errors import DockerException
 
         with suppress(DockerException, OSError):  # it has ended, or the engine has: waiting for it says which
             self._container.kill(signal.Signals(number).name)
+
+    def _clean_up(self) -> None:
+        from docker.errors import APIError
+
+        self._output._response.close()  # its own close() leaves the connection to the garbage collector
+        with suppress(APIError):  # somebody else removed it
+            self._container.remove(force=True)
 
 
 def open_engine(images: Collection[str]) -> Any:

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from pipeline.runner import run as runner
@@ -18,7 +17,7 @@ from pipeline.runner.compiled import Pipeline, load_pipeline
 from pipeline.runner.processes import Processes
 from pipeline.runner.run import Run
 from pipeline.runner.state import Status, TaskState
-from tests.workers import compile_workers
+from tests.workers import assert_gone, compile_workers
 
 
 @pytest.fixture(scope="module")
@@ -253,11 +252,3 @@ def test_children_end_when_the_runner_itself_fails(start: Start) -> None:
     with pytest.raises(RuntimeError, match="the view broke"):
         run.execute()
     assert_gone(int((run.states["left"].folder / "child").read_text()))
-
-
-def assert_gone(pid: int) -> None:
-    """Wait until a process has ended, reaped or not."""
-    deadline = time.monotonic() + 5
-    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() < deadline, f"process {pid} still runs"
-        time.sleep(0.02)

@@ -101,6 +101,12 @@ def test_a_run_that_ended_well(states: dict[str, TaskState]) -> None:
     assert found.forecast == {"rmse": 1.5, "backtest_rmse": 1.2, "inference_count": 10}
 
 
+def test_every_task_with_a_model_and_its_metrics_is_a_trainer(states: dict[str, TaskState]) -> None:
+    finish_all(states)
+
+    assert list(summary(states).models) == ["GRU", "LSTM", "NAIVE"]
+
+
 def test_a_model_stands_beside_the_baselines(states: dict[str, TaskState]) -> None:
     finish_all(states)
 
