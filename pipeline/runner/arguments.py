@@ -1,6 +1,6 @@
 """The values of the pipeline's parameters, from the command line, the dataset's file of them, and the defaults."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,7 @@ def choose_arguments(
     for name in own.keys() & chosen.keys():
         raise BadInputError(f"parameter {name} cannot be set here: --dataset, --identifier, --store and --mlflow do")
     arguments = pipeline.arguments({**chosen, **own})
+    _check_text({"--home": str(home), **{f"parameter {name}": value for name, value in arguments.items()}})
     # What a late stage would refuse is better refused before the first one starts.
     for stage in STAGES.values():
         fields = stage.params.model_fields
@@ -64,6 +65,15 @@ def choose_arguments(
             lambda name: f"parameter {name}",
         )
     return arguments
+
+
+def _check_text(values: Mapping[str, Value]) -> None:
+    """Refuse names of files that are not UTF-8: no message could hold them."""
+    for label, value in values.items():
+        try:
+            str(value).encode()
+        except UnicodeEncodeError:
+            raise BadInputError(f"{label} must be UTF-8, got {value!r}") from None
 
 
 def _split(pair: str) -> tuple[str, str]:

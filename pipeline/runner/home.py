@@ -69,7 +69,7 @@ def write_results(
 
     report, machine_readable = folder / "index.html", folder / "summary.json"
     with _naming(home):
-        pointer = home / f".latest-{os.getpid()}"
+        pointer = folder / "latest"  # a name that no other run takes
         pointer.symlink_to(folder.relative_to(home), target_is_directory=True)
         pointer.replace(home / "latest")
         write_whole(machine_readable, summary.model_dump_json(indent=2) + "\n")

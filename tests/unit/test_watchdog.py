@@ -52,7 +52,7 @@ def test_killed_with_its_runner_is_every_task_and_what_it_started(root: Path, tm
         process.kill()
 
     assert len(started) == (4 if does == "hang" else 2)
-    assert_gone(*(child.pid for child in started), within=1 if does == "hang" else 3)
+    assert_gone(*(child.pid for child in started), within=3)
     guard.kill()
 
 
