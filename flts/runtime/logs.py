@@ -218,6 +218,10 @@ class TerminalReporter(LineReporter):
             self._bar.start()
         return self._bar, self._task
 
+    def _print_lines(self, text: str) -> None:
+        for line in text.split("\n"):
+            self._print(line)
+
     def _print(self, text: str) -> None:
         if self._bar is not None:
             self._bar.console.print(_shown(text), markup=False, highlight=False)

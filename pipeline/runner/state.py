@@ -11,8 +11,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from pipeline.ir import Task
-from pipeline.outputs import Outputs
+from pipeline.runner.compiled import Task
+from pipeline.runner.messages import Outputs
 
 
 class Status(StrEnum):
@@ -25,6 +25,19 @@ class Status(StrEnum):
     FAILED = "failed"
     NOT_RUN = "not run"
     STOPPED = "stopped"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a process or a container ended.
+
+    Attributes:
+        code: Its exit code, or 128 + the signal that ended it.
+        out_of_memory: Whether it is known to have been killed for using too much memory.
+    """
+
+    code: int
+    out_of_memory: bool = False
 
 
 @dataclass
@@ -101,14 +114,16 @@ class TaskState:
                 return False
         return True
 
-    def explain(self, code: int) -> str:
+    def explain(self, ended: Ended) -> str:
         """Say why the task failed: in its own words, or else what is known of a process that ended so."""
+        code, number = ended.code, ended.code - 128
         if self.error:
             return self.error
-        if code == -signal.SIGKILL:
-            return f"{self.task.name} was killed (signal 9), perhaps for lack of memory; its log is {self.log}"
-        if code < 0:
-            return f"{self.task.name} was ended by signal {-code}; its log is {self.log}"
+        if number == signal.SIGKILL:
+            cause = "for lack of memory" if ended.out_of_memory else "perhaps for lack of memory"
+            return f"{self.task.name} was killed (signal 9), {cause}; its log is {self.log}"
+        if number in signal.valid_signals():
+            return f"{self.task.name} was ended by signal {number}; its log is {self.log}"
         with self.log.open("rb") as log:
             last = deque((line.decode(errors="replace").strip() for line in log), maxlen=1)
         said = f": {last[0]}" if last and last[0] else ""

@@ -8,23 +8,21 @@ from pathlib import Path, PurePosixPath
 
 from flts.promotion import owner
 from flts.store.file import FileStore
-from pipeline.ir import Value
-from pipeline.state import Status, TaskState
-from pipeline.summary import Summary
+from pipeline.runner.compiled import Value
+from pipeline.runner.state import Status, TaskState
+from pipeline.runner.summary import Summary
+
+Place = Path | str  # a file, or the address of what lies in a store elsewhere
 
 
-def places(states: Mapping[str, TaskState], arguments: Mapping[str, Value], folder: Path) -> dict[str, Path | str]:
-    """Return where a run's results lie, by what they are; those that there are.
+def places(states: Mapping[str, TaskState], arguments: Mapping[str, Value]) -> dict[str, Place]:
+    """Return where a run's results lie in the store, by what they are; those that there are.
 
     Args:
         states: The run's tasks.
         arguments: The pipeline's parameters.
-        folder: Folder of the run.
-
-    Returns:
-        Paths of files, and addresses of what lies in a store elsewhere.
     """
-    found: dict[str, Path | str] = {}
+    found: dict[str, Place] = {}
     store = str(arguments["gateway_url"])
     if "promotion_metadata" in states["eval"].outputs.artifacts:
         pointer = PurePosixPath(str(arguments["promotion_bucket"]), owner(str(arguments["identifier"])), "current.json")
@@ -32,7 +30,7 @@ def places(states: Mapping[str, TaskState], arguments: Mapping[str, Value], fold
     if predictions := states["inference"].outputs.artifacts.get("predictions"):
         log = PurePosixPath(str(predictions.metadata["log_bucket"]), str(predictions.metadata["log_object_key"]))
         found["Forecasts"] = _place(store, log.with_name("predictions.parquet"))
-    return found | {"Summary": folder / "summary.json"}
+    return found
 
 
 def failures(states: Mapping[str, TaskState]) -> Iterator[str]:
@@ -47,16 +45,13 @@ def failures(states: Mapping[str, TaskState]) -> Iterator[str]:
             yield f"{status.value.capitalize()}: {', '.join(titles)}"
 
 
-def ending(
-    summary: Summary, titles: Mapping[str, str], results: Mapping[str, Path | str], report: Path
-) -> Iterator[str]:
+def ending(summary: Summary, titles: Mapping[str, str], results: Mapping[str, Place]) -> Iterator[str]:
     """Say what was promoted and where everything lies.
 
     Args:
         summary: The run's summary.
         titles: What people call the stages.
         results: Where results lie.
-        report: The run's report.
     """
     if cached := [titles[name] for name, stage in summary.stages.items() if stage.cached]:
         yield f"Reused from earlier runs: {', '.join(cached)}"
@@ -69,7 +64,7 @@ def ending(
         )
         winner = f"{summary.promotion.model_type}, composite score {summary.promotion.composite_score:.4g}"
         yield f"{'Promoted':<11}{winner} ({others})"
-    for name, place in {"Report": report, **results}.items():
+    for name, place in results.items():
         yield f"{name:<11}{place if isinstance(place, str) else shown(place)}"
     if summary.run_ids:
         yield f"{'MLflow':<11}{_mlflow(str(summary.parameters['mlflow_tracking_uri']))}"
@@ -82,7 +77,7 @@ def shown(path: Path) -> str:
     return str(path)
 
 
-def _place(store: str, path: PurePosixPath) -> Path | str:
+def _place(store: str, path: PurePosixPath) -> Place:
     if store.startswith("file://"):
         return FileStore.from_url(store).root / path
     return f"{store}{path}"

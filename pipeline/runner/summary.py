@@ -11,8 +11,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from flts.version import __version__
-from pipeline.ir import Value
-from pipeline.state import Status, TaskState
+from pipeline.runner.compiled import Value
+from pipeline.runner.state import Status, TaskState
 
 PACKAGES = ("torch", "prophet", "mlflow", "numpy", "pandas", "pyarrow", "kfp")
 BASELINES = ("persistence", "seasonal_naive", "linear")
@@ -60,7 +60,7 @@ class ModelSummary(_Part):
 class PromotionSummary(_Part):
     """The promoted model."""
 
-    model_type: str = Field(description="GRU, LSTM or PROPHET")
+    model_type: str = Field(description="its type, for example GRU")
     run_id: str = Field(description="MLflow run that holds it")
     model_uri: str = Field(description="its MLflow address")
     composite_score: float = Field(description="its score, the lowest")
@@ -168,7 +168,9 @@ def _config_hash(states: Mapping[str, TaskState]) -> str | None:
 
 def _models(states: Mapping[str, TaskState]) -> dict[str, ModelSummary]:
     models = {}
-    for name in ("train-gru", "train-lstm", "train-prophet"):
+    for name, state in states.items():
+        if not {"model", "metrics"} <= state.task.output_artifacts.keys():  # it is no trainer
+            continue
         trained, metrics = _output(states, name, "model"), _output(states, name, "metrics")
         if trained is None or metrics is None:
             continue

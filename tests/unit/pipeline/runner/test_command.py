@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.run import main
+from pipeline.runner.command import main
 
 
 @pytest.fixture
@@ -58,6 +58,25 @@ def test_a_missing_dataset_is_named(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert capsys.readouterr().err == f"run: dataset {tmp_path / 'none.csv'} does not exist\n"
 
 
+def test_names_that_are_not_utf_8_are_refused(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = tmp_path / "X\udcff.csv"
+    dataset.rename(named)
+
+    assert main(["--dataset", str(named), "--home", str(tmp_path / "home")]) == 2
+    assert capsys.readouterr().err == "run: parameter dataset_name must be UTF-8, got 'X\\udcff'\n"
+    assert main(["--dataset", str(named), "--home", str(tmp_path / "home\udcff")]) == 2
+    assert capsys.readouterr().err.startswith("run: --home must be UTF-8, got ")
+
+
+def test_no_control_character_of_the_command_line_reaches_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--dataset", "\x1b[31mred.csv", "--home", str(tmp_path / "home")]) == 2
+    assert capsys.readouterr().err == "run: dataset \\x1b[31mred.csv does not exist\n"
+
+
 def test_a_home_that_is_a_file_is_named(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "home").write_text("")
 
@@ -86,7 +105,7 @@ def test_the_command_line_wins_over_the_settings(
 
 def test_help_is_quick_and_names_the_options(root: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "pipeline.run", "--help"],
+        [sys.executable, "-X", "importtime", "-m", "pipeline.runner", "--help"],
         cwd=root,
         capture_output=True,
         text=True,

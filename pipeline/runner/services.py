@@ -8,8 +8,8 @@ from pathlib import Path
 
 from flts.errors import BadInputError
 from flts.store import open_store
-from pipeline.dataset import LocalDataset
-from pipeline.ir import Value
+from pipeline.runner.compiled import Value
+from pipeline.runner.dataset import LocalDataset
 
 SQLITE = "sqlite:///"
 _RETRIES, _TIMEOUT_SECONDS = 2, 10
@@ -50,10 +50,15 @@ def make_ready(arguments: Mapping[str, Value], dataset: LocalDataset) -> None:
 
 
 @contextmanager
-def preparing_mlflow(arguments: Mapping[str, Value], folder: Path) -> Iterator[None]:
+def preparing_mlflow(arguments: Mapping[str, Value], folder: Path, environment: Mapping[str, str]) -> Iterator[None]:
     """Make MLflow's database, where it is missing, while preprocess runs: it takes seconds of the trainers' time.
 
     Nobody waits for it here, and nobody asks whether it worked: the trainers do both.
+
+    Args:
+        arguments: The pipeline's parameters.
+        folder: The run's folder, which gets a log.
+        environment: Environment variables of the process that does it.
     """
     uri = str(arguments["mlflow_tracking_uri"])
     database = Path(uri.removeprefix(SQLITE))
@@ -63,7 +68,13 @@ def preparing_mlflow(arguments: Mapping[str, Value], folder: Path) -> Iterator[N
     command = [sys.executable, "-m", "flts.tracking", uri, str(arguments["experiment_name"])]
     with (folder / "mlflow.log").open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 - the interpreter that runs this
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder, start_new_session=True
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
     try:
         yield

@@ -10,8 +10,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.ir import Task
-from pipeline.state import Status, TaskState
+from flts.text import printable
+from pipeline.runner.compiled import Task
+from pipeline.runner.state import Status, TaskState
 
 _STYLES: Mapping[Status, str] = {
     Status.WAITING: "dim",
@@ -65,7 +66,7 @@ class LineView:
             self._print(f"{state.task.name}: {_sentence(state)}")
 
     def _print(self, line: str) -> None:
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
 
 class TableView:
@@ -82,7 +83,7 @@ class TableView:
         """Take in a state; the table is drawn several times a second."""
         self._states[state.task.name] = state
         for note in self._notes.of(state):
-            self._console.print(Text.assemble(("note ", "yellow"), f"{state.task.title}: {note}"))
+            self._console.print(Text.assemble(("note ", "yellow"), printable(f"{state.task.title}: {note}")))
 
     def render(self) -> RenderableType:
         """Draw the table."""
@@ -130,7 +131,7 @@ def _sentence(state: TaskState) -> str:
 
 
 def _detail(state: TaskState) -> RenderableType:
-    text = Text(state.error or state.message, no_wrap=True, overflow="ellipsis")
+    text = Text(printable(state.error or state.message), no_wrap=True, overflow="ellipsis")
     match state.status:
         case Status.RUNNING:
             row = Table.grid(padding=(0, 2, 0, 0), expand=True)

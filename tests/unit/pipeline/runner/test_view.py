@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from pipeline.ir import Task
-from pipeline.state import Status, TaskState
-from pipeline.view import LineView, TableView, open_view
+from pipeline.runner.compiled import Task
+from pipeline.runner.state import Status, TaskState
+from pipeline.runner.view import LineView, TableView, open_view
 
 
 def task(name: str, title: str) -> Task:
@@ -138,3 +138,18 @@ def test_a_terminal_gets_the_table_and_anything_else_the_lines(states: dict[str,
 
     assert "chosen" in out.getvalue()
     assert "Evaluate: a warning" in out.getvalue()
+
+
+def test_no_control_character_of_a_stage_reaches_the_terminal(states: dict[str, TaskState]) -> None:
+    said = ran(states["eval"], Status.FAILED, 1, message="\x1b]0;m\x07", error="column '\x1b[31mred' is empty")
+    said.notes.append("column '\x9b31mred' is constant")
+
+    shown = lines([said, ran(states["preprocess"], Status.DONE, 1, message="read '\x1b[31mred'")])
+    out = io.StringIO()
+    console = Console(file=out, width=100, force_terminal=True, color_system=None)
+    TableView(console, TASKS).changed(said)
+
+    assert shown[0] == r"eval: note: column '\x9b31mred' is constant"
+    assert shown[2] == r"preprocess: done in 1.0 s: read '\x1b[31mred'"
+    assert out.getvalue() == "note Evaluate: column '\\x9b31mred' is constant\n"
+    assert r"column '\x1b[31mred' is empty" in table([said])[2]

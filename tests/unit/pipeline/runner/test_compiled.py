@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from flts.errors import BadInputError
-from pipeline.ir import Constant, Parameter, Pipeline, PipelineParameter, Produced, load_pipeline
+from pipeline.runner.compiled import Constant, Parameter, Pipeline, PipelineParameter, Produced, load_pipeline
 from tests.support.workers import compile_workers
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.ir import Parameter, Task
-from pipeline.outputs import OutputsError, RuntimeArtifact, executor_input, read_outputs
+from pipeline.runner.compiled import Parameter, Task
+from pipeline.runner.messages import OutputsError, RuntimeArtifact, executor_input, read_outputs
 
 MODEL = {"schemaTitle": "system.Model", "schemaVersion": "0.0.1"}
 TASK = Task(

@@ -7,20 +7,24 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from pipeline.ir import Task
-from pipeline.outputs import Outputs, RuntimeArtifact
-from pipeline.state import Status, TaskState
-from pipeline.summary import Summary, summarise, versions
+from pipeline.runner.compiled import Task
+from pipeline.runner.messages import Outputs, RuntimeArtifact
+from pipeline.runner.state import Status, TaskState
+from pipeline.runner.summary import Summary, summarise, versions
 
-STAGES = ("preprocess", "train-gru", "train-lstm", "train-prophet", "eval", "inference")
+STAGES = ("preprocess", "train-gru", "train-lstm", "train-naive", "eval", "inference")
 ARGUMENTS = {"identifier": "run-1", "dataset_name": "X", "epochs": 3}
-TRAINED = ("train-gru", "train-lstm", "train-prophet")
+TRAINED = ("train-gru", "train-lstm", "train-naive")
 
 
 @pytest.fixture
 def states(tmp_path: Path) -> dict[str, TaskState]:
+    declared: dict[str, dict[str, str]] = {"model": {}, "metrics": {}}
     return {
-        name: TaskState(Task(name, name, "image", (), frozenset(), {}, {}, {}, {}, {}), tmp_path / name)
+        name: TaskState(
+            Task(name, name, "image", (), frozenset(), {}, {}, {}, {}, declared if name in TRAINED else {}),
+            tmp_path / name,
+        )
         for name in STAGES
     }
 
@@ -97,6 +101,12 @@ def test_a_run_that_ended_well(states: dict[str, TaskState]) -> None:
     assert found.forecast == {"rmse": 1.5, "backtest_rmse": 1.2, "inference_count": 10}
 
 
+def test_every_task_with_a_model_and_its_metrics_is_a_trainer(states: dict[str, TaskState]) -> None:
+    finish_all(states)
+
+    assert list(summary(states).models) == ["GRU", "LSTM", "NAIVE"]
+
+
 def test_a_model_stands_beside_the_baselines(states: dict[str, TaskState]) -> None:
     finish_all(states)
 
@@ -117,7 +127,7 @@ def test_a_failed_run_has_what_there_is(states: dict[str, TaskState]) -> None:
     failed = states["train-lstm"]
     failed.status, failed.started, failed.ended = Status.FAILED, 12.0, 13.0
     failed.error, failed.exit_code, failed.message = "it has 5 rows", 2, "epoch 1/3"
-    states["train-prophet"].status = Status.STOPPED
+    states["train-naive"].status = Status.STOPPED
     states["eval"].status = states["inference"].status = Status.NOT_RUN
 
     found = summary(states, exit_code=2)

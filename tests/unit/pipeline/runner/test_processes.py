@@ -10,14 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
-import pipeline.local
-from pipeline.ir import Pipeline, load_pipeline
-from pipeline.local import LocalRun
-from pipeline.state import Status, TaskState
-from tests.support.workers import compile_workers
+from pipeline.runner import run as runner
+from pipeline.runner.compiled import Pipeline, load_pipeline
+from pipeline.runner.processes import Processes
+from pipeline.runner.run import Run
+from pipeline.runner.state import Status, TaskState
+from tests.support.workers import assert_gone, compile_workers
 
 
 @pytest.fixture(scope="module")
@@ -30,26 +30,31 @@ def workers(bin_folder: Path) -> Pipeline:
     return load_pipeline(bin_folder / "workers.yaml")
 
 
-Start = Callable[..., LocalRun]
+Start = Callable[..., Run]
 
 
 @pytest.fixture
 def start(workers: Pipeline, bin_folder: Path, tmp_path: Path) -> Start:
-    def make(observer: Callable[[TaskState], None] = lambda state: None, at_once: int = 2, **does: str) -> LocalRun:
+    def make(observer: Callable[[TaskState], None] = lambda state: None, at_once: int = 2, **does: str) -> Run:
         arguments = workers.arguments({"count": 3} | {f"{task}_does": word for task, word in does.items()})
         environment = {"PATH": f"{bin_folder}:{os.environ['PATH']}", "FLTS_THREADS": "1"}
-        return LocalRun(
-            workers, arguments, tmp_path / "run", environment=environment, at_once=at_once, observer=observer
+        return Run(
+            workers,
+            arguments,
+            tmp_path / "run",
+            starter=Processes(environment),
+            at_once=at_once,
+            observer=observer,
         )
 
     return make
 
 
-def statuses(run: LocalRun) -> dict[str, str]:
+def statuses(run: Run) -> dict[str, str]:
     return {name: state.status.value for name, state in run.states.items()}
 
 
-def seen(run: LocalRun, task: str) -> dict[str, Any]:
+def seen(run: Run, task: str) -> dict[str, Any]:
     return json.loads((run.states[task].folder / "seen.json").read_text())
 
 
@@ -158,11 +163,11 @@ def test_what_went_wrong_is_said_in_a_sentence(start: Start, does: str, code: in
 
 
 def test_a_missing_command_is_named(workers: Pipeline, tmp_path: Path) -> None:
-    run = LocalRun(
+    run = Run(
         workers,
         workers.arguments({"count": 1}),
         tmp_path / "run",
-        environment={"PATH": "/nowhere"},
+        starter=Processes({"PATH": "/nowhere"}),
         at_once=1,
         observer=lambda state: None,
     )
@@ -205,7 +210,7 @@ def test_a_signal_ends_every_child_and_theirs(start: Start, number: int, code: i
 
 
 def test_a_child_that_ignores_sigterm_is_killed_after_a_while(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline.local, "GRACE_SECONDS", 0.3)
+    monkeypatch.setattr(runner, "GRACE_SECONDS", 0.3)
     interrupt = when(Status.RUNNING, "left", "hanging", lambda: os.kill(os.getpid(), signal.SIGINT))
     run = start(observer=interrupt, left="ignore")
 
@@ -247,11 +252,3 @@ def test_children_end_when_the_runner_itself_fails(start: Start) -> None:
     with pytest.raises(RuntimeError, match="the view broke"):
         run.execute()
     assert_gone(int((run.states["left"].folder / "child").read_text()))
-
-
-def assert_gone(pid: int) -> None:
-    """Wait until a process has ended, reaped or not."""
-    deadline = time.monotonic() + 5
-    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() < deadline, f"process {pid} still runs"
-        time.sleep(0.02)

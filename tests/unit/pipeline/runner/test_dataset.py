@@ -6,7 +6,7 @@ import pytest
 
 from flts.errors import BadInputError
 from flts.store.file import FileStore
-from pipeline.dataset import LocalDataset
+from pipeline.runner.dataset import LocalDataset
 
 
 @pytest.fixture

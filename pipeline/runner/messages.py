@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.ir import Parameter, Task, Value
+from pipeline.runner.compiled import Parameter, Task, Value
 
-PAGE_TYPE = "system.HTML"
-PAGE_SUFFIX = ".html"  # by which a browser knows a page
+_SUFFIXES = {"system.HTML": ".html"}  # by which a browser knows a page
 
 
 class OutputsError(Exception):
@@ -51,26 +50,19 @@ def executor_input(
         },
         "outputs": {
             "parameters": {name: {"outputFile": str(folder / name)} for name in task.output_parameters},
-            "artifacts": {
-                name: artifact.as_message() for name, artifact in _promised(task, folder, PAGE_SUFFIX).items()
-            },
+            "artifacts": {name: artifact.as_message() for name, artifact in _promised(task, folder).items()},
             "outputFile": str(_output_file(folder)),
         },
     }
 
 
-def read_outputs(task: Task, folder: Path, *, page_suffix: str = PAGE_SUFFIX) -> Outputs:
-    """Collect what a task wrote, as strictly as the launcher does.
-
-    Args:
-        task: The task.
-        folder: Where its outputs are.
-        page_suffix: What the names of HTML artifacts end with.
+def read_outputs(task: Task, folder: Path) -> Outputs:
+    """Collect what a task wrote into ``folder``, as strictly as the launcher does.
 
     Raises:
         OutputsError: An output is missing, or ``outputFile`` breaks its schema.
     """
-    promised = _promised(task, folder, page_suffix)
+    promised = _promised(task, folder)
     for name, artifact in promised.items():
         if not artifact.path.exists():
             raise OutputsError(f"{task.name} ended without writing its output artifact {name}")
@@ -86,12 +78,11 @@ def read_outputs(task: Task, folder: Path, *, page_suffix: str = PAGE_SUFFIX) ->
     return Outputs(parameters, artifacts)
 
 
-def _promised(task: Task, folder: Path, page_suffix: str) -> dict[str, RuntimeArtifact]:
-    names = {
-        name: name + page_suffix if type_["schemaTitle"] == PAGE_TYPE else name
+def _promised(task: Task, folder: Path) -> dict[str, RuntimeArtifact]:
+    return {
+        name: RuntimeArtifact(name, folder / (name + _SUFFIXES.get(type_["schemaTitle"], "")), type_)
         for name, type_ in task.output_artifacts.items()
     }
-    return {name: RuntimeArtifact(name, folder / file, task.output_artifacts[name]) for name, file in names.items()}
 
 
 def _output_file(folder: Path) -> Path:
