@@ -5,11 +5,9 @@ import stat
 from pathlib import Path
 
 from flts.errors import BadInputError
-from flts.threads import Stop
 
 # In the order in which they are looked for.
 DATASET_SUFFIXES = (".csv", ".parquet", ".csv.gz")
-_CHUNK = 1 << 20
 
 
 def check_regular(path: Path, label: str | None = None) -> None:
@@ -35,20 +33,15 @@ def check_regular(path: Path, label: str | None = None) -> None:
         raise BadInputError(f"{label} is a pipe, a device or a socket, expected a regular file")
 
 
-def sha256_file(path: Path, stop: Stop | None = None) -> str:
-    """Return the SHA-256 of a file's content, in hex; in a thread, ``stop`` ends it early.
+def sha256_file(path: Path) -> str:
+    """Return the SHA-256 of a file's content, in hex.
 
     Raises:
         BadInputError: It is no regular file.
     """
     check_regular(path)
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            if stop is not None:
-                stop.check()
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def split_dataset_name(path: Path) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 _LONGEST_VALUE = 80
 
-PROBLEMS: Mapping[str, str] = {
+PROBLEMS = {
     "missing": "is missing",
     "value_error": "{error}",
     "json_invalid": "must be JSON, not nested deeply",

@@ -6,16 +6,13 @@ import csv
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.csv
 
 from flts.errors import BadInputError
-from flts.threads import Stop, stopping
 from flts.timeseries.frame import TIME_COLUMN
 from flts.timeseries.numerals import MISSING, is_whole, proves_point
 
@@ -154,32 +151,12 @@ def _parse(path: Path, layout: _Layout, types: Mapping[str, pa.DataType]) -> pa.
 
 
 def _parse_stream(file: pa.NativeFile, layout: _Layout, types: Mapping[str, pa.DataType]) -> pa.Table:
-    read = partial(
-        pyarrow.csv.read_csv,
+    return pyarrow.csv.read_csv(
+        file,
         read_options=pyarrow.csv.ReadOptions(column_names=layout.names),
         parse_options=pyarrow.csv.ParseOptions(delimiter=layout.delimiter),
         convert_options=pyarrow.csv.ConvertOptions(column_types=types, null_values=MISSING, strings_can_be_null=True),
     )
-    # In the main thread no signal would be handled before the end of the file.
-    with ThreadPoolExecutor(max_workers=1) as pool, stopping() as stop:
-        return pool.submit(read, _Stoppable(file, stop)).result()
-
-
-class _Stoppable:
-    """A stream that Arrow reads until the work is to stop."""
-
-    closed = False
-
-    def __init__(self, file: pa.NativeFile, stop: Stop) -> None:
-        self._file = file
-        self._stop = stop
-
-    def read(self, size: int) -> bytes:
-        return bytes(self.read_buffer(size))
-
-    def read_buffer(self, size: int) -> pa.Buffer:
-        self._stop.check()
-        return self._file.read_buffer(size)
 
 
 def _explain(path: Path, layout: _Layout, label: str) -> BadInputError:

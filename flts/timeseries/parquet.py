@@ -13,7 +13,6 @@ from flts.contracts import ConfigHash, canonical_json
 from flts.errors import BadInputError
 from flts.files import sha256_file
 from flts.problems import first_problem
-from flts.threads import Stop
 from flts.timeseries.arrays import Times
 from flts.timeseries.arrow import TIMESTAMP, floats_array, times_array
 from flts.timeseries.features import TIME_FEATURES
@@ -40,8 +39,8 @@ class _Metadata(BaseModel):
     parts: Json[Parts]
 
 
-def write_processed(path: Path, data: ProcessedData, stop: Stop | None = None) -> None:
-    """Write processed data; the same data gives the same bytes. In a thread, ``stop`` ends it early.
+def write_processed(path: Path, data: ProcessedData) -> None:
+    """Write processed data; the same data gives the same bytes.
 
     Columns: ``time`` (timestamp without zone), ``data.frame``'s, and ``<target>_actual``, null where missing.
     """
@@ -69,8 +68,6 @@ def write_processed(path: Path, data: ProcessedData, stop: Stop | None = None) -
     ) as writer:
         writer.add_key_value_metadata(metadata)
         for start in range(0, len(data), _ROW_GROUP):
-            if stop is not None:
-                stop.check()
             writer.write_batch(_batch(data, names, start, start + _ROW_GROUP))
 
 

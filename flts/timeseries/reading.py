@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,6 @@ import pyarrow.parquet as pq
 
 from flts.errors import BadInputError
 from flts.os_errors import readable
-from flts.threads import Stop, stopping
 from flts.timeseries.arrays import Floats, Times
 from flts.timeseries.arrow import copy_floats, is_number, is_text, to_floats
 from flts.timeseries.csvfile import CsvTable, read_csv
@@ -77,18 +75,17 @@ def parquet_file(path: Path, label: str) -> Iterator[pq.ParquetFile]:
 def read_columns(path: Path, names: Sequence[str], label: str) -> dict[str, Floats]:
     """Read numeric columns of a Parquet file to (n,) float64, two at a time, with little memory beside the result."""
 
-    def read(stop: Stop, name: str) -> Floats:
+    def read(name: str) -> Floats:
         with parquet_file(path, label) as file:
             values = np.empty(file.metadata.num_rows)
             start = 0
             for batch in file.iter_batches(batch_size=1 << 20, columns=[name], use_threads=False):
-                stop.check()
                 copy_floats(batch.column(0), values[start : start + len(batch)])
                 start += len(batch)
             return values
 
-    with ThreadPoolExecutor(max_workers=2) as pool, stopping() as stop:
-        return dict(zip(names, pool.map(partial(read, stop), names), strict=True))
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        return dict(zip(names, pool.map(read, names), strict=True))
 
 
 def _damage(path: Path) -> str:

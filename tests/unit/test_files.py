@@ -1,4 +1,4 @@
-"""Files: their digests and names, and threads that stop."""
+"""Files: their digests and names."""
 
 import hashlib
 import os
@@ -6,13 +6,11 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import CancelledError
 from pathlib import Path
 
 import pytest
 
 from flts.files import sha256_file, split_dataset_name
-from flts.threads import stopping
 
 
 def test_a_file_is_hashed_by_its_content(tmp_path):
@@ -34,14 +32,6 @@ def test_a_file_is_hashed_by_its_content(tmp_path):
 )
 def test_a_dataset_is_named_without_its_suffix(name, parts):
     assert split_dataset_name(Path("folder") / name) == parts
-
-
-def test_hashing_in_a_thread_ends_when_it_is_told_to(tmp_path):
-    (tmp_path / "a").write_bytes(b"abc")
-    with stopping() as stop:
-        pass
-    with pytest.raises(CancelledError):
-        sha256_file(tmp_path / "a", stop)
 
 
 def test_sigterm_ends_the_hashing_of_a_huge_dataset_within_seconds(tmp_path):

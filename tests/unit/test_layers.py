@@ -11,7 +11,7 @@ import pytest
 # What everything may use; these know each other at most.
 GROUND = {
     *("contracts", "environment", "errors", "farewell", "files", "lazy", "os_errors", "params", "problems", "progress"),
-    *("text", "threads", "untrusted", "version"),
+    *("text", "untrusted", "version"),
 }
 ALLOWED = dict.fromkeys(GROUND, GROUND) | {
     "stage": GROUND | {"store"},

@@ -17,7 +17,6 @@ from flts.stages.inputs import load_dataset
 from flts.stages.preprocessing import objects
 from flts.stages.preprocessing.objects import REPORT_FILE, TEST_FILE, TRAIN_FILE, DatasetMeta
 from flts.store.base import ObjectStore
-from flts.threads import Stop, stopping
 from flts.timeseries.cleaning import sample
 from flts.timeseries.frame import Frame
 from flts.timeseries.parquet import write_processed
@@ -58,8 +57,8 @@ def run(params: PreprocessParams, context: Context) -> Result:
     source = _find_source(params, context)
     params = params.model_copy(update={"dataset_name": source.name})
     paths = [file.path for file in (source.train, source.test) if file]
-    with ThreadPoolExecutor(max_workers=2) as pool, stopping() as stop:
-        train_sha256, *test_sha256 = pool.map(partial(sha256_file, stop=stop), paths)
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        train_sha256, *test_sha256 = pool.map(sha256_file, paths)
     config_json = preprocess_config(params, train_sha256, test_sha256[0] if test_sha256 else None)
 
     store, bucket = context.store, params.output_bucket
@@ -138,8 +137,8 @@ def _process(source: _Source, params: PreprocessParams, config_json: str, contex
     notes += prepared.notes
     context.progress(0.5, f"writing {len(prepared.train)} training and {len(prepared.test)} test rows")
     files = {TRAIN_FILE: prepared.train, TEST_FILE: prepared.test}
-    with ThreadPoolExecutor(max_workers=2) as pool, stopping() as stop:
-        write = partial(_write, context.work_dir, notes=notes, stop=stop)
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        write = partial(_write, context.work_dir, notes=notes)
         metas = list(pool.map(write, files, files.values()))
     context.progress(0.9, "drawing the report")
     # Jinja and the charts are loaded only when something was computed.
@@ -166,12 +165,12 @@ def _read(source: _Source, params: PreprocessParams) -> tuple[Frame, Frame, tupl
     return train_frame, sample(parts[1], params.sample_test_rows, strategy, seed), notes
 
 
-def _write(folder: Path, name: str, data: ProcessedData, notes: tuple[str, ...], stop: Stop) -> DatasetMeta:
+def _write(folder: Path, name: str, data: ProcessedData, notes: tuple[str, ...]) -> DatasetMeta:
     path = folder / name
-    write_processed(path, data, stop)
+    write_processed(path, data)
     return DatasetMeta(
         config_hash=data.config_hash,
-        sha256=sha256_file(path, stop),
+        sha256=sha256_file(path),
         size=path.stat().st_size,
         rows=len(data),
         columns=list(data.features),

@@ -22,7 +22,6 @@ SOURCES = (
     "progress.py",
     "stages/training/fitting.py",
     "stages/training/scoring.py",
-    "threads.py",
     "timeseries",
     "untrusted.py",
 )
