@@ -3,6 +3,7 @@
 Flags, environment variables, the reading of KFP's executor input, the docs and the contract tests come from here.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -66,6 +67,8 @@ def _check_bucket(value: str) -> str:
 
 
 def _check_no_path(value: str) -> None:
+    if re.search("[\ud800-\udfff]", value):  # as which Python reads bytes that are not UTF-8
+        raise ValueError("must be UTF-8")
     if any(part in value for part in ("/", "\\", "..")) or value == "." or printable(value) != value:
         raise ValueError(_NO_PATHS)
 

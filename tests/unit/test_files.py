@@ -41,7 +41,9 @@ def test_sigterm_ends_the_hashing_of_a_huge_dataset_within_seconds(tmp_path):
     command = [Path(sys.executable).with_name("flts-preprocess"), "--input", tmp_path / "big.csv"]
     stderr = tmp_path / "stderr"
     with stderr.open("wb") as sink:
-        process = subprocess.Popen([*command, "--output-dir", tmp_path / "out"], stderr=sink)
+        process = subprocess.Popen(
+            [*command, "--output-dir", tmp_path / "out"], stderr=sink, env=os.environ | {"FLTS_LOG": "json"}
+        )
     deadline = time.monotonic() + 60
     while b"reading the dataset" not in stderr.read_bytes():
         assert time.monotonic() < deadline

@@ -175,7 +175,7 @@ def test_secrets_do_not_appear(stream_type, argv, monkeypatch):
 
 def test_a_terminal_gets_no_control_character_of_the_data_and_a_traceback_line_by_line():
     stream = Terminal()
-    reporter = logs.open_reporter(TRAIN_GRU, stream)
+    reporter = logs.open_reporter(TRAIN_GRU, stream, [])
     reporter.done(Result(artifacts={}, message="", notes=("Column \x1b[31mred\x9b is constant.",)))
     reporter.error("column '\x1b]0;title\x07' is empty", 1, "Traceback:\n  \x1b[2J\n")
     assert stream.getvalue().splitlines() == [
