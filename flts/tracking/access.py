@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from flts.errors import BadInputError, FltsError, ServiceUnavailableError
 from flts.os_errors import reason
+from flts.outage import why
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -51,11 +52,14 @@ _OUT_OF_REACH = frozenset({"TEMPORARILY_UNAVAILABLE", "RESOURCE_EXHAUSTED", "REQ
 _CLIENT_ERROR = re.compile(r"API request to endpoint \S+ failed with error code 4\d\d")
 _UNKNOWN_HOST = "Invalid Host header"
 _FAILED = ("API request to", "The following failures occurred while downloading")
-_UNWRITABLE = ("database or disk is full", "readonly database", "unable to open database file")
+_UNWRITABLE = {
+    "database or disk is full": "no space left on device",
+    "readonly database": "it is read-only",
+    "unable to open database file": "it cannot be opened",
+}
 _BROKEN = re.compile("Connection broken|IncompleteRead|ChunkedEncodingError|failures occurred while downloading")
 # For answers that break off half-way, which MLflow does not ask for again.
 _REPEATS: Mapping[str, Any] = {"attempts": 6, "timeout": 120.0, "wait_initial": 0.2, "wait_max": 2.0}
-_LONGEST_QUOTE = 300
 
 
 def open_client(tracking_uri: str) -> "MlflowClient | PersistentClient":
@@ -165,31 +169,31 @@ def allowing(codes: Collection[str]) -> Iterator[None]:
 
 
 def _translate(tracking_uri: str, code: str, message: str) -> FltsError | None:
-    text = " ".join(message.split())[:_LONGEST_QUOTE]
     if _UNKNOWN_HOST in message or code in _CREDENTIALS:
-        return BadInputError(_refusal(tracking_uri, text))
-    if trouble := _about_database(tracking_uri, message, text):
+        return BadInputError(_refusal(tracking_uri, message))
+    if trouble := _about_database(tracking_uri, message):
         return BadInputError(trouble)
     if code in _OUT_OF_REACH or (message.startswith(_FAILED) and not _CLIENT_ERROR.match(message)):
-        return ServiceUnavailableError(f"MLflow at {tracking_uri} cannot be reached: {text}")
+        return ServiceUnavailableError(f"MLflow at {tracking_uri} cannot be reached: {why(message)}")
     if _CLIENT_ERROR.match(message):
-        return BadInputError(f"{tracking_uri} does not answer as an MLflow server: {text}")
+        return BadInputError(f"{tracking_uri} does not answer as an MLflow server: {why(message)}")
     return None
 
 
-def _about_database(tracking_uri: str, message: str, text: str) -> str | None:
+def _about_database(tracking_uri: str, message: str) -> str | None:
     if "database schema" in message:
         return f"the MLflow database {tracking_uri} is of another MLflow version: run mlflow db upgrade {tracking_uri}"
     if "malformed" in message:
         return _DAMAGED.format(tracking_uri)
-    if any(reason in message for reason in _UNWRITABLE):
-        return f"the MLflow database {tracking_uri} cannot be written: {text}"
+    for said, meant in _UNWRITABLE.items():
+        if said in message:
+            return f"the MLflow database {tracking_uri} cannot be written: {meant}"
     return None
 
 
-def _refusal(tracking_uri: str, text: str) -> str:
-    if _UNKNOWN_HOST not in text:
-        return f"MLflow at {tracking_uri} refused the credentials: {text}"
+def _refusal(tracking_uri: str, message: str) -> str:
+    if _UNKNOWN_HOST not in message:
+        return f"MLflow at {tracking_uri} refused the credentials, or what they may do"
     host = urlsplit(tracking_uri).netloc.rpartition("@")[2]
     return f"MLflow at {tracking_uri} does not answer to the name {host}: add {host} to the server's --allowed-hosts"
 

@@ -146,8 +146,8 @@ def load_pipeline(path: Path) -> Pipeline:
         title = document["pipelineInfo"].get("displayName", document["pipelineInfo"]["name"])
     except OSError as error:
         raise BadInputError(f"cannot read {path}: {error.strerror}") from None
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
-        raise BadInputError(f"{path} is not a compiled KFP pipeline ({type(error).__name__}: {error})") from None
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError, UnicodeDecodeError):
+        raise BadInputError(f"{path} is not a compiled KFP pipeline") from None
     return Pipeline(title, parameters, _in_order(tasks))
 
 

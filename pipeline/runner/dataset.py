@@ -1,6 +1,7 @@
 """Puts a dataset on this machine into the store's bucket of datasets, where the pipeline looks for it."""
 
 import filecmp
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any
 
 from flts.errors import BadInputError
 from flts.files import DATASET_SUFFIXES, split_dataset_name
+from flts.os_errors import reason
 from flts.params import check_name
 from flts.store import ObjectStore
 from flts.store.file import FileStore
@@ -60,8 +62,11 @@ class LocalDataset:
             return {}
         try:
             document = tomllib.loads(self.settings.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-            raise BadInputError(f"{self.settings} cannot be read as TOML: {error}") from None
+        except OSError as error:
+            raise BadInputError(f"{self.settings} cannot be read: {reason(error)}") from None
+        except ValueError as error:
+            place = re.search(r"at (line \d+, column \d+)", str(error))
+            raise BadInputError(f"{self.settings} cannot be read as TOML{f', {place[1]}' if place else ''}") from None
         parameters = document.get("parameters")
         if document.keys() != {"parameters"} or not isinstance(parameters, dict):
             raise BadInputError(f"{self.settings} must hold one table, [parameters]")

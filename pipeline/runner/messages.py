@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from flts.os_errors import reason
 from pipeline.runner.compiled import Parameter, Task, Value
 
 _SUFFIXES = {"system.HTML": ".html"}  # by which a browser knows a page
@@ -92,8 +93,10 @@ def _output_file(folder: Path) -> Path:
 def _read_message(task: Task, folder: Path) -> dict[str, dict[str, Any]]:
     try:
         message = json.loads(_output_file(folder).read_bytes())
-    except (OSError, ValueError) as error:
-        raise OutputsError(f"{task.name} left no readable outputFile: {error}") from None
+    except OSError as error:
+        raise OutputsError(f"{task.name} left no readable outputFile: {reason(error)}") from None
+    except ValueError:
+        raise OutputsError(f"{task.name} left no readable outputFile: it is not JSON") from None
     known = {"artifacts": task.output_artifacts, "parameterValues": task.output_parameters}
     if not isinstance(message, dict) or not all(isinstance(value, dict) for value in message.values()):
         raise OutputsError(f"{task.name} wrote an outputFile that is no object of objects")

@@ -10,7 +10,19 @@ import pytest
 
 # What everything may use; these know each other at most.
 GROUND = {
-    *("contracts", "environment", "errors", "farewell", "files", "lazy", "os_errors", "params", "problems", "progress"),
+    *(
+        "contracts",
+        "environment",
+        "errors",
+        "farewell",
+        "files",
+        "lazy",
+        "os_errors",
+        "outage",
+        "params",
+        "problems",
+        "progress",
+    ),
     *("text", "untrusted", "version"),
 }
 ALLOWED = dict.fromkeys(GROUND, GROUND) | {
