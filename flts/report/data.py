@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from flts.timeseries.metrics import Scores
+from flts.timeseries.metrics import HorizonScores, Scores
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -102,7 +102,7 @@ class ForecastReport:
     """Report of inference. Forecast arrays are (steps, targets), backtest arrays (rows, targets); NaN: unknown.
 
     ``recursive`` and ``after_gap`` are (steps,). ``backtest_scores`` (original units) names the model, then
-    ``persistence``.
+    ``persistence``. ``backtest_horizons`` are by horizon, ascending.
     """
 
     identifier: str
@@ -121,4 +121,5 @@ class ForecastReport:
     backtest_predicted: Floats
     backtest_persistence: Floats
     backtest_scores: Mapping[str, Scores]
+    backtest_horizons: Sequence[HorizonScores] = ()
     notes: Sequence[str] = ()
