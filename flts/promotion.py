@@ -5,7 +5,6 @@ History objects are written once and never change. Pointers move by compare-and-
 """
 
 import hashlib
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +12,9 @@ from datetime import UTC, datetime
 from random import SystemRandom
 
 from flts.contracts import Promotion, parse_timestamp
-from flts.errors import ObjectNotFoundError, PreconditionFailedError, ServiceUnavailableError
+from flts.errors import BadInputError, ObjectNotFoundError, PreconditionFailedError, ServiceUnavailableError
 from flts.store import ObjectStore
+from flts.untrusted import json_object
 
 GLOBAL = "global"
 
@@ -116,7 +116,7 @@ def _advance(store: ObjectStore, promotion: Promotion, bucket: str, key: str) ->
 def _promotion_time(pointer: bytes) -> datetime:
     """Return when a pointer's promotion was; the beginning of time for content that names none, which is replaced."""
     try:
-        fields = json.loads(pointer)
+        fields = json_object(pointer, "pointer", "a promotion", allow_nan=True)
         return parse_timestamp(fields.get("promotion_time") or fields["timestamp"])
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (BadInputError, ValueError, KeyError, TypeError):
         return datetime.min.replace(tzinfo=UTC)

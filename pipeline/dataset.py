@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flts.errors import BadInputError
+from flts.params import check_name
 from flts.store import ObjectStore
 from flts.store.file import FileStore
 
@@ -28,12 +29,17 @@ class LocalDataset:
         """Find what belongs to ``X.csv``: ``X_test.csv`` (or ``.parquet``) and ``X.toml``.
 
         Raises:
-            BadInputError: There is no such file, or it is neither CSV nor Parquet.
+            BadInputError: There is no such file, it is neither CSV nor Parquet, or keys cannot hold its name.
         """
         if path.suffix.lower() not in FORMATS:
             raise BadInputError(f"dataset {path} must end with .csv or .parquet")
         if not path.is_file():
             raise BadInputError(f"dataset {path} does not exist" if not path.exists() else f"dataset {path} is no file")
+        try:
+            check_name(path.stem)
+        except ValueError as error:
+            sentence = f"dataset {path} cannot be used, because its name is that of its file: {path.stem!r} {error}"
+            raise BadInputError(sentence) from None
         suffixes = dict.fromkeys((path.suffix, *FORMATS))
         tests = [path.with_name(f"{path.stem}_test{suffix}") for suffix in suffixes]
         settings = path.with_suffix(".toml")

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from flts.errors import BadInputError
-from flts.params import Params
+from flts.params import Params, Rule
+from flts.runtime.paths import is_text
 
 _PROBLEMS = {
     "missing": "is required: {description}",
@@ -49,6 +50,8 @@ def check_params(model: type[Params], values: Mapping[str, Any], label: Callable
     for name in values:
         if name not in model.model_fields:
             raise BadInputError(f"{label(name)} is not a parameter of this stage{suggest(name, model.model_fields)}")
+        if isinstance(values[name], str) and not is_text(values[name]):
+            raise BadInputError(f"{label(name)} must be UTF-8 text without NUL, got {_shown(values[name])}")
     try:
         return model.model_validate(values)
     except ValidationError as error:
@@ -56,7 +59,7 @@ def check_params(model: type[Params], values: Mapping[str, Any], label: Callable
         if not first["loc"]:
             raise BadInputError(_with_labels(str(first["ctx"]["error"]), model, label)) from None
         name = str(first["loc"][0])
-        problem = _problem(first["type"], first.get("ctx", {}), model.model_fields[name], first["msg"])
+        problem = _problem(first["type"], first.get("ctx", {}), model.model_fields[name])
         got = "" if first["type"] == "missing" else f", got {_shown(first['input'])}"
         raise BadInputError(f"{label(name)} {problem}{got}") from None
 
@@ -72,6 +75,8 @@ def describe_limits(field: FieldInfo) -> str:
     if get_origin(field.annotation) is Literal:
         *others, last = get_args(field.annotation)
         return f"{', '.join(others)} or {last}"
+    if rules := [limit.words for limit in field.metadata if isinstance(limit, Rule)]:
+        return rules[0]
     words = {Ge: "at least", Gt: "greater than", Le: "at most", Lt: "less than"}
     bounds = {type(limit): limit for limit in field.metadata if type(limit) in words}
     low, high = bounds.get(Ge), bounds.get(Le)
@@ -89,13 +94,13 @@ def describe_default(field: FieldInfo) -> str:
     return f"default {field.default}"
 
 
-def _problem(kind: str, context: Mapping[str, Any], field: FieldInfo, message: str) -> str:
+def _problem(kind: str, context: Mapping[str, Any], field: FieldInfo) -> str:
     # pydantic gives the limits of a float as floats: 1.0 where the model says 1.
     details = {
         key: int(value) if isinstance(value, float) and value.is_integer() else value for key, value in context.items()
     }
-    template = _PROBLEMS.get(kind, "is not valid: {message}")
-    return template.format(description=field.description, choices=describe_limits(field), message=message, **details)
+    template = _PROBLEMS.get(kind, "is not valid")
+    return template.format(description=field.description, choices=describe_limits(field), **details)
 
 
 def _shown(value: Any) -> str:

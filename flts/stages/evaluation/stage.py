@@ -1,11 +1,11 @@
 """The eval stage: compares the three trained models and promotes the one with the lowest composite score."""
 
-import json
 import math
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,16 @@ from flts.contracts import SCORE_WEIGHTS, ModelType, Promotion, TrainedModel, pa
 from flts.errors import BadInputError
 from flts.models.registry import MODELS, ModelEntry
 from flts.params import EvalParams
+from flts.problems import shown
 from flts.promotion import promote
 from flts.report.data import Candidate, EvaluationReport
 from flts.report.pages import evaluation_page
 from flts.stage import Artifact, Context, Result
 from flts.stages.inputs import given, is_path, read_trained
 from flts.timeseries.metrics import Scores
+from flts.untrusted import json_object, read_document
+
+_CLOCKS_DIFFER = timedelta(days=1)
 
 BASELINES: Mapping[str, str] = {"persistence": "persistence", "linear": "the linear model"}
 
@@ -124,21 +128,16 @@ def _candidate(context: Context, expected: ModelEntry) -> _Candidate:
 
 
 def _read_metrics(path: Path) -> dict[str, Any]:
-    try:
-        fields = json.loads(path.read_bytes())
-    except (ValueError, OSError):
-        fields = None
-    if not isinstance(fields, dict):
-        raise BadInputError(f"{path} is not a metrics file: a JSON object of numbers is expected")
-    return fields
+    return json_object(read_document(path, "metrics file"), str(path), "a metrics file", allow_nan=True)
 
 
 def _scores(fields: Mapping[str, Any], prefix: str, path: Path) -> Scores:
     """Take three scores from a metrics file; a missing one or ``null`` is NaN."""
     values = {name: fields.get(f"{prefix}test_{name}") for name in ("rmse", "mae", "mse")}
     for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int | float | None):
-            raise BadInputError(f"{path}: field '{prefix}test_{name}' is {value!r}, a number is expected")
+        too_large = isinstance(value, int) and abs(value) > sys.float_info.max
+        if isinstance(value, bool) or not isinstance(value, int | float | None) or too_large:
+            raise BadInputError(f"{path}: field '{prefix}test_{name}' is {shown(value)}, a number is expected")
     return Scores(**{name: math.nan if value is None else float(value) for name, value in values.items()})
 
 
@@ -193,7 +192,13 @@ def _promotion(
 
 def _train_end(message: TrainedModel) -> datetime:
     try:
-        return parse_timestamp(message.train_end)
+        moment = parse_timestamp(message.train_end)
+        if moment > datetime.now(UTC) + _CLOCKS_DIFFER:
+            # It would be promoted, and no evaluation after it.
+            raise BadInputError(
+                f"{message.model_type} (run {message.run_id}): train_end {message.train_end} lies in the future"
+            )
+        return moment
     except ValueError:
         raise BadInputError(
             f"{message.model_type} (run {message.run_id}): train_end {message.train_end!r} is not a time "

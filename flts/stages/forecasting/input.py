@@ -9,9 +9,8 @@ from flts.models import bundle
 from flts.models.base import Forecaster
 from flts.params import InferenceParams
 from flts.stage import Context
-from flts.stages.inputs import given, is_path, load_dataset, read_selected
+from flts.stages.inputs import given, load_selected, read_dataset, read_selected
 from flts.timeseries.features import TIME_FEATURES, time_features
-from flts.timeseries.parquet import read_processed
 from flts.timeseries.processed import ProcessedData
 
 # A model that knows one sampling interval forecasts another: worth a warning.
@@ -45,11 +44,10 @@ def read_input(params: InferenceParams, context: Context) -> ForecastInput:
     Raises:
         BadInputError: One of them is missing or cannot be read, they do not fit each other, or the data is too short.
     """
-    path = load_dataset(given(context, "inference_data"), context.store, context.work_dir)
-    data = read_processed(path)
+    path, data = read_dataset(given(context, "inference_data"), context.store, context.work_dir)
     selected = read_selected(given(context, "selected_model"))
     _check_config_hash(params.config_hash, data, selected, path)
-    loaded = _load(selected, context)
+    loaded = load_selected(selected, context.tracking_uri, context.work_dir / "model")
     forecaster = loaded.forecaster
     data = _with_time_features(data, forecaster)
     lacking = [name for name in dict.fromkeys([*forecaster.features, *forecaster.targets]) if name not in data.features]
@@ -78,24 +76,6 @@ def _check_config_hash(expected: str, data: ProcessedData, selected: Promotion |
             f"the selected {selected.model_type} (run {selected.run_id}) was trained on data with config_hash "
             f"{selected.config_hash}, but {expected} is expected"
         )
-
-
-def _load(selected: Promotion | TrainedModel, context: Context) -> bundle.Bundle:
-    if is_path(selected.model_uri):
-        loaded = bundle.load(Path(selected.model_uri))
-    elif context.tracking_uri:
-        from flts.tracking import download_bundle
-
-        loaded = bundle.load(download_bundle(context.tracking_uri, selected, context.work_dir / "model"))
-    else:
-        raise BadInputError(
-            f"model_uri {selected.model_uri} lies in MLflow: --mlflow-tracking-uri must name its address"
-        )
-    for name in ("model_type", "config_hash"):
-        found, announced = getattr(loaded.config, name), getattr(selected, name)
-        if found != announced:
-            raise BadInputError(f"the model at {selected.model_uri} has {name} {found}, but {announced} was announced")
-    return loaded
 
 
 def _with_time_features(data: ProcessedData, forecaster: Forecaster) -> ProcessedData:

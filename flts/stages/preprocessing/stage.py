@@ -8,7 +8,7 @@ from pathlib import Path
 
 from flts.config import config_hash, preprocess_config, sha256_file
 from flts.errors import BadInputError, ObjectNotFoundError
-from flts.params import PreprocessParams
+from flts.params import PreprocessParams, check_name
 from flts.report.data import PreprocessReport, SeriesReport
 from flts.stage import Artifact, Context, InputArtifact, Result
 from flts.stages.inputs import load_dataset
@@ -94,7 +94,18 @@ def _given_source(name: str, train: InputArtifact, test: InputArtifact | None, c
     path = _local(train, context, "input")
     beside = path.with_name(f"{path.stem}_test{path.suffix}")
     test_path = _local(test, context, "test_input") if test else beside if beside.is_file() else None
-    return _Source(name or path.stem, _File(path, str(path)), _File(test_path, str(test_path)) if test_path else None)
+    test_file = _File(test_path, str(test_path)) if test_path else None
+    return _Source(name or _name_of(path), _File(path, str(path)), test_file)
+
+
+def _name_of(path: Path) -> str:
+    try:
+        return check_name(path.stem)
+    except ValueError as error:
+        raise BadInputError(
+            f"the name of a dataset is that of its file, and {path.stem!r} of {path} {error}: rename the file, or give "
+            "--dataset-name"
+        ) from None
 
 
 def _local(artifact: InputArtifact, context: Context, name: str) -> Path:

@@ -17,10 +17,12 @@ SOURCES = (
     "lazy.py",
     "models",
     "os_errors.py",
+    "problems.py",
     "progress.py",
     "stages/training/fitting.py",
     "stages/training/scoring.py",
     "timeseries",
+    "untrusted.py",
 )
 
 

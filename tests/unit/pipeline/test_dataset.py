@@ -94,10 +94,16 @@ def test_what_an_earlier_dataset_of_the_name_left_is_removed(folder: Path, store
         ("none.csv", "dataset {} does not exist"),
         ("folder.csv", "dataset {} is no file"),
         ("X.xlsx", "dataset {} must end with .csv or .parquet"),
+        (
+            "current.json.csv",
+            "dataset {} cannot be used, because its name is that of its file: 'current.json' must not be current.json, "
+            "global, trainings, trained or index, which keys use",
+        ),
     ],
 )
 def test_what_is_no_dataset_is_named(folder: Path, name: str, sentence: str) -> None:
     (folder / "folder.csv").mkdir()
+    (folder / "current.json.csv").touch()
     path = folder / name
 
     with pytest.raises(BadInputError) as error:
