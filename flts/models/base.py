@@ -26,9 +26,10 @@ class Forecaster(Protocol):
         """Forecast the rows [t, t + output_seq_len) for every origin ``t``, all origins in one batch.
 
         Args:
-            frame: Cleaned columns in original units, without NaN; holds at least the ``features``.
-            origins: (k,) rows with ``input_seq_len <= t <= len(frame)``. Only rows before ``t`` are seen;
-                the values from ``t`` on are not.
+            frame: Cleaned columns in original units, without NaN; holds at least the ``features``. Windows may stand
+                one behind the other in it: time then ascends within each of them only.
+            origins: (k,) rows with ``input_seq_len <= t <= len(frame)``. Only the ``input_seq_len`` rows before ``t``
+                are seen, and the times of those forecast; the values from ``t`` on are not.
 
         Returns:
             (k, output_seq_len, targets) in original units.

@@ -1,4 +1,4 @@
-"""What a deep model must beat: persistence, seasonal-naive and linear forecasts, one step ahead.
+"""What a deep model must beat: persistence, seasonal-naive and linear forecasts.
 
 Each takes the rows to forecast (origins) and returns (k, targets) in original units.
 """
@@ -38,11 +38,29 @@ def seasonal_naive(data: ProcessedData, origins: Indices) -> Floats:
         data: Rows with the targets.
         origins: (k,) rows to forecast, from 1 to the last row.
     """
-    wanted = data.frame.time[origins] - ONE_DAY
-    row = np.searchsorted(data.frame.time, wanted)  # below the origin, hence a row that exists
-    found = data.frame.time[row] == wanted
+    return seasonal_naive_ahead(data, origins, origins[:, None])[:, 0]
+
+
+def seasonal_naive_ahead(data: ProcessedData, origins: Indices, rows: Indices) -> Floats:
+    """Forecast rows from origins on: the value as many whole days before as are needed to lie before the origin.
+
+    Persistence where nothing was measured at that very time.
+
+    Args:
+        data: Rows with the targets.
+        origins: (k,) rows that forecasts begin at, from 1 to the last row.
+        rows: (k, steps) rows to forecast, each from its origin to the last row.
+
+    Returns:
+        (k, steps, targets).
+    """
+    time = data.frame.time
+    days = (time[rows] - time[origins][:, None]) // ONE_DAY + 1
+    wanted = time[rows] - days * ONE_DAY
+    row = np.searchsorted(time, wanted)  # below the origin, hence a row that exists
     measured = data.actual_matrix()[row]
-    return np.where(found[:, None] & ~np.isnan(measured), measured, persistence(data, origins))
+    known = (time[row] == wanted)[:, :, None] & ~np.isnan(measured)
+    return np.where(known, measured, persistence(data, origins)[:, None])
 
 
 def linear(data: ProcessedData, params: TrainParams, origins: Indices) -> Floats:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from flts.errors import BadInputError
 from flts.models.base import Forecaster
@@ -11,6 +10,7 @@ from flts.timeseries.arrays import Flags, Floats, Indices, Times
 from flts.timeseries.features import TIME_FEATURES, parse_lag, time_features
 from flts.timeseries.frame import Frame
 from flts.timeseries.processed import ProcessedData
+from flts.timeseries.windows import spans_gap
 
 
 @dataclass(frozen=True)
@@ -64,11 +64,11 @@ def forecast_steps(forecaster: Forecaster, data: ProcessedData, start: int, step
     blocks = np.empty((len(origins), block, len(forecaster.targets)))
     blocks[: len(rolling)] = forecaster.forecast(data.frame, rolling)
     if len(rolling) < len(origins):
-        extension = _Extension(forecaster, data, until=start + steps)
-        extension.append(blocks[len(rolling) - 1, rows - rolling[-1] :])
+        extension = _Extension(forecaster, data, np.array([rows]), room=start + steps + block - rows)
+        extension.append(blocks[len(rolling) - 1 : len(rolling), rows - rolling[-1] :])
         for position in range(len(rolling), len(origins)):
-            blocks[position] = extension.forecast()
-            extension.append(blocks[position])
+            [blocks[position]] = extension.forecast()
+            extension.append(blocks[position : position + 1])
 
     row = np.arange(start, start + steps)
     origin_of_row = np.repeat(origins, block)[:steps]
@@ -76,68 +76,86 @@ def forecast_steps(forecaster: Forecaster, data: ProcessedData, start: int, step
         time=_times(data, start + steps)[start:],
         values=blocks.reshape(-1, blocks.shape[-1])[:steps],
         recursive=origin_of_row > rows,
-        after_gap=_spans_gap(data.gap_before(), origin_of_row - history, row),
+        after_gap=spans_gap(data.gap_before(), origin_of_row - history, row),
     )
 
 
-class _Extension:
-    """The last rows of the data and room for the rows behind them, filled block by block."""
+def forecast_from(forecaster: Forecaster, data: ProcessedData, origins: Indices, steps: int) -> Floats:
+    """Forecast ``steps`` rows from every origin, as ``forecast_steps`` does where the data ends before it.
 
-    def __init__(self, forecaster: Forecaster, data: ProcessedData, until: int) -> None:
+    The first ``output_seq_len`` steps are direct, from the rows before the origin alone; the blocks behind them are
+    recursive. Each block is forecast for all origins at once.
+
+    Args:
+        forecaster: The model.
+        data: Rows to forecast from; must hold the forecaster's features. Rows from an origin on are not seen.
+        origins: (k,) rows with ``input_seq_len <= t <= len(data)``, at least one.
+        steps: How many, at least 1.
+
+    Returns:
+        (k, steps, targets) in original units.
+    """
+    block = forecaster.output_seq_len
+    extension = _Extension(forecaster, data, origins, room=steps + block)
+    blocks = []
+    for _ in range(0, steps, block):
+        blocks.append(extension.forecast())
+        extension.append(blocks[-1])
+    return np.concatenate(blocks, axis=1)[:, :steps]
+
+
+class _Extension:
+    """For each origin the rows before it and room for those from it on, filled block by block; columns are (k, n)."""
+
+    def __init__(self, forecaster: Forecaster, data: ProcessedData, origins: Indices, room: int) -> None:
         lags = {name: lag for name in forecaster.features if (lag := parse_lag(name)) and lag[0] in data.frame.columns}
-        reach = max([forecaster.input_seq_len, *(n for _, n in lags.values())])
-        first = max(0, len(data) - reach)
-        # Values known from the start are written at once; a lag of a held column is as good as known.
-        time = _times(data, until + forecaster.output_seq_len)[first:]
+        self._history = forecaster.input_seq_len
+        reach = max([self._history, *(n for _, n in lags.values())])
+        ahead = np.arange(-reach, room)
+        # From its origin on every column is held; rows before the data are only ever asked for lags, see below.
+        rows = np.clip(origins[:, None] + ahead, 0, origins[:, None] - 1)
+        self._time = data.frame.time[rows] + np.maximum(ahead + 1, 0) * _interval(data)
         names = {*forecaster.features, *forecaster.targets, *(column for column, _ in lags.values())}
-        columns = {name: _held(data.frame.columns[name][first:], len(time)) for name in sorted(names)}
-        self._end = len(data) - first
-        computed = time_features(time[self._end :])
+        self._columns = {name: data.frame.columns[name][rows] for name in sorted(names)}
+        # Values known from the start are written at once; a lag of a held column is as good as known.
+        computed = time_features(self._time[:, reach:].ravel())
         for name in names & set(TIME_FEATURES):
-            columns[name][self._end :] = computed[name]
+            self._columns[name][:, reach:] = computed[name].reshape(len(origins), room)
         self._forecaster = forecaster
-        self._frame = Frame(time, columns)
         self._lags = lags
-        self._fill_lags(self._end, len(time))
+        self._exists = origins[:, None] + ahead >= 0
+        self._end = reach
+        self._fill_lags(reach, reach + room)
 
     def forecast(self) -> Floats:
-        """Forecast the next block, (output_seq_len, targets)."""
-        history = self._forecaster.input_seq_len
-        window = self._frame.rows(self._end - history, self._end + self._forecaster.output_seq_len)
-        block: Floats = self._forecaster.forecast(window, np.array([history]))[0]
-        return block
+        """Forecast the next block of every origin, (k, output_seq_len, targets)."""
+        start, stop = self._end - self._history, self._end + self._forecaster.output_seq_len
+        # The windows stand one behind the other in one frame.
+        columns = {name: values[:, start:stop].ravel() for name, values in self._columns.items()}
+        windows = Frame(self._time[:, start:stop].ravel(), columns)
+        return self._forecaster.forecast(windows, np.arange(self._history, len(windows), stop - start))
 
     def append(self, values: Floats) -> None:
-        """Take forecasts (k, targets) as the next k rows."""
-        start, stop = self._end, self._end + len(values)
-        for name, column in zip(self._forecaster.targets, values.T, strict=True):
-            self._frame.columns[name][start:stop] = column
+        """Take forecasts (k, n, targets) as the next n rows."""
+        start, stop = self._end, self._end + values.shape[1]
+        for position, name in enumerate(self._forecaster.targets):
+            self._columns[name][:, start:stop] = values[:, :, position]
         self._fill_lags(start, stop)
         self._end = stop
 
     def _fill_lags(self, start: int, stop: int) -> None:
         for name, (column, n) in self._lags.items():
             # Rows whose lag lies before the data keep the held value.
-            known = max(start, n)
-            if known < stop:
-                self._frame.columns[name][known:stop] = self._frame.columns[column][known - n : stop - n]
-
-
-def _held(values: Floats, length: int) -> Floats:
-    """Return ``values`` continued to ``length`` by its last value."""
-    return np.concatenate([values, np.full(length - len(values), values[-1])])
+            known, earlier = self._exists[:, start - n : stop - n], self._columns[column][:, start - n : stop - n]
+            np.copyto(self._columns[name][:, start:stop], earlier, where=known)
 
 
 def _times(data: ProcessedData, stop: int) -> Times:
     """Return the timestamps of rows [0, stop), continued at the sampling interval."""
     time = data.frame.time
-    interval = np.timedelta64(round(data.sampling_seconds * 1e6), "us")
     missing = np.arange(1, max(0, stop - len(time)) + 1)
-    return np.concatenate([time, time[-1] + missing * interval])[:stop]
+    return np.concatenate([time, time[-1] + missing * _interval(data)])[:stop]
 
 
-def _spans_gap(gap_before: NDArray[np.bool_], first: Indices, last: Indices) -> Flags:
-    """Return (k,) flags: whether a gap lies anywhere between rows ``first`` and ``last``; none behind the data."""
-    gaps = np.cumsum(gap_before)
-    end = len(gaps) - 1
-    return gaps[np.minimum(last, end)] > gaps[np.minimum(first, end)]
+def _interval(data: ProcessedData) -> np.timedelta64:
+    return np.timedelta64(round(data.sampling_seconds * 1e6), "us")

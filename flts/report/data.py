@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from flts.timeseries.arrays import Flags, Floats, Times
-from flts.timeseries.metrics import Scores
+from flts.timeseries.metrics import HorizonScores, Scores
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class ForecastReport:
     """Report of inference. Forecast arrays are (steps, targets), backtest arrays (rows, targets); NaN: unknown.
 
     ``recursive`` and ``after_gap`` are (steps,). ``backtest_scores`` (original units) names the model, then
-    ``persistence``.
+    ``persistence``. ``backtest_horizons`` are by horizon, ascending.
     """
 
     identifier: str
@@ -119,4 +119,5 @@ class ForecastReport:
     backtest_predicted: Floats
     backtest_persistence: Floats
     backtest_scores: Mapping[str, Scores]
+    backtest_horizons: Sequence[HorizonScores] = ()
     notes: Sequence[str] = ()

@@ -1,10 +1,15 @@
 """Charts of forecasts beside what was measured, shared by the training and the forecast page."""
 
-from flts.report.marks import Chart, Line
+from collections.abc import Sequence
+
+import numpy as np
+
+from flts.report.marks import Band, Chart, Line
 from flts.report.numbers import fixed
 from flts.report.render import Figure, drawable, figure, finite
 from flts.report.sampling import gap_breaks, microseconds
 from flts.timeseries.arrays import Floats, Indices, Times
+from flts.timeseries.metrics import HorizonScores
 
 EXCERPT = 200
 
@@ -40,6 +45,34 @@ def excerpt_chart(
     which = f"last {fixed(shown, 0)} scored rows" if shown < len(time) else "every scored row"
     return comparison_chart(
         target, time[rows], actual[rows], predicted[rows], persistence[rows], model, f"{target}: {which}"
+    )
+
+
+def horizon_skill(scores: Sequence[HorizonScores]) -> Figure | None:
+    """Draw the skill over both naive forecasts by horizon, recursive ones shaded; ``None`` with fewer than two."""
+    horizons = np.array([entry.horizon for entry in scores], dtype=np.int64)
+    skills = {
+        "over persistence": ([entry.skill_over_persistence for entry in scores], "model"),
+        "over seasonal naive": ([entry.skill_over_seasonal_naive for entry in scores], "seasonal"),
+    }
+    lines = [
+        Line(name, horizons, finite(100 * np.array(values, dtype=np.float64)), style)
+        for name, (values, style) in skills.items()
+    ]
+    if len(scores) < 2 or not drawable(*(line.y for line in lines)):
+        return None
+    recursive = [entry.horizon for entry in scores if entry.recursive]
+    return figure(
+        Chart(
+            "Skill by horizon",
+            "How much lower the model's RMSE is than that of persistence and of seasonal naive, by steps ahead, in "
+            "per cent; above zero is better.",
+            lines,
+            bands=[Band(recursive[0], scores[-1].horizon, "recursive", "selection")] if recursive else [],
+            zero=True,
+            y_label="skill, %",
+            x_label="steps ahead",
+        )
     )
 
 

@@ -1,12 +1,13 @@
 """The report of inference: the forecast itself, and what the model is worth on the whole test data."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from flts.report.data import ForecastReport
-from flts.report.forecast_charts import EXCERPT, comparison_chart, excerpt_chart, step_errors
+from flts.report.forecast_charts import EXCERPT, comparison_chart, excerpt_chart, horizon_skill, step_errors
 from flts.report.marks import Band, Chart, Dots, Line
 from flts.report.numbers import fixed, moment, number, plural, signed_percent
 from flts.report.render import (
@@ -22,10 +23,11 @@ from flts.report.render import (
     verdict,
 )
 from flts.report.sampling import gap_breaks, microseconds
-from flts.timeseries.metrics import score
+from flts.timeseries.metrics import HorizonScores, score
 
 TARGETS_DRAWN = 6
 ROWS_LISTED = 200
+HORIZONS_LISTED = (1, 2, 3, 6, 12, 24, 48)
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ def forecast_page(report: ForecastReport) -> str:
         "step of the forecast",
     )
     backtests = _backtests(report)
+    skill = horizon_skill(report.backtest_horizons)
     return render(
         "forecast.html",
         title=f"{steps} ahead with {report.model_type}.",
@@ -64,7 +67,7 @@ def forecast_page(report: ForecastReport) -> str:
         facts=_facts(report, share),
         notes=report.notes,
         explanation=_explanation(report),
-        figures=[*forecasts, *([errors] if errors else []), *backtests],
+        figures=[*forecasts, *([errors] if errors else []), *backtests, *([skill] if skill else [])],
         forecasts=forecasts,
         steps=errors,
         backtest_scores=score_table(
@@ -75,6 +78,8 @@ def forecast_page(report: ForecastReport) -> str:
         if report.backtest_scores
         else None,
         backtests=backtests,
+        horizons=_horizons(report.backtest_horizons),
+        horizon_skill=skill,
         rows=rows,
         rows_total=fixed(total, 0),
         rows_left_out=total > len(rows),
@@ -191,6 +196,13 @@ def _backtests(report: ForecastReport) -> list[Figure]:
             )
         )
     return [drawing for drawing in figures if drawing]
+
+
+def _horizons(scores: Sequence[HorizonScores]) -> Sequence[HorizonScores]:
+    """Return the scores worth a line in the table: all, or those of some horizons where there are many."""
+    if len(scores) <= len(HORIZONS_LISTED):
+        return scores
+    return [entry for entry in scores if entry.horizon in HORIZONS_LISTED]
 
 
 def _rows(report: ForecastReport) -> list[_Step]:

@@ -23,6 +23,45 @@ class Scores:
         return composite_score(self.rmse, self.mae, self.mse)
 
 
+@dataclass(frozen=True)
+class HorizonScores:
+    """RMSE of forecasts ``horizon`` steps ahead, in original units, beside the naive forecasts of the same values.
+
+    Attributes:
+        horizon: Steps ahead; 1 is the row that follows the last one known.
+        recursive: Whether the model built on its own forecasts; else its forecast was direct.
+        rows: How many rows were scored.
+        rmse: The model's.
+        persistence_rmse: That of the last measured value.
+        seasonal_naive_rmse: That of the value one day or more days before.
+    """
+
+    horizon: int
+    recursive: bool
+    rows: int
+    rmse: float
+    persistence_rmse: float
+    seasonal_naive_rmse: float
+
+    @property
+    def skill_over_persistence(self) -> float:
+        """See ``skill``."""
+        return skill(self.rmse, self.persistence_rmse)
+
+    @property
+    def skill_over_seasonal_naive(self) -> float:
+        """See ``skill``."""
+        return skill(self.rmse, self.seasonal_naive_rmse)
+
+
+def skill(rmse: float, reference: float) -> float:
+    """Return ``1 - rmse / reference``: 1 is perfect, 0 no better than the reference; NaN where that has no error.
+
+    Source: the skill score of Murphy (1988), with RMSE in place of MSE.
+    """
+    return 1 - rmse / reference if reference else np.nan
+
+
 def score(actual: Floats, predicted: Floats, *, unit: Floats | float = 1.0) -> Scores:
     """Compare forecasts (.., targets) with measured values of the same shape.
 

@@ -27,3 +27,10 @@ def forecast_origins(gap_before: Flags, start: int, stop: int, history: int, hor
 def window_rows(origins: Indices, history: int) -> Indices:
     """Return (len(origins), history) row numbers of the windows that end just before the origins."""
     return origins[:, None] + np.arange(-history, 0, dtype=np.int64)
+
+
+def spans_gap(gap_before: Flags, first: Indices, last: Indices) -> Flags:
+    """Return whether a gap lies anywhere between rows ``first`` and ``last``, of any shape; none behind the data."""
+    gaps = np.cumsum(gap_before)
+    end = len(gaps) - 1
+    return gaps[np.minimum(last, end)] > gaps[np.minimum(first, end)]

@@ -85,7 +85,8 @@ class Summary(_Part):
     promotion: PromotionSummary | None = Field(description="null when nothing was promoted")
     forecast: dict[str, float | int | str] | None = Field(
         description="the inference stage's metrics: `mae`, `rmse`, `mse` of the forecast steps and `backtest_*` of the "
-        "whole test file one step ahead, in original units; null when there is no forecast"
+        "whole test file one step ahead, in original units, `backtest_horizons` as JSON text; null when there is no "
+        "forecast"
     )
     versions: dict[str, str] = Field(description="of flts, Python and the main packages, and the git commit if any")
 

@@ -27,7 +27,7 @@ METADATA = {
     "preprocess.training_data": {"config_hash", "config_json", "row_count", "identifier", "sha256"},
     "preprocess.inference_data": {"config_hash", "row_count", "identifier", "sha256"},
     "inference.predictions": {"num_predictions", "mae", "rmse", "config_hash"},
-    "inference.metrics": {"mae", "rmse", "mse", "inference_count", "timestamp", "backtest_rmse"},
+    "inference.metrics": {"mae", "rmse", "mse", "inference_count", "timestamp", "backtest_rmse", "backtest_horizons"},
     "eval.selected_model": {"model_uri", "model_type", "run_id", "config_hash", "composite_score", "promotion_time"},
     "eval.promotion_metadata": {"model_uri", "rmse", "mae", "mse", "score", "timestamp", "weights"},
     **{

@@ -9,7 +9,7 @@ import numpy as np
 from flts.contracts import SCORE_WEIGHTS
 from flts.models.registry import MODELS
 from flts.report.data import Candidate, EvaluationReport, ForecastReport, PreprocessReport, SeriesReport, TrainingReport
-from flts.timeseries.metrics import Scores, score
+from flts.timeseries.metrics import HorizonScores, Scores, score
 
 PROPHET = Scores(0.0391, 0.0202, 0.00153)
 Attributes = list[tuple[str, str | None]]
@@ -174,6 +174,10 @@ def forecast_report(
         backtest_predicted=training.predicted[:rows],
         backtest_persistence=training.persistence[:rows],
         backtest_scores={"GRU": Scores(2.5, 1.25, 6.25), "persistence": Scores(5.0, 3.5, 25.0)},
+        backtest_horizons=[
+            HorizonScores(h, h > 3, 400 - h, rmse=3.0 + h, persistence_rmse=5.0 + h, seasonal_naive_rmse=20.0)
+            for h in range(1, 25)
+        ],
     )
 
 

@@ -8,7 +8,7 @@ from flts.models.base import Forecaster
 from flts.models.baselines import persistence
 from flts.models.forecasting import one_step
 from flts.timeseries.arrays import Floats, Indices
-from flts.timeseries.metrics import Scores, score
+from flts.timeseries.metrics import Scores, score, skill
 from flts.timeseries.processed import ProcessedData
 from flts.timeseries.windows import forecast_origins
 
@@ -40,11 +40,8 @@ class Backtest:
 
     @property
     def skill(self) -> float:
-        """``1 - RMSE / RMSE of persistence``: 1 is perfect, 0 no better than persistence; NaN where that has no error.
-
-        Source: the skill score of Murphy (1988), with RMSE in place of MSE.
-        """
-        return 1 - self.scores.rmse / self.naive_scores.rmse if self.naive_scores.rmse else np.nan
+        """Skill over persistence; see ``flts.timeseries.metrics.skill``."""
+        return skill(self.scores.rmse, self.naive_scores.rmse)
 
     def metrics(self) -> dict[str, float]:
         """Return ``backtest_*`` numbers by name; NaN where nothing could be scored."""

@@ -1,6 +1,7 @@
 """The inference stage: forecasts with the promoted model, and backtests it on the whole test data."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,11 @@ from flts.report.pages import forecast_page
 from flts.stage import Artifact, Context, Result
 from flts.stages.forecasting.backtest import Backtest, backtest
 from flts.stages.forecasting.batch import batch_metrics, batch_samples, predictions_parquet, step_maes
+from flts.stages.forecasting.horizons import horizon_entries, longest_horizon, score_horizons
 from flts.stages.forecasting.input import ForecastInput, read_input
 from flts.stages.forecasting.log import PREDICTIONS_FILE, RESULTS_FILE, ForecastRequest, log_forecast
 from flts.timeseries.arrays import Floats
+from flts.timeseries.metrics import HorizonScores
 
 
 def run(params: InferenceParams, context: Context) -> Result:
@@ -33,6 +36,9 @@ def run(params: InferenceParams, context: Context) -> Result:
     actual = _measured(given, forecast)
     context.progress(0.5, f"backtesting on {len(given.data)} rows")
     backtested = backtest(given.forecaster, given.data)
+    steps = longest_horizon(params.inference_length)
+    context.progress(0.6, f"backtesting 1 to {steps} steps ahead")
+    horizons = score_horizons(given.forecaster, given.data, steps)
     _check_finite(given, forecast.values, backtested.predicted)
 
     context.progress(0.8, "writing the forecast")
@@ -46,16 +52,16 @@ def run(params: InferenceParams, context: Context) -> Result:
     if context.store:
         logged = log_forecast(context.store, params.inference_log_bucket, request, batch)
         batch, folder, cached = logged.batch, logged.folder, logged.repeated
-    metrics = _metrics(batch, backtested)
+    metrics = _metrics(batch, backtested, horizons)
     predictions = _predictions_metadata(batch, metrics)
     if folder:
         predictions |= {"log_bucket": params.inference_log_bucket, "log_object_key": f"{folder}{RESULTS_FILE}"}
-    notes = (*given.notes, *_notes(batch, forecast, backtested))
+    notes = (*given.notes, *_notes(batch, forecast, backtested, horizons))
     return Result(
         artifacts={
             "predictions": Artifact(batch.to_json(), predictions),
             "metrics": Artifact(f"{canonical_json(metrics)}\n", metrics),
-            "report": Artifact(forecast_page(_report(given, batch, forecast, actual, backtested, notes))),
+            "report": Artifact(forecast_page(_report(given, batch, forecast, actual, backtested, horizons, notes))),
         },
         message=_closing(batch, backtested) + (f", in {params.inference_log_bucket}/{folder}" if folder else ""),
         files=_write_files(batch, context.work_dir) if context.output_dir else {},
@@ -95,7 +101,7 @@ def _batch(
     return ForecastBatch(**fields)
 
 
-def _metrics(batch: ForecastBatch, backtested: Backtest) -> dict[str, MetadataValue]:
+def _metrics(batch: ForecastBatch, backtested: Backtest, horizons: Sequence[HorizonScores]) -> dict[str, MetadataValue]:
     """Return the stage's metrics, in original units; those that could not be scored are left out."""
     return flat_metadata(
         {
@@ -105,6 +111,7 @@ def _metrics(batch: ForecastBatch, backtested: Backtest) -> dict[str, MetadataVa
             "inference_count": len(batch.samples),
             "timestamp": batch.timestamp,
             **backtested.metrics(),
+            "backtest_horizons": horizon_entries(horizons),
         }
     )
 
@@ -123,6 +130,7 @@ def _report(
     forecast: Forecast,
     actual: Floats,
     backtested: Backtest,
+    horizons: Sequence[HorizonScores],
     notes: tuple[str, ...],
 ) -> ForecastReport:
     return ForecastReport(
@@ -142,11 +150,14 @@ def _report(
         backtest_predicted=backtested.predicted,
         backtest_persistence=backtested.naive,
         backtest_scores={batch.model_type: backtested.scores, "persistence": backtested.naive_scores},
+        backtest_horizons=horizons,
         notes=notes,
     )
 
 
-def _notes(batch: ForecastBatch, forecast: Forecast, backtested: Backtest) -> list[str]:
+def _notes(
+    batch: ForecastBatch, forecast: Forecast, backtested: Backtest, horizons: Sequence[HorizonScores]
+) -> list[str]:
     notes = []
     behind = int(forecast.after_gap.sum())
     if behind:
@@ -159,6 +170,11 @@ def _notes(batch: ForecastBatch, forecast: Forecast, backtested: Backtest) -> li
         notes.append(
             f"{batch.model_type} is worse than persistence on this data: backtest RMSE {backtested.scores.rmse:.4g} "
             f"against {backtested.naive_scores.rmse:.4g}"
+        )
+    if len(horizons) > 1 and all(entry.skill_over_persistence < 0 for entry in horizons):
+        notes.append(
+            f"{batch.model_type} is worse than persistence at every horizon from {horizons[0].horizon} to "
+            f"{horizons[-1].horizon} steps ahead"
         )
     return notes
 

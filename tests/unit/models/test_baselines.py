@@ -56,6 +56,22 @@ def test_seasonal_naive_goes_by_time_and_not_by_row_number():
     assert baselines.seasonal_naive(data, rows(hours.index(25), hours.index(35))).tolist() == [[1], [34]]
 
 
+def test_seasonal_naive_further_ahead_goes_back_as_many_days_as_lie_before_the_origin():
+    data = processed({"y": range(120)})
+    ahead = np.array([0, 1, 23, 24, 25, 47, 48])
+    forecast = baselines.seasonal_naive_ahead(data, rows(50, 60), rows(50, 60)[:, None] + ahead)
+    assert forecast[0, :, 0].tolist() == [26, 27, 49, 26, 27, 49, 26]
+    assert forecast[1, :, 0].tolist() == [36, 37, 59, 36, 37, 59, 36]
+
+
+def test_seasonal_naive_further_ahead_is_persistence_where_nothing_was_measured():
+    measured = [float(n) for n in range(60)]
+    measured[26] = NAN
+    data = processed({"y": range(60)}, actual={"y": measured})
+    forecast = baselines.seasonal_naive_ahead(data, rows(10, 50), rows(10, 50)[:, None] + np.arange(3))
+    assert forecast[:, :, 0].tolist() == [[9, 9, 9], [49, 27, 28]]
+
+
 def test_linear_finds_an_exact_linear_law():
     generator = np.random.default_rng(1)
     x = generator.normal(size=300)

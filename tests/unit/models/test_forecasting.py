@@ -1,12 +1,24 @@
 """Forecasts of any length against an independent loop that goes one block at a time and rebuilds everything."""
 
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import pytest
+import torch
 
 from flts.errors import BadInputError
-from flts.models.forecasting import forecast_steps, one_step
+from flts.models.base import Forecaster
+from flts.models.forecasting import forecast_from, forecast_steps, one_step
+from flts.models.network import RecurrentNet
+from flts.models.prophet import ProphetForecaster
+from flts.models.recurrent import RecurrentForecaster
 from flts.timeseries.features import time_features
 from flts.timeseries.frame import Frame
+from flts.timeseries.metrics import target_range
+from flts.timeseries.processed import ProcessedData
+from tests.support.processed import prophet_line
 from tests.support.series import MINUTE, ToyForecaster, changed_from, make_data
 
 
@@ -140,6 +152,70 @@ def test_one_step_is_the_first_step_of_every_origin():
     forecaster = ToyForecaster(data, input_seq_len=5, output_seq_len=3)
     origins = np.array([5, 9, 30])
     np.testing.assert_array_equal(one_step(forecaster, data, origins), forecaster.forecast(data.frame, origins)[:, 0])
+
+
+def truncated(data: ProcessedData, rows: int) -> ProcessedData:
+    actual = {name: values[:rows] for name, values in data.actual.items()}
+    return replace(data, frame=data.frame.rows(0, rows), actual=actual)
+
+
+def recurrent(model_type: str, data: ProcessedData, block: int) -> RecurrentForecaster:
+    torch.manual_seed(3)
+    net = RecurrentNet(model_type, len(data.features), 8, 2, block * len(data.targets))
+    return RecurrentForecaster(
+        net, input_seq_len=5, output_seq_len=block, features=data.features, targets=data.targets, scaler=data.scaler
+    )
+
+
+def prophet(data: ProcessedData, block: int) -> ProphetForecaster:
+    lines = {name: prophet_line(slope=0.3 + position, level=4.0) for position, name in enumerate(data.targets)}
+    return ProphetForecaster(
+        lines,
+        phi=dict.fromkeys(data.targets, 0.8),
+        input_seq_len=5,
+        output_seq_len=block,
+        sampling_seconds=data.sampling_seconds,
+        hyperparameters={},
+    )
+
+
+FORECASTERS: dict[str, tuple[Callable[[ProcessedData, int], Forecaster], float]] = {
+    "toy": (lambda data, block: ToyForecaster(data, input_seq_len=5, output_seq_len=block), 1e-9),
+    "GRU": (partial(recurrent, "GRU"), 1e-6),
+    "LSTM": (partial(recurrent, "LSTM"), 1e-6),
+    "Prophet": (prophet, 1e-9),
+}
+
+
+@pytest.mark.parametrize("targets", [("a",), ("b", "a")])
+@pytest.mark.parametrize("lags", [(), (1, 2, 9)])
+@pytest.mark.parametrize("block", [1, 3])
+@pytest.mark.parametrize("model", FORECASTERS)
+def test_forecasts_from_many_origins_equal_those_from_each_alone(model, block, lags, targets):
+    data = make_data(60, targets=targets, lags=lags, gaps=[31])
+    make, tolerance = FORECASTERS[model]
+    forecaster = make(data, block)
+    # Lags of the first reach behind the data; the last follows its end.
+    origins = np.array([5, 6, 29, 31, 33, 50, 60])
+    alone = [forecast_steps(forecaster, truncated(data, t), t, 20).values for t in origins.tolist()]
+
+    together = forecast_from(forecaster, data, origins, 20)
+
+    np.testing.assert_allclose(together / target_range(data), alone / target_range(data), atol=tolerance, rtol=0)
+
+
+def test_forecasts_from_many_origins_are_one_batch_a_block():
+    data = make_data(60)
+    forecaster = ToyForecaster(data, input_seq_len=5, output_seq_len=3)
+    assert forecast_from(forecaster, data, np.arange(5, 45), 7).shape == (40, 7, 1)
+    assert forecaster.batches == [40, 40, 40]
+
+
+def test_forecasts_from_an_origin_see_nothing_from_it_on():
+    data = make_data(40, lags=(1, 9))
+    forecaster = ToyForecaster(data, input_seq_len=5, output_seq_len=2)
+    before, after = (forecast_from(forecaster, seen, np.array([20]), 9) for seen in (data, changed_from(data, 20)))
+    np.testing.assert_array_equal(before, after)
 
 
 @pytest.mark.parametrize("start", [4, 31])

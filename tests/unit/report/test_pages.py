@@ -225,6 +225,23 @@ def test_the_forecast_tells_rolling_from_recursive_and_rings_steps_after_a_gap()
     assert {2.5, 1.25, 6.25, 5.0, 3.5, 25.0} <= set(parsed.data)
 
 
+def test_the_forecast_page_shows_the_skill_at_some_horizons_and_draws_it_at_all():
+    text = forecast_page(forecast_report())
+    table = text.partition('aria-label="Backtest by horizon"')[2].partition("</table>")[0]
+    lines = [
+        " ".join(Page(line).said.split()) for line in re.findall(r"<tr><th scope=\"row\".*?</tr>", table, re.DOTALL)
+    ]
+    assert [line.split()[0] for line in lines] == ["1", "2", "3", "6", "12", "24"]
+    assert [line.split()[1] for line in lines] == ["direct"] * 3 + ["recursive"] * 3
+    assert lines[0] == "1 direct 399 4 6 20 +33.3 % +80.0 %"
+    assert lines[-1].endswith(" \u221235.0 %")
+    assert "Skill by horizon over persistence over seasonal naive" in Page(text).said
+
+
+def test_a_forecast_without_horizons_has_no_section_of_them():
+    assert "several steps ahead" not in forecast_page(replace(forecast_report(), backtest_horizons=[]))
+
+
 def test_the_headline_error_of_a_forecast_leaves_out_steps_after_a_gap():
     report = forecast_report(steps=3, rolling=3)
     actual = report.predicted + np.array([[1.0], [2.0], [1000.0]])

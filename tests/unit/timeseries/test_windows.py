@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from flts.timeseries.windows import forecast_origins, window_rows
+from flts.timeseries.windows import forecast_origins, spans_gap, window_rows
 
 
 def flags(rows, *gaps):
@@ -24,6 +24,12 @@ def test_a_gap_within_history_or_horizon_rules_a_window_out():
     # The gap lies between rows 3 and 4: a window may end before it or begin after it.
     np.testing.assert_array_equal(forecast_origins(flags(9, 4), 0, 9, history=2, horizon=1), [2, 3, 6, 7, 8])
     np.testing.assert_array_equal(forecast_origins(flags(9, 4), 0, 9, history=2, horizon=2), [2, 6, 7])
+
+
+def test_a_stretch_spans_a_gap_that_lies_behind_its_first_row():
+    first, last = np.array([[0], [3], [4], [2]]), np.array([[3, 4], [4, 9], [8, 9], [2, 3]])
+    expected = [[False, True], [True, True], [False, False], [False, False]]
+    np.testing.assert_array_equal(spans_gap(flags(9, 4), first, last), expected)
 
 
 def test_too_few_rows_have_no_window():

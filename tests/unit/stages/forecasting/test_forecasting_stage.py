@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from flts.contracts import ClaimCheck, ForecastBatch, TrainedModel
+from flts.contracts import ClaimCheck, ForecastBatch, TrainedModel, canonical_json
 from flts.errors import BadInputError, ChecksumMismatchError
 from flts.files import sha256_file
 from flts.models import bundle
@@ -194,6 +194,50 @@ def test_a_model_that_persistence_beats_is_said_to_be_worse(inference):
     result = inference.run()
     assert metrics_of(result)["backtest_skill"] < 0  # two epochs teach it nothing
     assert any("GRU is worse than persistence on this data" in note for note in result.notes)
+
+
+@pytest.mark.parametrize(("length", "longest"), [(1, 12), (20, 20), (100, 25)])
+def test_the_backtest_of_several_steps_is_json_text_with_an_entry_per_horizon(inference, length, longest):
+    # The gap leaves stretches of 30 rows, of which the first 5 are the first window.
+    text = metrics_of(inference.run(inference_length=length))["backtest_horizons"]
+    assert isinstance(text, str)
+    entries = json.loads(text)
+    assert text == canonical_json(entries)
+    assert [entry["horizon"] for entry in entries] == list(range(1, longest + 1))
+    assert [entry["mode"] for entry in entries] == ["direct"] + ["recursive"] * (longest - 1)
+    for entry in entries:
+        assert entry.keys() == {
+            *("horizon", "mode", "rows", "rmse", "persistence_rmse", "seasonal_naive_rmse"),
+            *("skill_over_persistence", "skill_over_seasonal_naive"),
+        }
+    # Sixty rows are few enough that one step ahead is scored on every one of them.
+    metrics = metrics_of(inference.run())
+    assert entries[0]["rows"] == metrics["backtest_rows"]
+    assert entries[0]["rmse"] == pytest.approx(metrics["backtest_rmse"], rel=1e-5)
+    assert entries[0]["persistence_rmse"] == pytest.approx(metrics["backtest_persistence_rmse"], rel=1e-5)
+    assert entries[0]["skill_over_persistence"] == pytest.approx(metrics["backtest_skill"], rel=1e-4)
+
+
+def test_a_model_that_is_worse_at_every_horizon_is_said_to_be(inference, unseen):
+    # On a slope persistence errs by a step per horizon, but the model, which never saw such values, by far more.
+    slope = np.linspace(1000.0, 1001.0, 60)
+    columns = {**unseen.frame.columns, "a": slope}
+    path = inference.write(
+        "slope.parquet", replace(unseen, frame=Frame(unseen.frame.time, columns), actual={"a": slope})
+    )
+    said = "GRU is worse than persistence at every horizon from 1 to 12 steps ahead"
+    assert said in inference.run(data=path).notes
+
+
+def test_a_model_that_beats_persistence_somewhere_is_not_said_to_lose_everywhere(inference, unseen):
+    waves = np.tile(
+        [-300.0, 300.0], 30
+    )  # whatever is in between has half of persistence's error, or none at even steps
+    columns = {**unseen.frame.columns, "a": waves}
+    path = inference.write(
+        "waves.parquet", replace(unseen, frame=Frame(unseen.frame.time, columns), actual={"a": waves})
+    )
+    assert not any("every horizon" in note for note in inference.run(data=path).notes)
 
 
 def test_standalone_files_are_the_batch_and_its_table(inference):
