@@ -80,7 +80,10 @@ def test_processed_data_carries_what_preprocess_wrote(folder: Path):
     ("source", "sentence"),
     [
         ("nowhere", "nowhere does not exist: a bundle folder or the JSON file of a promotion is expected"),
-        ("runs:/abc/GRU", "runs:/abc/GRU lies in MLflow: tracking_uri or MLFLOW_TRACKING_URI must name its address"),
+        (
+            "runs:/abc/GRU",
+            "model_uri runs:/abc/GRU lies in MLflow: --mlflow-tracking-uri (in Python, tracking_uri) must name",
+        ),
     ],
 )
 def test_a_source_that_is_none_is_told(source: str, sentence: str, monkeypatch: pytest.MonkeyPatch):
