@@ -48,6 +48,7 @@ def test_the_page_runs_as_it_stands(said: str):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of MLflow, about type hints of its own
 def test_a_model_says_the_same_here_and_in_mlflow(folder: Path, said: str):
     import mlflow
 
@@ -82,7 +83,7 @@ def test_processed_data_carries_what_preprocess_wrote(folder: Path):
         ("nowhere", "nowhere does not exist: a bundle folder or the JSON file of a promotion is expected"),
         (
             "runs:/abc/GRU",
-            "model_uri runs:/abc/GRU lies in MLflow: --mlflow-tracking-uri (in Python, tracking_uri) must name",
+            "runs:/abc/GRU lies in MLflow: --mlflow-tracking-uri (in Python, tracking_uri) must name it",
         ),
     ],
 )
