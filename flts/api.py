@@ -64,10 +64,6 @@ def load_model(source: str | Path | Promotion | TrainedModel, *, tracking_uri: s
     uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
     with tempfile.TemporaryDirectory(prefix="flts-") as scratch:
         if isinstance(source, str) and source.startswith("runs:"):
-            if uri is None:
-                raise BadInputError(
-                    f"{source} lies in MLflow: tracking_uri or MLFLOW_TRACKING_URI must name its address"
-                )
             return Model(bundle.load(download_bundle(uri, _Logged(source), Path(scratch))))
         selected = source if isinstance(source, Promotion | TrainedModel) else read_selected(_artifact(Path(source)))
         return Model(load_selected(selected, uri, Path(scratch)))

@@ -157,16 +157,12 @@ def load_selected(selected: Promotion | TrainedModel, tracking_uri: str | None, 
     """
     if is_path(selected.model_uri):
         folder = Path(selected.model_uri)
-    elif tracking_uri:
+    else:
         from flts.tracking import download_bundle
 
         if selected.model_uri.startswith("runs:/") and selected.model_uri.split("/")[1] != selected.run_id:
             raise BadInputError(f"model_uri {selected.model_uri} is not of run_id {shown(selected.run_id)}")
         folder = download_bundle(tracking_uri, selected, work_dir)
-    else:
-        raise BadInputError(
-            f"model_uri {selected.model_uri} lies in MLflow: --mlflow-tracking-uri must name its address"
-        )
     loaded = bundle.load(folder, sha256=selected.bundle_sha256)
     for name in ("model_type", "config_hash"):
         found, announced = getattr(loaded.config, name), getattr(selected, name)

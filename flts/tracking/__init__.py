@@ -58,11 +58,11 @@ def prepare(tracking_uri: str, experiment_name: str) -> None:
     Tracking(tracking_uri).experiment(experiment_name)
 
 
-def download_bundle(tracking_uri: str, model: ModelReference, destination: Path) -> Path:
+def download_bundle(tracking_uri: str | None, model: ModelReference, destination: Path) -> Path:
     """Fetch the bundle of a logged model; nothing of it is run, loaded or verified here.
 
     Args:
-        tracking_uri: MLflow's address.
+        tracking_uri: MLflow's address; ``None`` where none is known.
         model: Names the model. Where its ``artifact_uri`` is a folder of this machine, and its digest lets readers
             tell whether that is the right one, MLflow is not even imported.
         destination: Folder that gets the bundle's folder; made when missing.
@@ -71,8 +71,8 @@ def download_bundle(tracking_uri: str, model: ModelReference, destination: Path)
         The bundle's folder.
 
     Raises:
-        BadInputError: There is no such model, or it holds no bundle: files of other names, links, or files that are
-            too large.
+        BadInputError: There is no such model, MLflow's address is missing, or the model holds no bundle: files of
+            other names, links, or files that are too large.
         ServiceUnavailableError: The server is out of reach.
     """
     matched = re.fullmatch(r"runs:/([a-zA-Z0-9][\w-]{0,255})/([\w-]{1,255})", model.model_uri, re.ASCII)
@@ -83,4 +83,8 @@ def download_bundle(tracking_uri: str, model: ModelReference, destination: Path)
     destination.mkdir(parents=True, exist_ok=True)
     if model.bundle_sha256 and (folder := local_bundle(model.artifact_uri or "")):
         return copy_bundle(folder, destination)
+    if tracking_uri is None:
+        raise BadInputError(
+            f"model_uri {model.model_uri} lies in MLflow: --mlflow-tracking-uri (in Python, tracking_uri) must name it"
+        )
     return Tracking(tracking_uri).download_bundle(matched[1], matched[2], destination)

@@ -48,6 +48,7 @@ def test_the_page_runs_as_it_stands(said: str):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of MLflow, about type hints of its own
 def test_a_model_says_the_same_here_and_in_mlflow(folder: Path, said: str):
     import mlflow
 
@@ -80,7 +81,10 @@ def test_processed_data_carries_what_preprocess_wrote(folder: Path):
     ("source", "sentence"),
     [
         ("nowhere", "nowhere does not exist: a bundle folder or the JSON file of a promotion is expected"),
-        ("runs:/abc/GRU", "runs:/abc/GRU lies in MLflow: tracking_uri or MLFLOW_TRACKING_URI must name its address"),
+        (
+            "runs:/abc/GRU",
+            "runs:/abc/GRU lies in MLflow: --mlflow-tracking-uri (in Python, tracking_uri) must name it",
+        ),
     ],
 )
 def test_a_source_that_is_none_is_told(source: str, sentence: str, monkeypatch: pytest.MonkeyPatch):

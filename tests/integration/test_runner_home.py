@@ -23,7 +23,7 @@ def run_on_mount(
     """Run the pipeline with a home on a file system of its own."""
     home = folder / "mounted"
     home.mkdir()
-    script = f'mount -t tmpfs -o {options} tmpfs {home} && {before} && exec "$@"'
+    script = f'mount -t tmpfs -o {options} tmpfs {home} && {{ {before}; }} && exec "$@"'
     return subprocess.run(
         ["unshare", "--mount", "--map-root-user", "sh", "-c", script, "sh", *command(home, demo)],
         cwd=root,
@@ -51,14 +51,18 @@ def test_a_home_that_is_full_is_named_before_anything_else(root: Path, demo: Pat
 
 
 def test_a_home_that_fills_up_hides_neither_which_stages_failed_nor_why(root: Path, demo: Path, tmp_path: Path) -> None:
-    ended = run_on_mount(root, demo, tmp_path, "size=700k")
-    *failures, home = ended.stderr.splitlines()
+    home = tmp_path / "mounted"
+    # As soon as preprocess has ended, something else takes all the room that is left.
+    done = f"{home}/runs/*/preprocess/executor_output.json"
+    fill = f"(until ls {done} >/dev/null 2>&1; do sleep 0.02; done; cat /dev/zero >{home}/filling 2>/dev/null) & true"
+    ended = run_on_mount(root, demo, tmp_path, "size=8m", fill)
+    *failures, last = ended.stderr.splitlines()
 
     assert ended.returncode == 2
     assert "preprocess: done" in ended.stdout
     assert failures[0].startswith("Train GRU failed: ")
     assert "no space left on device" in failures[0]
     assert failures[-1] == "Not run: Evaluate and promote, Forecast"
-    assert home.startswith(f"run: --home {tmp_path / 'mounted'}: ")
-    assert home.endswith(" cannot be written: no space left on device")
+    assert last.startswith(f"run: --home {home}: ")
+    assert last.endswith(" cannot be written: no space left on device")
     assert "Report" not in ended.stdout

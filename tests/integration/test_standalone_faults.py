@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("standalone")]
 
 ENDLESS = (
     "flts-train-gru --training-data preprocess/processed_data.parquet --hidden-size 4 --num-layers 1"
-    " --epochs 1000000 --no-early-stopping --output-dir"
+    " --epochs 100000 --no-early-stopping --output-dir"
 )
 
 

@@ -1,6 +1,7 @@
 """The wheel, installed into an empty environment, gives the commands and the functions for notebooks."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -48,7 +49,7 @@ def test_an_extra_installs_into_an_empty_environment_and_works(
         done = subprocess.run(
             command,
             cwd=tmp_path,
-            env={"PATH": "/usr/bin:/bin", "HOME": str(Path.home())},
+            env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
             capture_output=True,
             text=True,
             check=False,
