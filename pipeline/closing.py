@@ -50,7 +50,7 @@ def failures(states: Mapping[str, TaskState]) -> Iterator[str]:
 def ending(
     summary: Summary, titles: Mapping[str, str], results: Mapping[str, Path | str], report: Path
 ) -> Iterator[str]:
-    """Say what was promoted and where everything lies.
+    """Say what was promoted, or held and why, and where everything lies.
 
     Args:
         summary: The run's summary.
@@ -68,7 +68,9 @@ def ending(
             if name != summary.promotion.model_type
         )
         winner = f"{summary.promotion.model_type}, composite score {summary.promotion.composite_score:.4g}"
-        yield f"{'Promoted':<11}{winner} ({others})"
+        yield f"{summary.promotion.status.capitalize():<11}{winner} ({others})"
+        if summary.promotion.reason:
+            yield f"{'':<11}{summary.promotion.reason}"
     for name, place in {"Report": report, **results}.items():
         yield f"{name:<11}{place if isinstance(place, str) else shown(place)}"
     if summary.run_ids:

@@ -33,13 +33,16 @@ class Bundle:
     digest: str
 
 
-def save(directory: Path, forecaster: BundledForecaster, data: ProcessedData) -> None:
+def save(
+    directory: Path, forecaster: BundledForecaster, data: ProcessedData, *, trained_until: str | None = None
+) -> None:
     """Write a bundle into ``directory``, which is made when missing.
 
     Args:
         directory: Where the four files go.
         forecaster: The trained model.
         data: The training data that it was trained on.
+        trained_until: Time of the last row of it that was learned from.
     """
     directory.mkdir(parents=True, exist_ok=True)
     config = BundleConfig(
@@ -54,6 +57,7 @@ def save(directory: Path, forecaster: BundledForecaster, data: ProcessedData) ->
         config_hash=data.config_hash,
         preprocess_config=data.config_json,
         target_range=dict(zip(data.targets, target_range(data).tolist(), strict=True)),
+        trained_until=trained_until,
     )
     forecaster.save(directory)
     (directory / CONFIG_FILE).write_text(config.to_json(), encoding="utf-8")

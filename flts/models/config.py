@@ -10,7 +10,8 @@ class BundleConfig(Message):
     """What a bundle says of its model.
 
     ``preprocess_config`` is canonical JSON or ``""``; ``target_range`` the width of each target on the fit part,
-    the unit of the reported scores.
+    the unit of the reported scores. ``trained_until`` is the time of the last row that shaped its forecasts; bundles
+    of older versions do not say.
     """
 
     kind: ClassVar[str] = "bundle configuration that this version reads"
@@ -26,3 +27,4 @@ class BundleConfig(Message):
     config_hash: str
     preprocess_config: str
     target_range: dict[str, float]
+    trained_until: str | None = None

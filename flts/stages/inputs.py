@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
@@ -13,6 +15,8 @@ from flts.models import bundle
 from flts.os_errors import readable
 from flts.stage import Context, InputArtifact
 from flts.store import ObjectStore
+from flts.timeseries.features import TIME_FEATURES, time_features
+from flts.timeseries.processed import ProcessedData
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:")
 
@@ -96,6 +100,44 @@ def read_selected(artifact: InputArtifact) -> Promotion | TrainedModel:
     if artifact.path.is_file() and "promotion_time" in _fields(artifact.path):
         return _located(Promotion.read(artifact.path), artifact.path)
     return read_trained(artifact)
+
+
+def load_selected(selected: Promotion | TrainedModel, tracking_uri: str | None, work_dir: Path) -> bundle.Bundle:
+    """Fetch the model that a message names, verify it and load it.
+
+    Args:
+        selected: The message.
+        tracking_uri: MLflow's address; ``None`` where there is none.
+        work_dir: Folder that a download goes to; made when missing.
+
+    Raises:
+        BadInputError: There is no such model, it is damaged, or it is not what the message announces.
+        ServiceUnavailableError: MLflow is out of reach.
+    """
+    if is_path(selected.model_uri):
+        loaded = bundle.load(Path(selected.model_uri))
+    elif tracking_uri:
+        from flts.tracking import download_bundle
+
+        loaded = bundle.load(download_bundle(tracking_uri, selected, work_dir))
+    else:
+        raise BadInputError(
+            f"model_uri {selected.model_uri} lies in MLflow: --mlflow-tracking-uri must name its address"
+        )
+    for name in ("model_type", "config_hash"):
+        found, announced = getattr(loaded.config, name), getattr(selected, name)
+        if found != announced:
+            raise BadInputError(f"the model at {selected.model_uri} has {name} {found}, but {announced} was announced")
+    return loaded
+
+
+def with_time_features(data: ProcessedData, features: Sequence[str]) -> ProcessedData:
+    """Add the time features that a model wants and a foreign file lacks: they follow from its timestamps."""
+    wanted = [name for name in features if name in TIME_FEATURES and name not in data.features]
+    if not wanted:
+        return data
+    computed = time_features(data.frame.time)
+    return replace(data, frame=replace(data.frame, columns={**data.frame.columns, **{n: computed[n] for n in wanted}}))
 
 
 def _of_bundle(artifact: InputArtifact) -> TrainedModel:

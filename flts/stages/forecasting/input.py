@@ -9,8 +9,7 @@ from flts.models import bundle
 from flts.models.base import Forecaster
 from flts.params import InferenceParams
 from flts.stage import Context
-from flts.stages.inputs import given, is_path, load_dataset, read_selected
-from flts.timeseries.features import TIME_FEATURES, time_features
+from flts.stages.inputs import given, load_dataset, load_selected, read_selected, with_time_features
 from flts.timeseries.parquet import read_processed
 from flts.timeseries.processed import ProcessedData
 
@@ -49,9 +48,9 @@ def read_input(params: InferenceParams, context: Context) -> ForecastInput:
     data = read_processed(path)
     selected = read_selected(given(context, "selected_model"))
     _check_config_hash(params.config_hash, data, selected, path)
-    loaded = _load(selected, context)
+    loaded = load_selected(selected, context.tracking_uri, context.work_dir / "model")
     forecaster = loaded.forecaster
-    data = _with_time_features(data, forecaster)
+    data = with_time_features(data, forecaster.features)
     lacking = [name for name in dict.fromkeys([*forecaster.features, *forecaster.targets]) if name not in data.features]
     if lacking:
         raise BadInputError(
@@ -68,43 +67,18 @@ def read_input(params: InferenceParams, context: Context) -> ForecastInput:
 
 
 def _check_config_hash(expected: str, data: ProcessedData, selected: Promotion | TrainedModel, path: Path) -> None:
-    """Refuse data and model of different preprocessing; a foreign file, which has none, is judged by its columns."""
-    if data.config_json and data.config_hash != (expected or selected.config_hash):
-        raise BadInputError(
-            f"{path} has config_hash {data.config_hash}, but {expected or selected.config_hash} is expected"
-        )
-    if expected and selected.config_hash != expected:
+    """Refuse data and model of different preprocessing; a foreign file, which has none, is judged by its columns.
+
+    So is a champion that stands in for a held winner: eval says for which data.
+    """
+    suiting = getattr(selected, "data_config_hash", None) or selected.config_hash
+    if data.config_json and data.config_hash != (expected or suiting):
+        raise BadInputError(f"{path} has config_hash {data.config_hash}, but {expected or suiting} is expected")
+    if expected and suiting != expected:
         raise BadInputError(
             f"the selected {selected.model_type} (run {selected.run_id}) was trained on data with config_hash "
             f"{selected.config_hash}, but {expected} is expected"
         )
-
-
-def _load(selected: Promotion | TrainedModel, context: Context) -> bundle.Bundle:
-    if is_path(selected.model_uri):
-        loaded = bundle.load(Path(selected.model_uri))
-    elif context.tracking_uri:
-        from flts.tracking import download_bundle
-
-        loaded = bundle.load(download_bundle(context.tracking_uri, selected, context.work_dir / "model"))
-    else:
-        raise BadInputError(
-            f"model_uri {selected.model_uri} lies in MLflow: --mlflow-tracking-uri must name its address"
-        )
-    for name in ("model_type", "config_hash"):
-        found, announced = getattr(loaded.config, name), getattr(selected, name)
-        if found != announced:
-            raise BadInputError(f"the model at {selected.model_uri} has {name} {found}, but {announced} was announced")
-    return loaded
-
-
-def _with_time_features(data: ProcessedData, forecaster: Forecaster) -> ProcessedData:
-    """Add the time features that the model wants and a foreign file lacks: they follow from its timestamps."""
-    wanted = [name for name in forecaster.features if name in TIME_FEATURES and name not in data.features]
-    if not wanted:
-        return data
-    computed = time_features(data.frame.time)
-    return replace(data, frame=replace(data.frame, columns={**data.frame.columns, **{n: computed[n] for n in wanted}}))
 
 
 def _of_model(data: ProcessedData, forecaster: Forecaster) -> ProcessedData:

@@ -46,7 +46,7 @@ def message(result) -> TrainedModel:
 def test_a_trainer_hands_on_message_metrics_report_and_a_bundle_that_loads(name, training_data, tmp_path):
     result = train(name, training_data, tmp_path)
     told, metrics = message(result), json.loads(result.artifacts["metrics"].content)
-    assert set(result.files) == {"bundle"}
+    assert set(result.files) == {"bundle", "selection.json"}
     loaded = bundle.load(result.files["bundle"])
     assert told.model_type == loaded.config.model_type == name.removeprefix("train-").upper()
     assert told.status == "SUCCESS"

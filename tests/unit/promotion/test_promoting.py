@@ -187,6 +187,6 @@ class RefusingStore(FileStore):
 
 
 def test_a_pointer_that_never_holds_still_is_a_service_error(tmp_path, monkeypatch):
-    monkeypatch.setattr("flts.promotion.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("flts.promotion.pointers.time.sleep", lambda seconds: None)
     with pytest.raises(ServiceUnavailableError, match=r"model-promotion/current\.json"):
         promote(RefusingStore(tmp_path), promotion(), RUNS, BUCKET)
