@@ -145,6 +145,7 @@ class Promotion(Message):
         gate: What the winner had to beat.
         champion_run_id: Run of the model that was in production, where the winner was compared with it.
         champion_time: The ``promotion_time`` of that model.
+        interval_coverage: Share of measured values inside the winner's intervals, where it has some.
         data_config_hash: In a champion that stands in for a held winner: ``config_hash`` of the data to forecast.
     """
 
@@ -175,6 +176,7 @@ class Promotion(Message):
     gate: Literal["none", "baseline", "champion", "both"] | None = None
     champion_run_id: str | None = None
     champion_time: str | None = None
+    interval_coverage: float | None = None
     data_config_hash: str | None = None
 
     @property

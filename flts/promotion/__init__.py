@@ -5,11 +5,11 @@ History objects are written once and never change. Pointers move by compare-and-
 """
 
 from flts.promotion.gates import Hurdle, asks_baselines, asks_champion, held_by
-from flts.promotion.history import Entry, entries
+from flts.promotion.history import Entry, choose, entries, overtaken
 from flts.promotion.keys import GLOBAL, history_key, owner, pointer_keys, production_key
 from flts.promotion.pointers import Pointer, read_pointer
 from flts.promotion.promoting import Promoted, promote
-from flts.promotion.rollback import roll_back
+from flts.promotion.rollback import roll_back, rollback_target
 
 __all__ = [
     "GLOBAL",
@@ -19,13 +19,16 @@ __all__ = [
     "Promoted",
     "asks_baselines",
     "asks_champion",
+    "choose",
     "entries",
     "held_by",
     "history_key",
+    "overtaken",
     "owner",
     "pointer_keys",
     "production_key",
     "promote",
     "read_pointer",
     "roll_back",
+    "rollback_target",
 ]

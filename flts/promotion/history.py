@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from flts.contracts import Promotion
+from flts.contracts import Promotion, parse_timestamp
 from flts.errors import BadInputError, ObjectNotFoundError, PreconditionFailedError
 from flts.promotion.gates import asks_champion
 from flts.store import ObjectStore
@@ -100,7 +100,10 @@ def _entry(store: ObjectStore, bucket: str, match: "re.Match[str]") -> Entry:
     name, config_hash, time, digest = match.groups()
     promotion, problem = None, ""
     try:
+        parse_timestamp(time)
         promotion = find(store, bucket, match[0])
     except BadInputError as error:
         problem = str(error)
+    except ValueError:
+        problem = f"{bucket}/{match[0]} names {time!r}, which is not a time"
     return Entry(match[0], name, config_hash, time, digest, promotion, problem)

@@ -11,25 +11,40 @@ from flts.promotion.promoting import Promoted, promote
 from flts.store import ObjectStore
 
 
-def roll_back(store: ObjectStore, bucket: str, name: str, *, by: str, why: str, to: str = "") -> Promoted:
-    """Promote a model of the history again; servers follow, because it is the latest promotion.
+def rollback_target(store: ObjectStore, bucket: str, name: str, wanted: str = "") -> Entry:
+    """Return the decision whose model a rollback promotes.
 
     Args:
         store: Where promotions are kept.
         bucket: The bucket of promotions.
         name: Owner of the pointer: an identifier, or ``global``.
-        by: Who wants it.
-        why: The reason, for the history.
-        to: Id of the decision whose model to promote, held ones too; default: what was in production before.
+        wanted: Its id, of a held one too; default: what was in production before.
 
     Raises:
-        BadInputError: There is no such decision, or nothing was in production before.
-        ServiceUnavailableError: Other promotions kept coming first.
+        BadInputError: There is no such decision, it cannot be read, or nothing was in production before.
     """
-    target = choose(entries(store, bucket, name), to) if to else _previous(store, bucket, name)
+    target = choose(entries(store, bucket, name), wanted) if wanted else _previous(store, bucket, name)
     if target.promotion is None:
         raise BadInputError(target.problem)
-    moment = utc_timestamp(_later_than_pointers(store, bucket, target.promotion))
+    return target
+
+
+def roll_back(store: ObjectStore, bucket: str, promotion: Promotion, *, by: str, why: str) -> Promoted:
+    """Promote a model of the history again; servers follow, because it is the latest promotion.
+
+    Args:
+        store: Where promotions are kept.
+        bucket: The bucket of promotions.
+        promotion: The earlier promotion.
+        by: Who wants it.
+        why: The reason, for the history.
+
+    Raises:
+        BadInputError: A later promotion came first.
+        ServiceUnavailableError: A pointer kept changing under every attempt.
+    """
+    production = production_key(owner(promotion.identifier))
+    moment = utc_timestamp(_later_than_pointers(store, bucket, promotion))
     update = {
         "promotion_time": moment,
         "timestamp": moment,
@@ -41,13 +56,11 @@ def roll_back(store: ObjectStore, bucket: str, name: str, *, by: str, why: str, 
         "champion_run_id": None,
         "champion_time": None,
     }
-    promotion = target.promotion.model_copy(update=update)
     # A model may be rolled back to more than once: the moment makes the id its own.
-    promoted = promote(store, promotion, [promotion.run_id, moment], bucket)
-    if production_key(owner(promotion.identifier)) in promoted.behind:
-        raise BadInputError(
-            f"{bucket}/{production_key(name)} was moved to a later promotion meanwhile: look at it, and roll back again"
-        )
+    run_ids = [promotion.run_id, moment]
+    promoted = promote(store, promotion.model_copy(update=update), run_ids, bucket)
+    if production in promoted.behind:
+        raise BadInputError(f"{bucket}/{production} was moved to a later promotion meanwhile: roll back again")
     return promoted
 
 

@@ -28,6 +28,7 @@ class Candidate:
         selection_path: Where a training without MLflow puts its forecasts of the selection part.
         scores: On the selection part, in min-max units; NaN where one is missing.
         baselines: Scores of what needs no model, on the same rows; those that are known.
+        coverage: Share of measured values inside its intervals; ``None`` where it has none.
         experiment: MLflow experiment of its run.
     """
 
@@ -36,6 +37,7 @@ class Candidate:
     selection_path: Path
     scores: Scores
     baselines: Mapping[str, Scores]
+    coverage: float | None
     experiment: str
 
     @property
@@ -97,6 +99,7 @@ def _candidate(context: Context, expected: ModelEntry) -> Candidate:
         selection_path=model.path.parent / SELECTION_FILE,
         scores=scores,
         baselines={name: scores for name, scores in baselines.items() if _valid(scores)},
+        coverage=coverage if isinstance(coverage := fields.get("interval_coverage"), float) else None,
         experiment=str(experiment),
     )
 

@@ -104,6 +104,7 @@ def _promotion(
         timestamp=moment,
         artifact_uri=artifact_uri,
         bundle_sha256=winner.message.bundle_sha256,
+        interval_coverage=winner.coverage,
         operation="Promotion",
         status="PROMOTED",
     )
