@@ -26,13 +26,23 @@ def places(states: Mapping[str, TaskState], arguments: Mapping[str, Value], fold
     """
     found: dict[str, Path | str] = {}
     store = str(arguments["gateway_url"])
-    if "promotion_metadata" in states["eval"].outputs.artifacts:
+    if _in_production(states["eval"]):
         pointer = PurePosixPath(str(arguments["promotion_bucket"]), owner(str(arguments["identifier"])), "current.json")
         found["Promotion"] = _place(store, pointer)
     if predictions := states["inference"].outputs.artifacts.get("predictions"):
         log = PurePosixPath(str(predictions.metadata["log_bucket"]), str(predictions.metadata["log_object_key"]))
         found["Forecasts"] = _place(store, log.with_name("predictions.parquet"))
     return found | {"Summary": folder / "summary.json"}
+
+
+def _in_production(evaluation: TaskState) -> bool:
+    """Whether there is a pointer: the winner was promoted, or held while something else is in production."""
+    made = evaluation.outputs.artifacts
+    if "promotion_metadata" not in made:
+        return False
+    decided = made["promotion_metadata"].metadata
+    stands_in = "selected_model" in made and made["selected_model"].metadata.get("run_id") != decided.get("run_id")
+    return decided.get("status") != "HELD" or stands_in
 
 
 def failures(states: Mapping[str, TaskState]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from flts.promotion import Entry, overtaken
 
-_PIPED_WIDTH = 200
+_PIPED_WIDTH = 2000  # one decision, one line
 
 
 def print_history(found: list[Entry], current: set[str]) -> None:
