@@ -173,7 +173,7 @@ class Promotion(Message):
     status: Literal["PROMOTED", "HELD"] | None = None
     reason: str | None = None
     by: str | None = None
-    gate: Literal["none", "baseline", "champion", "both"] | None = None
+    gate: str | None = None
     champion_run_id: str | None = None
     champion_time: str | None = None
     interval_coverage: float | None = None

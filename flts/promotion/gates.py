@@ -6,9 +6,6 @@ All scores are composite scores in min-max units, lower is better, each pair mea
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
-
-Gate = Literal["none", "baseline", "champion", "both"]
 
 
 @dataclass(frozen=True)
@@ -26,12 +23,12 @@ class Hurdle:
     challenger: float
 
 
-def asks_baselines(gate: Gate) -> bool:
+def asks_baselines(gate: str) -> bool:
     """Whether a gate asks to beat persistence and the linear model."""
     return gate in ("baseline", "both")
 
 
-def asks_champion(gate: Gate) -> bool:
+def asks_champion(gate: str) -> bool:
     """Whether a gate asks to beat what is in production."""
     return gate in ("champion", "both")
 

@@ -24,13 +24,11 @@ class Pointer:
     Attributes:
         time: When that promotion was; the beginning of time for content that names none, which is replaced.
         etag: Of the object.
-        content: Its bytes.
         promotion: The promotion; ``None`` where the content is not one that this version reads.
     """
 
     time: datetime
     etag: str
-    content: bytes
     promotion: Promotion | None
 
 
@@ -52,7 +50,7 @@ def read_pointer(store: ObjectStore, bucket: str, key: str) -> Pointer | None:
         promotion = Promotion.parse(content, source=f"{bucket}/{key}")
     except BadInputError:
         promotion = None
-    return Pointer(_promotion_time(content), info.etag, content, promotion)
+    return Pointer(_promotion_time(content), info.etag, promotion)
 
 
 def advance(
