@@ -12,7 +12,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: venv ## Run the pipeline: DATASET=path/to/X.csv, PARAMS="epochs=5 target_columns=down", RUNNER=, STORE=, MLFLOW=
-	@$(BIN)/python -m pipeline.run $(if $(DATASET),--dataset "$(DATASET)") $(if $(RUNNER),--runner "$(RUNNER)") \
+	@$(BIN)/python -m pipeline.runner $(if $(DATASET),--dataset "$(DATASET)") $(if $(RUNNER),--runner "$(RUNNER)") \
 		$(if $(STORE),--store "$(STORE)") $(if $(MLFLOW),--mlflow "$(MLFLOW)") $(foreach p,$(PARAMS),--param "$(p)")
 
 test: venv lint ## Run the linters and all tests but the images': ARGS="tests/unit -k name"

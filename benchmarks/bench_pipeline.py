@@ -18,7 +18,7 @@ POBLESEC = ROOT.parent / "shared" / "data" / "PobleSec.csv"
 
 def run_pipeline(dataset: Path, home: Path) -> tuple[float, dict[str, Any]]:
     """Run the pipeline in a new home; return its wall time and its summary."""
-    command: list[str | Path] = [sys.executable, "-m", "pipeline.run", "--dataset", dataset, "--home", home]
+    command: list[str | Path] = [sys.executable, "-m", "pipeline.runner", "--dataset", dataset, "--home", home]
     start = time.perf_counter()
     subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
     seconds = time.perf_counter() - start

@@ -1,7 +1,6 @@
 """The preprocessing configuration as canonical JSON, and the ``config_hash`` that names its result."""
 
 import hashlib
-from pathlib import Path
 
 from flts.contracts import canonical_json
 from flts.params import PreprocessParams
@@ -28,9 +27,3 @@ def preprocess_config(params: PreprocessParams, train_sha256: str, test_sha256: 
 def config_hash(config_json: str) -> str:
     """Return the SHA-256 of the configuration's UTF-8 bytes, in hex."""
     return hashlib.sha256(config_json.encode()).hexdigest()
-
-
-def sha256_file(path: Path) -> str:
-    """Return the SHA-256 of a file's content, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -5,17 +5,37 @@ Each is JSON with ``"v": 1``. Unknown fields are kept and ignored; times are ISO
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from flts.errors import BadInputError
+from flts.problems import first_problem
+from flts.untrusted import read_document
 
 # Which ones there are, flts.models.registry says.
 ModelType = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9]{0,31}$")]
+
+
+def _address(value: str) -> str:
+    if len(value) > 4096 or re.search(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", value):
+        raise ValueError("must be a path or an address of at most 4096 characters, none of them a control character")
+    return value
+
+
+def _part_of_keys(value: str) -> str:
+    # Else a folder could get the name of a pointer, which nobody could move from then on.
+    if not re.fullmatch(r"[\w-]{0,128}", value, re.ASCII):
+        raise ValueError("must be at most 128 letters, digits, '-' and '_'")
+    return value
+
+
+Address = Annotated[str, AfterValidator(_address)]
+ConfigHash = Annotated[str, AfterValidator(_part_of_keys)]
 MetadataValue = str | int | float
 
 SCORE_WEIGHTS: Mapping[str, float] = {"rmse": 0.5, "mae": 0.3, "mse": 0.2}
@@ -29,13 +49,16 @@ def canonical_json(value: object) -> str:
 def utc_timestamp(moment: datetime | None = None) -> str:
     """Format a moment (default: now) as ISO 8601 in UTC with microseconds and ``Z``."""
     moment = moment or datetime.now(UTC)
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def parse_timestamp(text: str) -> datetime:
-    """Parse an ISO 8601 time; without zone it is UTC. ``ValueError`` when it is none."""
+    """Parse an ISO 8601 time, in UTC; without zone it is UTC. ``ValueError`` when it is none."""
     moment = datetime.fromisoformat(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except OverflowError:
+        raise ValueError(f"{text} is before the year 1 or after the year 9999 in UTC") from None
 
 
 def composite_score(rmse: float, mae: float, mse: float) -> float:
@@ -56,9 +79,10 @@ class Message(BaseModel):
         """Read a message from a file.
 
         Raises:
-            BadInputError: The file is not such a message; the sentence names the file and the first bad field.
+            BadInputError: The file is not such a message, or too large for one; the sentence names the file and the
+                first bad field.
         """
-        return cls.parse(path.read_bytes(), source=str(path))
+        return cls.parse(read_document(path, cls.kind), source=str(path))
 
     @classmethod
     def parse(cls, data: bytes | str, *, source: str) -> Self:
@@ -66,10 +90,7 @@ class Message(BaseModel):
         try:
             return cls.model_validate_json(data)
         except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"])
-            where = f"field {field!r}: " if field else ""
-            raise BadInputError(f"{source} is not a {cls.kind}: {where}{first['msg']}") from None
+            raise BadInputError(f"{source} is not a {cls.kind}: {first_problem(error)}") from None
 
     def to_json(self) -> str:
         """Serialise as canonical JSON with a final newline.
@@ -89,14 +110,17 @@ class Message(BaseModel):
 
 
 class ClaimCheck(Message):
-    """Where a dataset lies; the file of a Dataset artifact. ``size`` in bytes, ``sha256`` of the object."""
+    """Where a dataset lies; the file of a Dataset artifact. ``size`` in bytes, ``sha256`` of the object.
+
+    Readers verify ``size``, ``sha256``, ``rows``, and ``config_hash`` where it is not empty.
+    """
 
     kind: ClassVar[str] = "claim check"
     bucket: str
     object: str
     size: int
     identifier: str
-    config_hash: str
+    config_hash: ConfigHash
     sha256: str
     rows: int
     object_key: str | None = None
@@ -113,17 +137,17 @@ class TrainedModel(Message):
 
     kind: ClassVar[str] = "trained-model message"
     model_type: ModelType
-    config_hash: str
+    config_hash: ConfigHash
     run_id: str
     status: Literal["RUNNING", "SUCCESS"]
-    model_uri: str
+    model_uri: Address
     test_rmse: float | None
     test_mae: float | None
     test_mse: float | None
     train_start: str
     train_end: str
     identifier: str
-    artifact_uri: str
+    artifact_uri: Address
     operation: str
     experiment: str | None = None
     bundle_sha256: str | None = None
@@ -138,8 +162,8 @@ class Promotion(Message):
     Attributes:
         artifact_uri: Where MLflow keeps the model.
         bundle_sha256: As in the trained model.
-        operation: What made it: an evaluation, or a person who rolled back.
-        status: ``HELD``: a gate kept it from production, and no pointer names it.
+        operation: What made it: ``Promotion``, an evaluation; or ``Rollback``, a person.
+        status: ``PROMOTED``; or ``HELD``: a gate kept it from production, and no pointer names it.
         reason: Why, one sentence.
         by: Who rolled back.
         gate: What the winner had to beat.
@@ -150,10 +174,10 @@ class Promotion(Message):
     """
 
     kind: ClassVar[str] = "promotion"
-    model_uri: str
+    model_uri: Address
     model_type: ModelType
     run_id: str
-    config_hash: str
+    config_hash: ConfigHash
     composite_score: float
     test_rmse: float
     test_mae: float
@@ -167,10 +191,10 @@ class Promotion(Message):
     mse: float
     score: float
     timestamp: str
-    artifact_uri: str | None = None
+    artifact_uri: Address | None = None
     bundle_sha256: str | None = None
-    operation: Literal["Promotion", "Rollback"] | None = None
-    status: Literal["PROMOTED", "HELD"] | None = None
+    operation: str | None = None
+    status: str | None = None
     reason: str | None = None
     by: str | None = None
     gate: str | None = None
@@ -196,7 +220,7 @@ class ForecastBatch(Message):
     identifier: str
     run_id: str
     model_type: ModelType
-    config_hash: str
+    config_hash: ConfigHash
     status: str
     metrics: dict[str, Any]
     samples: list[dict[str, Any]]
@@ -214,7 +238,7 @@ class Performance(Message):
     identifier: str
     run_id: str
     model_type: ModelType
-    config_hash: str
+    config_hash: ConfigHash
     rows: int
     log_bucket: str
     log_object_key: str

@@ -4,25 +4,29 @@ import os
 
 from flts.errors import BadInputError
 
+_MOST_THREADS = 1024
+_MOST = 10**9
+
 
 def threads() -> int:
     """Return the number of compute threads, ``FLTS_THREADS``: one by default, so that results do not depend on cores.
 
     Raises:
-        BadInputError: The variable is not a whole number of at least 1.
+        BadInputError: The variable is not a whole number of at least 1, or more than any machine has.
     """
-    return whole_number("FLTS_THREADS", default=1, minimum=1)
+    return whole_number("FLTS_THREADS", default=1, minimum=1, maximum=_MOST_THREADS)
 
 
-def whole_number(variable: str, *, default: int, minimum: int) -> int:
+def whole_number(variable: str, *, default: int, minimum: int, maximum: int = _MOST) -> int:
     """Return what an environment variable says, ``default`` where it is empty or not set.
 
     Raises:
-        BadInputError: It is not a whole number of at least ``minimum``.
+        BadInputError: It is not a whole number from ``minimum`` to ``maximum``.
     """
     text = os.environ.get(variable) or str(default)
-    if not (text.isascii() and text.isdecimal() and int(text) >= minimum):
-        raise BadInputError(
-            f"environment variable {variable} must be a whole number of at least {minimum}, got {text!r}"
-        )
-    return int(text)
+    # Python reads no number of thousands of digits.
+    number = int(text) if text.isascii() and text.isdecimal() and len(text) < 100 else -1
+    if not minimum <= number <= maximum:
+        limits = f"of at least {minimum}" if maximum == _MOST else f"from {minimum} to {maximum}"
+        raise BadInputError(f"environment variable {variable} must be a whole number {limits}, got {text[:80]!r}")
+    return number

@@ -6,9 +6,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from flts.errors import BadInputError
+from flts.files import check_regular
 
 _ENVIRONMENT_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 _DISK_FULL_TEXTS = ("No space left on device", "database or disk is full")
+_NO_MEMORY_TEXTS = ("can't allocate memory", "out of memory")
+_NO_MEMORY = "there is not enough memory: give it more, take fewer rows, or a smaller model"
 
 
 def reason(error: BaseException) -> str:
@@ -35,11 +38,10 @@ def readable(path: Path, label: str) -> Iterator[None]:
     """Read a file in the body, or say why it cannot be; ``label`` names it in the sentence.
 
     Raises:
-        BadInputError: It is a folder, does not exist, or may not be read.
+        BadInputError: It is no regular file, or may not be read.
     """
+    check_regular(path, label)
     try:
-        if path.is_dir():
-            raise BadInputError(f"{label} is a folder, expected a file")
         yield
     except FileNotFoundError:
         raise BadInputError(f"{label} does not exist") from None
@@ -48,7 +50,7 @@ def readable(path: Path, label: str) -> Iterator[None]:
 
 
 def environment_trouble(error: BaseException, output_dir: Path | None = None) -> str | None:
-    """Tell a full disk or missing permissions from a bug, wherever in the chain of causes it is.
+    """Tell a full disk, missing permissions or too little memory from a bug, wherever in the chain of causes it is.
 
     Args:
         error: What was raised.
@@ -60,7 +62,13 @@ def environment_trouble(error: BaseException, output_dir: Path | None = None) ->
     link: BaseException | None = error
     while link is not None:
         # Some libraries put the system's words into errors of their own.
-        full = any(text in str(link) for text in _DISK_FULL_TEXTS)
+        if (
+            isinstance(link, MemoryError)
+            or getattr(link, "errno", None) == errno.ENOMEM
+            or _says(link, _NO_MEMORY_TEXTS)
+        ):
+            return _NO_MEMORY
+        full = _says(link, _DISK_FULL_TEXTS)
         if full or (isinstance(link, OSError) and link.errno in _ENVIRONMENT_TROUBLE):
             words = "no space left on device" if full else reason(link)
             place = getattr(link, "filename", None)
@@ -69,3 +77,7 @@ def environment_trouble(error: BaseException, output_dir: Path | None = None) ->
             return f"{place}: {words}" if place else words
         link = link.__cause__ or link.__context__
     return None
+
+
+def _says(error: BaseException, texts: tuple[str, ...]) -> bool:
+    return any(text in str(error) for text in texts)

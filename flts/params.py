@@ -4,9 +4,17 @@ Flags, environment variables, the reading of KFP's executor input, the docs and 
 """
 
 import re
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from flts.text import printable
+
+# What a model may be like, whether it is trained here or comes in a bundle; the network as a whole has a limit of its
+# own in flts.models.network.
+MAX_HIDDEN_SIZE, MAX_LAYERS = 8192, 64
+MAX_WINDOW = 10_000
 
 GATEWAY_URL = "http://fastapi-app:8000"
 MLFLOW_TRACKING_URI = "http://mlflow:5000"
@@ -21,15 +29,59 @@ class Params(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
 
 
-def _safe_name(value: str) -> str:
-    if len(value) > 128:
-        raise ValueError("must be at most 128 characters long")
-    if "/" in value or "\\" in value or ".." in value or value == "." or re.search(r"[\x00-\x1f\x7f]", value):
-        raise ValueError("must not contain '/', '\\', '..' or control characters")
+@dataclass(frozen=True)
+class Rule:
+    """What a parameter takes beyond its type, in words for its help."""
+
+    words: str
+
+
+# Keys under an identifier and beside it have these names: FLTS itself could not write them any more.
+_NAMES_IN_KEYS = ("current.json", "global", "trainings", "trained", "index")
+_MOST_BYTES = 128
+_NO_PATHS = "must not contain '/', '\\', '..' or control characters"
+
+
+def check_name(value: str) -> str:
+    """Return an identifier or a dataset's name if keys can hold it.
+
+    Raises:
+        ValueError: They cannot; the text goes after what the name is called: ``must not start with '.' or '-'``.
+    """
+    _check_no_path(value)
+    if len(value.encode()) > _MOST_BYTES:
+        raise ValueError(f"must be at most {_MOST_BYTES} bytes of UTF-8")
+    if value.startswith((".", "-")):
+        raise ValueError("must not start with '.' or '-'")
+    # Some file systems take upper and lower case for the same.
+    if value.lower() in _NAMES_IN_KEYS:
+        raise ValueError(f"must not be {', '.join(_NAMES_IN_KEYS[:-1])} or {_NAMES_IN_KEYS[-1]}, which keys use")
     return value
 
 
-SafeName = Annotated[str, AfterValidator(_safe_name)]
+def _check_bucket(value: str) -> str:
+    _check_no_path(value)
+    if len(value) > _MOST_BYTES:
+        raise ValueError(f"must be at most {_MOST_BYTES} characters long")
+    return value
+
+
+def _check_no_path(value: str) -> None:
+    if re.search("[\ud800-\udfff]", value):  # as which Python reads bytes that are not UTF-8
+        raise ValueError("must be UTF-8")
+    if any(part in value for part in ("/", "\\", "..")) or value == "." or printable(value) != value:
+        raise ValueError(_NO_PATHS)
+
+
+Name = Annotated[
+    str,
+    AfterValidator(check_name),
+    Rule(
+        f"at most {_MOST_BYTES} bytes of UTF-8 without '/', '\\', '..' and control characters, not starting with '.' "
+        f"or '-', and none of {', '.join(_NAMES_IN_KEYS)}"
+    ),
+]
+BucketName = Annotated[str, AfterValidator(_check_bucket)]
 
 
 def _param(default: Any, group: str, description: str, *, standalone: Any = None, **limits: Any) -> Any:
@@ -41,13 +93,13 @@ def _param(default: Any, group: str, description: str, *, standalone: Any = None
 class PreprocessParams(Params):
     """Parameters of preprocess."""
 
-    dataset_name: SafeName = _param(
+    dataset_name: Name = _param(
         ...,
         "Dataset",
         "dataset to read: <name>.csv and <name>_test.csv (or .parquet) in the input bucket",
         standalone="",
     )
-    identifier: SafeName = _param(..., "Dataset", "name of this run, kept in every message and key", standalone="")
+    identifier: Name = _param(..., "Dataset", "name of this run, kept in every message and key", standalone="")
     sample_train_rows: int = _param(0, "Sampling", "training rows to keep; 0 keeps all", ge=0)
     sample_test_rows: int = _param(0, "Sampling", "test rows to keep; 0 keeps all", ge=0)
     sample_strategy: Literal["head", "tail", "random"] = _param(
@@ -60,7 +112,7 @@ class PreprocessParams(Params):
     nans_threshold: float = _param(
         0.33, "Missing values", "a row with more than this fraction missing counts as empty", ge=0, le=1
     )
-    nans_knn: int = _param(2, "Missing values", "observations nearest in time that fill a missing value", ge=1)
+    nans_knn: int = _param(2, "Missing values", "observations nearest in time that fill a missing value", ge=1, le=1000)
     nans_drop_rows: bool = _param(False, "Missing values", "drop the rows above nans_threshold instead of filling them")
     clip_enable: bool = _param(False, "Clipping", "clip outliers to bounds learned on the fit part")
     clip_method: Literal["iqr", "zscore", "quantile"] = _param("iqr", "Clipping", "how the bounds are found")
@@ -71,8 +123,8 @@ class PreprocessParams(Params):
         True, "Features", "add sine and cosine of minute of day, day of week and day of year"
     )
     lags_enable: bool = _param(False, "Features", "add lagged copies of every measured column")
-    lags_n: int = _param(0, "Features", "lags per column", ge=0)
-    lags_step: int = _param(1, "Features", "rows between two lags", ge=1)
+    lags_n: int = _param(0, "Features", "lags per column", ge=0, le=1000)
+    lags_step: int = _param(1, "Features", "rows between two lags", ge=1, le=1_000_000)
     scaler: Literal["MinMaxScaler", "StandardScaler", "RobustScaler", "MaxAbsScaler", "none"] = _param(
         "MinMaxScaler", "Features", "scaling that the recurrent models apply; fitted on the fit part"
     )
@@ -80,8 +132,8 @@ class PreprocessParams(Params):
         "", "Features", "columns to forecast, comma-separated; empty: the first numeric one, *: all"
     )
     gateway_url: str = _param(GATEWAY_URL, "Services", "object store: http(s)://gateway, s3:// or file:///dir")
-    input_bucket: SafeName = _param("dataset", "Services", "bucket of the raw dataset")
-    output_bucket: SafeName = _param("processed-data", "Services", "bucket of the processed data")
+    input_bucket: BucketName = _param("dataset", "Services", "bucket of the raw dataset")
+    output_bucket: BucketName = _param("processed-data", "Services", "bucket of the processed data")
 
     @model_validator(mode="after")
     def _quantile_leaves_something(self) -> "PreprocessParams":
@@ -97,7 +149,7 @@ class _DataParams(Params):
     config_json: str = _param(
         ..., "Data", "canonical preprocessing configuration; empty: taken from the file", standalone=""
     )
-    identifier: SafeName = _param(..., "Data", "name of this run", standalone="")
+    identifier: Name = _param(..., "Data", "name of this run", standalone="")
 
 
 class _ServiceParams(Params):
@@ -114,8 +166,8 @@ class _TrackingParams(Params):
 class TrainParams(_DataParams):
     """What every trainer takes."""
 
-    input_seq_len: int = _param(10, "Windows", "rows of history before a forecast", ge=1)
-    output_seq_len: int = _param(1, "Windows", "steps forecast at once", ge=1)
+    input_seq_len: int = _param(10, "Windows", "rows of history before a forecast", ge=1, le=MAX_WINDOW)
+    output_seq_len: int = _param(1, "Windows", "steps forecast at once", ge=1, le=MAX_WINDOW)
 
 
 class TrainerParams(_ServiceParams, _TrackingParams, TrainParams):
@@ -125,20 +177,20 @@ class TrainerParams(_ServiceParams, _TrackingParams, TrainParams):
 class RecurrentParams(TrainerParams):
     """Parameters of train-gru and train-lstm."""
 
-    hidden_size: int = _param(128, "Network", "units per recurrent layer", ge=1)
-    num_layers: int = _param(2, "Network", "recurrent layers", ge=1)
-    batch_size: int = _param(64, "Training", "windows per optimizer step", ge=1)
-    epochs: int = _param(10, "Training", "passes over the fit part, at most", ge=1)
+    hidden_size: int = _param(128, "Network", "units per recurrent layer", ge=1, le=MAX_HIDDEN_SIZE)
+    num_layers: int = _param(2, "Network", "recurrent layers", ge=1, le=MAX_LAYERS)
+    batch_size: int = _param(64, "Training", "windows per optimizer step", ge=1, le=1_000_000)
+    epochs: int = _param(10, "Training", "passes over the fit part, at most", ge=1, le=100_000)
     learning_rate: float = _param(1e-4, "Training", "Adam's step size", gt=0)
     early_stopping: bool = _param(True, "Training", "stop when the validation loss no longer falls")
-    patience: int = _param(3, "Training", "epochs without improvement before stopping", ge=1)
+    patience: int = _param(3, "Training", "epochs without improvement before stopping", ge=1, le=100_000)
 
 
 class ProphetParams(TrainerParams):
     """Parameters of train-prophet."""
 
     growth: Literal["linear", "flat"] = _param("linear", "Trend", "form of the trend")
-    n_changepoints: int = _param(25, "Trend", "possible changes of slope", ge=0)
+    n_changepoints: int = _param(25, "Trend", "possible changes of slope", ge=0, le=1000)
     changepoint_range: float = _param(0.8, "Trend", "share of the history that may hold changes", gt=0, le=1)
     changepoint_prior_scale: float = _param(0.05, "Trend", "flexibility of the trend", gt=0)
     seasonality_mode: Literal["additive", "multiplicative"] = _param(
@@ -158,7 +210,7 @@ class EvalParams(_ServiceParams):
     config_hash: str = _param(
         ..., "Data", "config_hash that all candidates must share; empty: taken from them", standalone=""
     )
-    identifier: SafeName = _param(..., "Data", "name of this run", standalone="")
+    identifier: Name = _param(..., "Data", "name of this run", standalone="")
     gate: Literal["none", "baseline", "champion", "both"] = _param(
         "none",
         "Gate",
@@ -168,7 +220,7 @@ class EvalParams(_ServiceParams):
     min_gain: float = _param(
         0.0, "Gate", "share by which its composite score must be lower: 0.02 asks for 2 % less", ge=0, lt=1
     )
-    promotion_bucket: SafeName = _param("model-promotion", "Services", "bucket of promotions and pointers")
+    promotion_bucket: BucketName = _param("model-promotion", "Services", "bucket of promotions and pointers")
 
 
 class InferenceParams(_ServiceParams):
@@ -177,7 +229,7 @@ class InferenceParams(_ServiceParams):
     config_hash: str = _param(
         ..., "Data", "config_hash of the inference data; empty: taken from the file", standalone=""
     )
-    identifier: SafeName = _param(..., "Data", "name of this run", standalone="")
-    inference_length: int = _param(10, "Forecast", "steps to forecast", ge=1)
+    identifier: Name = _param(..., "Data", "name of this run", standalone="")
+    inference_length: int = _param(10, "Forecast", "steps to forecast", ge=1, le=100_000)
     sample_idx: int = _param(0, "Forecast", "row of the test data where the first window begins", ge=0)
-    inference_log_bucket: SafeName = _param("inference-logs", "Services", "bucket of forecasts")
+    inference_log_bucket: BucketName = _param("inference-logs", "Services", "bucket of forecasts")

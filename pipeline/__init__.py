@@ -1,1 +1,1 @@
-"""The pipeline: its DAG, its compiled form and the runners."""
+"""The pipeline: its DAG, its compiled form, and what runs it on one machine."""

@@ -15,9 +15,12 @@ FOLDER = ROOT / "docs" / "stages"
 
 EXIT_CODES = (
     ("0", "done"),
-    ("2", "bad input, parameters or credentials; one line on stderr says which and what was expected"),
+    (
+        "2",
+        "bad input, parameters or credentials, a full disk, or too little memory; one line on stderr says what to do",
+    ),
     ("3", "a service is unreachable after retries"),
-    ("130, 143", "stopped by Ctrl-C or SIGTERM; nothing half-written is left"),
+    ("130, 143", "stopped by Ctrl-C or SIGTERM, within a second; nothing half-written is left"),
     ("1", "a bug, with traceback"),
 )
 
@@ -52,6 +55,8 @@ def page(stage: Stage) -> str:
         ),
         "## Exit codes",
         _table(("Code", "Meaning"), EXIT_CODES),
+        "stderr has readable lines (with a progress bar on a terminal, and progress every half minute elsewhere); JSON "
+        "lines as a task of Kubeflow Pipelines and with `FLTS_LOG=json`. The closing line goes to stdout.",
     ]
     return "\n\n".join(parts) + "\n"
 

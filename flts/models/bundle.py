@@ -4,23 +4,23 @@ The file that the registry names (``model.safetensors``, ``prophet.json``) holds
 ``scaler.json`` the scaling, ``checksums.json`` the SHA-256 of the other three. The same model gives the same bytes.
 """
 
-import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from flts.contracts import canonical_json
 from flts.errors import BadInputError, ChecksumMismatchError
+from flts.files import sha256_file
 from flts.models.base import BundledForecaster
 from flts.models.config import BundleConfig
-from flts.models.registry import MODELS, entry
+from flts.models.files import CHECKSUMS_FILE, CONFIG_FILE, SCALER_FILE
+from flts.models.registry import MODELS, entry, largest_files
+from flts.problems import first_problem
 from flts.timeseries.metrics import target_range
 from flts.timeseries.processed import ProcessedData
 from flts.timeseries.scaling import Scaler
-
-CONFIG_FILE = "config.json"
-SCALER_FILE = "scaler.json"
-CHECKSUMS_FILE = "checksums.json"
+from flts.untrusted import check_folder, check_name, json_object
 
 
 @dataclass(frozen=True)
@@ -43,54 +43,72 @@ def save(
         forecaster: The trained model.
         data: The training data that it was trained on.
         trained_until: Time of the last row of it that was learned from.
+
+    Raises:
+        BadInputError: ``load`` would not accept it: a file is too large, or the data says what cannot be.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    config = BundleConfig(
-        model_type=forecaster.model_type,
-        input_seq_len=forecaster.input_seq_len,
-        output_seq_len=forecaster.output_seq_len,
-        features=forecaster.features,
-        targets=forecaster.targets,
-        hyperparameters=forecaster.config(),
-        sampling_seconds=data.sampling_seconds,
-        parts=data.parts,
-        config_hash=data.config_hash,
-        preprocess_config=data.config_json,
-        target_range=dict(zip(data.targets, target_range(data).tolist(), strict=True)),
-        trained_until=trained_until,
-    )
+    config = _config(forecaster, data, trained_until)
     forecaster.save(directory)
     (directory / CONFIG_FILE).write_text(config.to_json(), encoding="utf-8")
     (directory / SCALER_FILE).write_text(canonical_json(data.scaler.to_dict()) + "\n", encoding="utf-8")
     names = sorted([CONFIG_FILE, SCALER_FILE, MODELS[forecaster.model_type].weights_file])
-    checksums = {name: _sha256(directory / name) for name in names}
+    checksums = {name: sha256_file(directory / name) for name in names}
     (directory / CHECKSUMS_FILE).write_text(canonical_json(checksums) + "\n", encoding="utf-8")
+    check_folder(directory, largest_files(), "model bundle")
+
+
+def _config(forecaster: BundledForecaster, data: ProcessedData, trained_until: str | None) -> BundleConfig:
+    try:
+        return BundleConfig(
+            model_type=forecaster.model_type,
+            input_seq_len=forecaster.input_seq_len,
+            output_seq_len=forecaster.output_seq_len,
+            features=forecaster.features,
+            targets=forecaster.targets,
+            hyperparameters=forecaster.config(),
+            sampling_seconds=data.sampling_seconds,
+            parts=data.parts,
+            config_hash=data.config_hash,
+            preprocess_config=data.config_json,
+            target_range=dict(zip(data.targets, target_range(data).tolist(), strict=True)),
+            trained_until=trained_until,
+        )
+    except ValidationError as error:
+        raise BadInputError(f"the {forecaster.model_type} model cannot be bundled: {first_problem(error)}") from None
 
 
 def digest(directory: Path) -> str:
     """Return the SHA-256 over ``checksums.json``: one value that stands for the whole bundle."""
-    return _sha256(directory / CHECKSUMS_FILE)
+    return sha256_file(directory / CHECKSUMS_FILE)
 
 
-def load(directory: Path) -> Bundle:
+def load(directory: Path, *, sha256: str | None = None) -> Bundle:
     """Verify a bundle and load it; nothing is parsed before every checksum is right.
 
+    Args:
+        directory: The bundle.
+        sha256: The digest that a message announces, where it does.
+
     Raises:
-        ChecksumMismatchError: A file differs from its checksum.
-        BadInputError: A file is missing or not declared, is a pickle or an archive, does not parse, or is of a
-            version that this one does not know.
+        ChecksumMismatchError: A file differs from its checksum, or the bundle's digest is another one.
+        BadInputError: A file is missing, not declared, a link or too large, is a pickle or an archive, does not parse,
+            says what cannot be, or is of a version that this one does not know.
     """
-    config = verify(directory)
+    config = verify(directory, sha256=sha256)
     scaler = _scaler(directory / SCALER_FILE)
     return Bundle(_forecaster(directory, config, scaler), scaler, config, digest(directory))
 
 
-def verify(directory: Path) -> BundleConfig:
-    """Check a bundle and tell what it is, without the library of its model; errors as in ``load``."""
+def verify(directory: Path, *, sha256: str | None = None) -> BundleConfig:
+    """Check a bundle and tell what it is, without the library of its model; arguments and errors as in ``load``."""
+    check_folder(directory, largest_files(), "model bundle")
     checksums = _checksums(directory)
+    if sha256 and (found := digest(directory)) != sha256:
+        raise ChecksumMismatchError(f"the model bundle {directory} has SHA-256 {found}, but {sha256} was announced")
     _refuse_strays(directory, checksums)
     for name, expected in checksums.items():
-        if _sha256(directory / name) != expected:
+        if sha256_file(directory / name) != expected:
             raise ChecksumMismatchError(
                 f"{directory / name} differs from its SHA-256 in {CHECKSUMS_FILE}: the bundle was changed or damaged"
             )
@@ -108,24 +126,21 @@ def _forecaster(directory: Path, config: BundleConfig, scaler: Scaler) -> Bundle
         return known.load(directory, config, scaler)
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise BadInputError(
-            f"{directory / known.weights_file} is not the {config.model_type} model that {CONFIG_FILE} describes: "
-            f"{error!r}"
+            f"{directory / known.weights_file} is not the {config.model_type} model that {CONFIG_FILE} describes"
         ) from error
 
 
 def _checksums(directory: Path) -> dict[str, str]:
-    if not directory.is_dir():
-        raise BadInputError(f"{directory} is not a model bundle: a folder with {CHECKSUMS_FILE} is expected")
     path = directory / CHECKSUMS_FILE
     if not path.is_file():
         raise BadInputError(f"{directory} is not a model bundle: {CHECKSUMS_FILE} is missing")
-    try:
-        checksums = json.loads(path.read_bytes())
-    except ValueError:
-        checksums = None
     model_files = {known.weights_file for known in MODELS.values()}
     declared = [{CONFIG_FILE, SCALER_FILE, name} for name in model_files]
-    if not isinstance(checksums, dict) or set(checksums) not in declared:
+    try:
+        checksums = json_object(path.read_bytes(), str(path), "a list of checksums")
+    except BadInputError:
+        checksums = {}
+    if set(checksums) not in declared:
         raise BadInputError(
             f"{path} must be a JSON object with the SHA-256 of {CONFIG_FILE}, {SCALER_FILE} and "
             f"{' or '.join(sorted(model_files))}"
@@ -135,10 +150,7 @@ def _checksums(directory: Path) -> dict[str, str]:
 
 def _refuse_strays(directory: Path, checksums: dict[str, str]) -> None:
     for path in sorted(directory.iterdir()):
-        if path.name not in checksums and path.name != CHECKSUMS_FILE:
-            raise BadInputError(
-                f"{path} is not part of the model bundle: only {', '.join(checksums)} and {CHECKSUMS_FILE} may be there"
-            )
+        check_name(path.name, str(directory), dict.fromkeys([*checksums, CHECKSUMS_FILE], 0), "model bundle")
     for name in checksums:
         if not (directory / name).is_file():
             raise BadInputError(f"{directory / name} is missing from the model bundle")
@@ -158,11 +170,6 @@ def _refuse_pickle(path: Path) -> None:
 
 def _scaler(path: Path) -> Scaler:
     try:
-        return Scaler.from_dict(json.loads(path.read_bytes()))
-    except (ValueError, KeyError, TypeError) as error:
-        raise BadInputError(f"{path} is not a scaler: {error!r}") from None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return Scaler.from_dict(json_object(path.read_bytes(), str(path), "a scaler"))
+    except ValidationError as error:
+        raise BadInputError(f"{path} is not a scaler: {first_problem(error)}") from None

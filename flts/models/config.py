@@ -1,9 +1,22 @@
 """``config.json`` of a model bundle: what the model is and what data it was trained on."""
 
-from typing import Any, ClassVar, Literal
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from flts.contracts import Message, ModelType
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from flts.contracts import ConfigHash, Message, ModelType
+from flts.errors import BadInputError
+from flts.models.files import CONFIG_FILE
+from flts.params import MAX_WINDOW
+from flts.problems import first_problem
 from flts.timeseries.frame import Parts
+
+H = TypeVar("H", bound=BaseModel)
+Window = Annotated[int, Field(ge=1, le=MAX_WINDOW)]
+Columns = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
+# Of seconds between two rows: time is kept in microseconds, and forecasts reach 100,000 rows ahead.
+SHORTEST_INTERVAL, LONGEST_INTERVAL = 1e-6, 100 * 366 * 86400.0
 
 
 class BundleConfig(Message):
@@ -14,17 +27,44 @@ class BundleConfig(Message):
     of older versions do not say.
     """
 
+    model_config = ConfigDict(allow_inf_nan=False)
+
     kind: ClassVar[str] = "bundle configuration that this version reads"
     v: Literal[1] = 1
     model_type: ModelType
-    input_seq_len: int
-    output_seq_len: int
-    features: tuple[str, ...]
-    targets: tuple[str, ...]
+    input_seq_len: Window
+    output_seq_len: Window
+    features: Columns
+    targets: Columns
     hyperparameters: dict[str, Any]
-    sampling_seconds: float
+    sampling_seconds: Annotated[float, Field(ge=SHORTEST_INTERVAL, le=LONGEST_INTERVAL)]
     parts: Parts
-    config_hash: str
+    config_hash: ConfigHash
     preprocess_config: str
-    target_range: dict[str, float]
+    target_range: dict[str, Annotated[float, Field(gt=0)]]
     trained_until: str | None = None
+
+    @model_validator(mode="after")
+    def _names_columns_once(self) -> Self:
+        for field, names in (("features", self.features), ("targets", self.targets)):
+            if twice := [
+                name for name, before in zip(sorted(names), sorted(names)[1:], strict=False) if name == before
+            ]:
+                raise ValueError(f"names column {twice[0]!r} twice in field '{field}'")
+        if set(self.target_range) != set(self.targets):
+            raise ValueError("does not give the columns of field 'targets', and no other, a field 'target_range'")
+        return self
+
+
+def read_hyperparameters(model: type[H], config: BundleConfig, directory: Path) -> H:
+    """Check the hyperparameters of a bundle, which its forecaster knows as ``model``.
+
+    Raises:
+        BadInputError: They are not such hyperparameters; the sentence names the first that is wrong.
+    """
+    try:
+        return model.model_validate(config.hyperparameters)
+    except ValidationError as error:
+        raise BadInputError(
+            f"{directory / CONFIG_FILE} has no hyperparameters of a {config.model_type}: {first_problem(error)}"
+        ) from None

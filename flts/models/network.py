@@ -20,13 +20,34 @@ from flts.timeseries.scaling import Scaler
 RecurrentType = Literal["GRU", "LSTM"]
 # Outside training, so many windows are computed at once, and fewer of long ones: bounds memory.
 FORECAST_BATCH, FORECAST_ROWS = 512, 65_536
+# 1 GiB of float32. Training holds some six copies: weights, gradients, Adam's two moments, the best epoch's weights.
+LARGEST_NETWORK = 1 << 28
+# Numbers that the passes over one batch may hold at once: 16 GiB of float32.
+LARGEST_BATCH = 1 << 32
+
+
+def weight_count(model_type: RecurrentType, inputs: int, hidden_size: int, num_layers: int, outputs: int) -> int:
+    """Return how many numbers a ``RecurrentNet`` learns."""
+    gates = {"GRU": 3, "LSTM": 4}[model_type] * hidden_size
+    layers = gates * (inputs + hidden_size + 2) + (num_layers - 1) * gates * (2 * hidden_size + 2)
+    return layers + (hidden_size + 1) * outputs
 
 
 class RecurrentNet(nn.Module):
     """Recurrent layers whose last state goes through a linear head."""
 
     def __init__(self, model_type: RecurrentType, inputs: int, hidden_size: int, num_layers: int, outputs: int) -> None:
-        """Make a network with PyTorch's initial weights, drawn from the global random state."""
+        """Make a network with PyTorch's initial weights, drawn from the global random state.
+
+        Raises:
+            BadInputError: It would have more weights than ``LARGEST_NETWORK``.
+        """
+        weights = weight_count(model_type, inputs, hidden_size, num_layers, outputs)
+        if weights > LARGEST_NETWORK:
+            raise BadInputError(
+                f"a {model_type} of {inputs} inputs, num_layers {num_layers}, hidden_size {hidden_size} and {outputs} "
+                f"outputs has {weights:,} weights ({_gib(weights)}): at most {LARGEST_NETWORK:,} are accepted"
+            )
         super().__init__()
         self.model_type: RecurrentType = model_type
         self.rnn = {"GRU": nn.GRU, "LSTM": nn.LSTM}[model_type](inputs, hidden_size, num_layers)
@@ -100,11 +121,39 @@ class Series:
         return self.target_values[(origins + self.horizon).t()].flatten(1)
 
 
+def check_batch(net: RecurrentNet, steps: int, windows: int) -> None:
+    """Make sure that training on ``windows`` windows of ``steps`` rows at once stays within ``LARGEST_BATCH``.
+
+    Raises:
+        BadInputError: It does not; the sentence says what it would need.
+    """
+    rnn = net.rnn
+    numbers = steps * windows * numbers_per_row(net, training=True)
+    if numbers > LARGEST_BATCH:
+        raise BadInputError(
+            f"training on {windows} windows of {steps} rows at once with num_layers {rnn.num_layers} and hidden_size "
+            f"{rnn.hidden_size} needs {_gib(numbers)} of memory: at most {_gib(LARGEST_BATCH)} are accepted; a smaller "
+            "batch_size, input_seq_len or network is needed"
+        )
+
+
+def numbers_per_row(net: RecurrentNet, *, training: bool) -> int:
+    """Return how many numbers the passes of ``flts.models.bptt`` hold for a row of a window."""
+    buffers = {"GRU": 4, "LSTM": 6}[net.model_type] + (4 if training else 0)  # of each unit; the four are its gates
+    return int(net.rnn.input_size + buffers * net.rnn.num_layers * net.rnn.hidden_size)
+
+
+def _gib(numbers: int) -> str:
+    return f"{numbers * 4 / 2**30:,.1f} GiB"
+
+
 class Engine(Protocol):
     """Computes a network on windows of a series."""
 
     parameters: list[Tensor]
     """What the optimizer steps; ``train`` fills their gradients."""
+    numbers_per_row: int
+    """How many numbers a forecast holds for a row of a window."""
 
     def predict(self, series: Series, origins: Tensor) -> Tensor:
         """Return (B, outputs) for the windows before the origins (B,); valid until the next call."""
@@ -128,7 +177,8 @@ def predict_all(computing: Engine, series: Series, origins: Tensor, workers: int
 
     ``workers`` threads share the batches. Their size does not depend on it, so that the forecasts do not either.
     """
-    batches = torch.split(origins, max(1, min(FORECAST_BATCH, FORECAST_ROWS // len(series.history))))
+    rows = min(FORECAST_ROWS, LARGEST_BATCH // computing.numbers_per_row)
+    batches = torch.split(origins, max(1, min(FORECAST_BATCH, rows // len(series.history))))
 
     def predict(batch: Tensor) -> Tensor:
         return computing.predict(series, batch).clone()
@@ -166,6 +216,7 @@ class _CpuEngine:
             values, gradient = (part.view(parameter.shape[::-1]).t() for part in parts)
             parameter.data, parameter.grad = values.copy_(parameter.detach()), gradient
         self.parameters = [vector]
+        self.numbers_per_row = numbers_per_row(net, training=False)
         self._buffers = _Buffers()
 
     def predict(self, series: Series, origins: Tensor) -> Tensor:
@@ -197,6 +248,7 @@ class _CudaEngine:
     def __init__(self, net: RecurrentNet) -> None:
         self._net = net
         self.parameters: list[Tensor] = list(net.parameters())
+        self.numbers_per_row = numbers_per_row(net, training=False)
 
     @torch.no_grad()
     def predict(self, series: Series, origins: Tensor) -> Tensor:

@@ -1,27 +1,30 @@
 """Prophet: one model of trend, seasons and holidays per target, corrected by the decaying last residual."""
 
-import json
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
+from pydantic import BaseModel, Field, ValidationError
 
 from flts.contracts import ModelType, canonical_json
 from flts.errors import BadInputError
 from flts.models.base import Fit
-from flts.models.config import BundleConfig
+from flts.models.config import BundleConfig, read_hyperparameters
+from flts.models.files import CONFIG_FILE
 from flts.models.prophet_curve import Curve
 from flts.params import ProphetParams
+from flts.problems import first_problem, shown
 from flts.progress import Progress, no_progress
 from flts.timeseries.arrays import Floats, Indices
 from flts.timeseries.frame import Frame
 from flts.timeseries.processed import ProcessedData
 from flts.timeseries.scaling import Scaler
+from flts.untrusted import json_object
 
 MODEL_FILE = "prophet.json"
 HYPERPARAMETERS = (
@@ -40,6 +43,12 @@ HYPERPARAMETERS = (
 )
 # Prophet and CmdStanPy log every step of a fit, and that plotly is missing, each under its own logger.
 LOGGERS = ("prophet", "prophet.models", "prophet.plot", "cmdstanpy")
+
+
+class ProphetHyperparameters(BaseModel):
+    """What forecasting needs of what ``ProphetForecaster.config`` gives; the rest tells people how it was fitted."""
+
+    phi: dict[str, Annotated[float, Field(ge=0, le=1)]]
 
 
 class ProphetForecaster:
@@ -108,17 +117,33 @@ class ProphetForecaster:
 
     @classmethod
     def load(cls, directory: Path, config: BundleConfig, scaler: Scaler) -> Self:  # noqa: ARG003 - one way to load
-        """Load what ``save`` wrote; Prophet itself is not needed, and the scaler neither: its models are unscaled."""
-        models = json.loads((directory / MODEL_FILE).read_bytes())["models"]
-        hyperparameters = dict(config.hyperparameters)
-        return cls(
-            {name: models[name] for name in config.targets},
-            phi=hyperparameters.pop("phi"),
-            input_seq_len=config.input_seq_len,
-            output_seq_len=config.output_seq_len,
-            sampling_seconds=config.sampling_seconds,
-            hyperparameters=hyperparameters,
-        )
+        """Load what ``save`` wrote; Prophet itself is not needed, and the scaler neither: its models are unscaled.
+
+        Raises:
+            BadInputError: The file or the hyperparameters in ``config`` are not what ``save`` and ``config`` give.
+        """
+        path = directory / MODEL_FILE
+        phi = read_hyperparameters(ProphetHyperparameters, config, directory).phi
+        models = json_object(path.read_bytes(), str(path), "a file of fitted Prophets").get("models")
+        if not isinstance(models, dict) or not set(models) == set(phi) == set(config.targets):
+            raise BadInputError(
+                f"{path} must hold a model, and {CONFIG_FILE} a phi, of {', '.join(config.targets)} each"
+            )
+        try:
+            loaded = cls(
+                {name: models[name] for name in config.targets},
+                phi=phi,
+                input_seq_len=config.input_seq_len,
+                output_seq_len=config.output_seq_len,
+                sampling_seconds=config.sampling_seconds,
+                hyperparameters={name: value for name, value in config.hyperparameters.items() if name != "phi"},
+            )
+        except ValidationError as error:
+            raise BadInputError(f"{path} holds no fitted Prophet: {first_problem(error)}") from None
+        for model in models.values():
+            if model["country_holidays"]:
+                _check_country(model["country_holidays"], "country_holidays")
+        return loaded
 
     def _with(self, *, phi: Mapping[str, float]) -> Self:
         return type(self)(
@@ -202,7 +227,7 @@ def _fit_one(frame: Frame, target: str, params: ProphetParams) -> dict[str, Any]
         uncertainty_samples=0,
     )
     if params.holidays_country:
-        _check_country(params.holidays_country)
+        _check_country(params.holidays_country, "holidays_country")
         model.add_country_holidays(params.holidays_country)
     with TemporaryDirectory() as folder:  # for the files that CmdStan writes, also those of a fit that failed
         history = pd.DataFrame({"ds": frame.time, "y": frame.columns[target]})
@@ -217,13 +242,13 @@ def _seasonality(value: str) -> str | bool | int:
     return named[value] if value in named else int(value)
 
 
-def _check_country(code: str) -> None:
+def _check_country(code: str, name: str) -> None:
     from holidays import list_supported_countries
 
     if code not in list_supported_countries():
         raise BadInputError(
-            f"holidays_country {code!r} is not a country whose holidays are known: an ISO 3166 code such as ES or US "
-            f"is expected"
+            f"{name} {shown(code, quoted=True)} is not a country whose holidays are known: an ISO 3166 code such as ES "
+            "or US is expected"
         )
 
 

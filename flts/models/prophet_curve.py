@@ -5,19 +5,99 @@ values makes that many calls; on arrays each takes a fraction of a millisecond, 
 Formulas: Taylor and Letham, "Forecasting at scale" (The American Statistician, 2018), in Prophet's parametrisation.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Json, model_validator
 
 from flts.timeseries.arrays import Floats, Times
 
 Mode = Literal["additive", "multiplicative"]
 
 SECONDS_PER_DAY = 86400.0
+
+
+def _only(value: Any) -> Any:
+    """Take a parameter of a fit out of its list of one draw, ``[[..]]``, as far as it is in one."""
+    while isinstance(value, list) and len(value) == 1 and isinstance(value[0], list):
+        value = value[0]
+    return value
+
+
+def _number(value: Any) -> Any:
+    value = _only(value)
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
+
+
+Scalar = Annotated[float, BeforeValidator(_number)]
+Vector = Annotated[list[float], BeforeValidator(_only), Field(max_length=100_000)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class FittedSeason(BaseModel):
+    """A season of a fitted Prophet; ``period`` in days."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    period: Positive
+    fourier_order: Annotated[int, Field(ge=1, le=1000)]
+    mode: Mode
+
+
+class FittedParams(BaseModel):
+    """The parameters of a fitted Prophet that its curve needs."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    k: Scalar
+    m: Scalar
+    delta: Vector
+    beta: Vector
+
+
+class HolidayNames(BaseModel):
+    """A series of names, as pandas writes it."""
+
+    data: list[str]
+
+
+class FittedProphet(BaseModel):
+    """What the curve needs of Prophet's JSON; the rest is neither checked nor read."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    growth: Literal["linear", "flat"]
+    start: float
+    t_scale: Positive
+    y_scale: Positive
+    changepoints_t: Vector
+    seasonalities: tuple[list[str], dict[str, FittedSeason]]
+    country_holidays: str | None
+    train_holiday_names: Json[HolidayNames] | None = None
+    holidays_mode: Mode = "additive"
+    params: FittedParams
+
+    @property
+    def holidays(self) -> list[str]:
+        """The holidays in the order of their coefficients: by column name, a holiday's name and its window, "+0"."""
+        names = self.train_holiday_names.data if self.country_holidays and self.train_holiday_names else []
+        return sorted(names, key=lambda name: f"{name}_delim_+0")
+
+    @model_validator(mode="after")
+    def _parameters_fit(self) -> Self:
+        order, seasons = self.seasonalities
+        if set(order) != set(seasons) or len(order) != len(seasons):
+            raise ValueError("names other seasons than it describes in field 'seasonalities'")
+        if len(self.params.delta) != len(self.changepoints_t):
+            raise ValueError("has another number of changes in field 'changepoints_t' than in 'params.delta'")
+        used = sum(2 * season.fourier_order for season in seasons.values())
+        # Without seasons and holidays there is one coefficient, of nothing.
+        if len(self.params.beta) != max(used + len(self.holidays), 1):
+            raise ValueError("has another number of coefficients in field 'params.beta' than seasons and holidays need")
+        return self
 
 
 @dataclass(frozen=True)
@@ -86,22 +166,23 @@ class Curve:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:
-        """Read what ``prophet.serialize.model_to_dict`` wrote of a model with linear or flat growth."""
-        params = {name: np.ravel(fields["params"][name]) for name in ("k", "m", "delta", "beta")}
-        beta, used = params["beta"], 0
+        """Read what ``prophet.serialize.model_to_dict`` wrote of a model with linear or flat growth.
+
+        Raises:
+            pydantic.ValidationError: It is no such model.
+        """
+        fitted = FittedProphet.model_validate(fields)
+        beta, used = np.array(fitted.params.beta), 0
         terms: list[Season | Holidays] = []
-        order, seasons = fields["seasonalities"]
+        order, seasons = fitted.seasonalities
         for name in order:
-            size = 2 * seasons[name]["fourier_order"]
-            coefficients = beta[used : used + size].reshape(-1, 2)
-            terms.append(Season(seasons[name]["period"], coefficients, seasons[name]["mode"]))
+            season, size = seasons[name], 2 * seasons[name].fourier_order
+            terms.append(Season(season.period, beta[used : used + size].reshape(-1, 2), season.mode))
             used += size
-        if fields["country_holidays"]:
-            # Prophet orders these coefficients by column name, a holiday's name and its window, "+0" here.
-            names = sorted(_series(fields["train_holiday_names"]), key=lambda name: f"{name}_delim_+0")
-            effects = dict(zip(names, beta[used:].tolist(), strict=True))
-            terms.append(Holidays(fields["country_holidays"], effects, fields["holidays_mode"]))
-        return cls(fields["y_scale"], _trend(fields, params), tuple(terms))
+        if fitted.country_holidays:
+            effects = dict(zip(fitted.holidays, beta[used:].tolist(), strict=False))
+            terms.append(Holidays(fitted.country_holidays, effects, fitted.holidays_mode))
+        return cls(fitted.y_scale, _trend(fitted), tuple(terms))
 
     def __call__(self, time: Times) -> Floats:
         """Evaluate at timestamps (n,); gives (n,) in original units."""
@@ -114,24 +195,17 @@ class Curve:
         return self.unit * values
 
 
-def _trend(fields: Mapping[str, Any], params: Mapping[str, Floats]) -> Trend:
-    changes, delta = np.asarray(fields["changepoints_t"], dtype=np.float64), params["delta"]
-    if fields["growth"] == "flat":
-        changes, delta = changes[:0], delta[:0]
-    slope = 0.0 if fields["growth"] == "flat" else params["k"]
+def _trend(fitted: FittedProphet) -> Trend:
+    params, flat = fitted.params, fitted.growth == "flat"
+    changes, delta = (np.array([] if flat else values) for values in (fitted.changepoints_t, params.delta))
     return Trend(
-        start=fields["start"],
-        scale=fields["t_scale"],
+        start=fitted.start,
+        scale=fitted.t_scale,
         changes=changes,
-        slope=slope + np.concatenate([[0.0], np.cumsum(delta)]),
+        slope=(0.0 if flat else params.k) + np.concatenate([[0.0], np.cumsum(delta)]),
         # A change of slope turns the line about the point of change, so that the trend has no jump there.
-        offset=params["m"] + np.concatenate([[0.0], np.cumsum(-changes * delta)]),
+        offset=params.m + np.concatenate([[0.0], np.cumsum(-changes * delta)]),
     )
-
-
-def _series(text: str) -> list[str]:
-    values: list[str] = json.loads(text)["data"]
-    return values
 
 
 @lru_cache(maxsize=256)
@@ -139,6 +213,8 @@ def _holidays(country: str, year: int) -> tuple[tuple[np.datetime64, str], ...]:
     """Return the days and names of a country's holidays in a year, as Prophet names them, each once."""
     from holidays import country_holidays
 
+    if not 1 <= year <= 9999:  # what Python's dates know
+        return ()
     calendar = country_holidays(country, years=year, expand=False, language="en_US")
     days = {(np.datetime64(day, "D"), name) for day in calendar for name in calendar.get_list(day)}
     return tuple(sorted(days))

@@ -4,10 +4,11 @@ import math
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import Any, Self, cast
+from typing import Annotated, Any, Self, cast
 
 import numpy as np
 import torch
+from pydantic import BaseModel, Field
 from torch import Tensor, nn
 
 from flts.contracts import ModelType
@@ -15,9 +16,9 @@ from flts.errors import BadInputError
 from flts.models import compute
 from flts.models.adam import Adam
 from flts.models.base import Fit
-from flts.models.config import BundleConfig
-from flts.models.network import RecurrentNet, RecurrentType, Series, engine, predict_all
-from flts.params import RecurrentParams
+from flts.models.config import BundleConfig, read_hyperparameters
+from flts.models.network import RecurrentNet, RecurrentType, Series, check_batch, engine, predict_all
+from flts.params import MAX_HIDDEN_SIZE, MAX_LAYERS, RecurrentParams
 from flts.progress import Progress, no_progress
 from flts.timeseries.arrays import Floats, Indices
 from flts.timeseries.frame import Frame
@@ -27,6 +28,13 @@ from flts.timeseries.windows import forecast_origins
 
 MODEL_FILE = "model.safetensors"
 MAX_GRADIENT_NORM = 1.0
+
+
+class RecurrentHyperparameters(BaseModel):
+    """What ``RecurrentForecaster.config`` gives."""
+
+    hidden_size: Annotated[int, Field(ge=1, le=MAX_HIDDEN_SIZE)]
+    num_layers: Annotated[int, Field(ge=1, le=MAX_LAYERS)]
 
 
 class RecurrentForecaster:
@@ -82,7 +90,8 @@ class RecurrentForecaster:
 
     def config(self) -> dict[str, Any]:
         """Return the size of the network."""
-        return {"hidden_size": self.net.rnn.hidden_size, "num_layers": self.net.rnn.num_layers}
+        rnn = self.net.rnn
+        return RecurrentHyperparameters(hidden_size=rnn.hidden_size, num_layers=rnn.num_layers).model_dump()
 
     def save(self, directory: Path) -> None:
         """Write ``model.safetensors``: the weights under PyTorch's names. Equal weights give equal bytes."""
@@ -97,23 +106,26 @@ class RecurrentForecaster:
         """Load what ``save`` wrote.
 
         Raises:
-            BadInputError: The file is not safetensors, or does not hold the weights of the network in ``config``.
+            BadInputError: ``config`` describes no network, or one that is too large; or the file is not safetensors,
+                or does not hold the weights of that network.
         """
         from safetensors import SafetensorError
         from safetensors.torch import load
 
         path = directory / MODEL_FILE
         model_type = cast(RecurrentType, config.model_type)
-        hidden_size, num_layers = config.hyperparameters["hidden_size"], config.hyperparameters["num_layers"]
+        size = read_hyperparameters(RecurrentHyperparameters, config, directory)
+        if unseen := [name for name in config.targets if name not in config.features]:
+            raise BadInputError(f"{path} forecasts column {unseen[0]!r}, which is not among its features")
         outputs = config.output_seq_len * len(config.targets)
         with torch.device("meta"):  # no weights are drawn only to be replaced
-            net = RecurrentNet(model_type, len(config.features), hidden_size, num_layers, outputs)
+            net = RecurrentNet(model_type, len(config.features), size.hidden_size, size.num_layers, outputs)
         try:
             net.load_state_dict(load(path.read_bytes()), assign=True)
         except (SafetensorError, RuntimeError) as error:
             raise BadInputError(
                 f"{path} does not hold the weights of a {model_type} with {len(config.features)} features, "
-                f"{num_layers} layers of {hidden_size} units and {outputs} outputs"
+                f"{size.num_layers} layers of {size.hidden_size} units and {outputs} outputs"
             ) from error
         return cls(
             net.float(),
@@ -224,6 +236,7 @@ class Learner:
         with torch.random.fork_rng(devices=[]):  # drawn on the CPU, so that every device starts from the same weights
             torch.manual_seed(params.seed)
             net = RecurrentNet(model_type, len(data.features), params.hidden_size, params.num_layers, outputs)
+        check_batch(net, params.input_seq_len, min(params.batch_size, len(origins)))
         self.net = net.to(compute.device())
         self._engine = engine(self.net)
         self._optimizer = Adam(self._engine.parameters, params.learning_rate)

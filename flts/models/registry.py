@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from flts.contracts import ModelType
 from flts.errors import BadInputError
 from flts.lazy import resolve
+from flts.models.files import LARGEST_DOCUMENTS, LARGEST_MODEL
 from flts.params import ProphetParams, RecurrentParams, TrainerParams
 from flts.progress import Progress
 
@@ -33,6 +34,7 @@ class ModelEntry:
         forecaster: ``"module:class"`` of the ``BundledForecaster`` that its bundles are loaded with.
         weights_file: The model file in its bundle; what the ending promises, ``.json`` or ``.safetensors``, it holds.
         extra: The extra of flts that it needs.
+        remark: What readers of its report should know, if anything.
     """
 
     model_type: ModelType
@@ -43,6 +45,7 @@ class ModelEntry:
     forecaster: str
     weights_file: str
     extra: str
+    remark: str = ""
 
     @property
     def slot(self) -> str:
@@ -94,10 +97,18 @@ MODELS: Mapping[ModelType, ModelEntry] = MappingProxyType(
                 forecaster="flts.models.prophet:ProphetForecaster",
                 weights_file="prophet.json",
                 extra="prophet",
+                remark="Prophet sees the time and its target only; GRU and LSTM see every measured column. What recent "
+                "values say reaches it through the residual correction alone.",
             ),
         )
     }
 )
+
+
+def largest_files() -> dict[str, int]:
+    """Return the names that may be in a bundle, and how many bytes each file may have."""
+    weights_files = {known.weights_file for known in MODELS.values()}
+    return {**LARGEST_DOCUMENTS, **{name: LARGEST_MODEL[PurePath(name).suffix] for name in sorted(weights_files)}}
 
 
 def entry(model_type: ModelType, where: str) -> ModelEntry:

@@ -6,6 +6,7 @@ import numpy as np
 
 from flts.errors import BadInputError
 from flts.models.bundle import Bundle
+from flts.models.config import BundleConfig
 from flts.models.forecasting import forecast_steps
 from flts.timeseries.arrays import Floats, Times
 from flts.timeseries.features import TIME_FEATURES, parse_lag, time_features
@@ -43,11 +44,20 @@ def forecast_table(bundle: Bundle, history: "pd.DataFrame", steps: int) -> "pd.D
     return pd.DataFrame({TIME_COLUMN: forecast.time, **values})
 
 
+def measured_columns(config: BundleConfig) -> list[str]:
+    """Return the columns that a history must have beside ``time``: what the model sees and cannot be computed."""
+    lags = _lags(config)
+    return [name for name in config.features if name not in TIME_FEATURES and name not in lags]
+
+
+def _lags(config: BundleConfig) -> dict[str, tuple[str, int]]:
+    return {name: lag for name in config.features if (lag := parse_lag(name)) and lag[0] in config.features}
+
+
 def _processed(bundle: Bundle, history: "pd.DataFrame") -> ProcessedData:
     """Compute the features of the history; rows whose lags lie before it are left out."""
     config = bundle.config
-    lags = {name: lag for name in config.features if (lag := parse_lag(name)) and lag[0] in config.features}
-    measured = [name for name in config.features if name not in TIME_FEATURES and name not in lags]
+    lags, measured = _lags(config), measured_columns(config)
     if missing := [name for name in (TIME_COLUMN, *measured) if name not in history.columns]:
         raise BadInputError(f"the history has no column {', '.join(map(repr, missing))}: the model needs {measured}")
     reach = max((n for _, n in lags.values()), default=0)

@@ -1,6 +1,5 @@
 """Pointers: objects that name the latest promotion, moved by compare-and-swap."""
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from random import SystemRandom
 from flts.contracts import Promotion, parse_timestamp
 from flts.errors import BadInputError, ObjectNotFoundError, PreconditionFailedError, ServiceUnavailableError
 from flts.store import ObjectStore
+from flts.untrusted import json_object
 
 # A swap is lost only to another promotion, which moved the pointer forward: as many rounds as promoters are enough.
 _ATTEMPTS = 100
@@ -93,7 +93,7 @@ def advance(
 def _promotion_time(pointer: bytes) -> datetime:
     """Return when a pointer's promotion was; the beginning of time for content that names none, which is replaced."""
     try:
-        fields = json.loads(pointer)
+        fields = json_object(pointer, "pointer", "a promotion", allow_nan=True)
         return parse_timestamp(fields.get("promotion_time") or fields["timestamp"])
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (BadInputError, ValueError, KeyError, TypeError):
         return datetime.min.replace(tzinfo=UTC)

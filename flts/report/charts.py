@@ -1,24 +1,29 @@
-"""Charts as SVG text: lines over time or numbers, bars, and small bars for table cells.
+"""Charts as JSON that `templates/chart.js` draws with uPlot, and small bars for table cells as HTML.
 
-An SVG here has no viewBox: it takes the width it is given, its lines stretch, and its text keeps its size, so that a
-chart reads the same on a phone and on a wide screen. Colours are CSS variables of the page (`templates/chart.css`).
+Numbers travel as whole numbers: ``n`` stands for ``low + n * unit`` of its axis, with a unit so fine that no reader
+could tell. That is compact, exact for round numbers, and keeps extreme values away from the drawing code.
 """
 
-import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import numpy as np
+from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
-from flts.report.axes import linear_ticks
-from flts.report.marks import Chart, Line
-from flts.report.plot import Scale, draw, lanes_height, x_title, y_axis
-from flts.report.sampling import Floats
+from flts.report.marks import Chart, Lane
+from flts.report.sampling import Reduced, density, reduce_series
+from flts.timeseries.arrays import Floats, Indices
 
-STYLE = Path(__file__).parent / "templates" / "chart.css"
+PAGE_BYTES = 190_000  # for the data of all charts of a page, so that it stays below 400 kB with script and tables
+MOST_POINTS = 8192
+LEAST_POINTS = 128
+VALUE_BYTES = 6
+STEP_BYTES = 14
+LANE_CELLS = 600
+LARGEST = 1e300  # beyond, widths of ranges overflow
 
 
 @dataclass(frozen=True)
@@ -30,106 +35,141 @@ class Bar:
     style: str
 
 
-def line_chart(chart: Chart) -> Markup:
-    """Draw a chart that fills the width of its container."""
-    x_scale, y_scale, body = draw(chart)
-    axes = {
-        "x": [x_scale.low, x_scale.high],
-        "y": [y_scale.low, y_scale.high],
-        "height": chart.height,
-        "time": chart.time,
-        "log": chart.log,
-    }
+def points_per_line(charts: Iterable[Chart]) -> int:
+    """Return how many points each line may keep, so that the charts of one page fit into it together."""
+    lines = [line for chart in charts for line in chart.lines]
+    points = MOST_POINTS
+    while points > LEAST_POINTS and sum(_bytes(line.x, points) for line in lines) > PAGE_BYTES:
+        points = points * 3 // 4
+    return points
+
+
+def _bytes(x: Indices, points: int) -> int:
+    """Estimate what a line takes: its values, and an entry wherever the step of its positions changes."""
+    if len(x) > points:
+        return points * VALUE_BYTES
+    return len(x) * VALUE_BYTES + int(np.count_nonzero(np.diff(x, 2))) * STEP_BYTES
+
+
+def line_chart(chart: Chart, points: int) -> Markup:
+    """Write a chart with about ``points`` values a line; the page's script gives it its picture."""
     return Markup(
-        '<div class="chart" data-axes="{}"><svg class="plot" role="img" height="{}">'
-        "<title>{}</title><desc>{}</desc>{}</svg></div>"
-    ).format(json.dumps(axes), _full_height(chart), chart.title, chart.description, body)
-
-
-def standalone(charts: Sequence[Chart], width: int = 920) -> str:
-    """Draw charts one below the other as one SVG file that needs nothing else, dark where the viewer is dark."""
-    style = Markup(STYLE.read_text(encoding="utf-8"))  # noqa: S704 - our own style sheet
-    left, right, head = 64, 24, 56
-    top = 8
-    parts = []
-    for chart in charts:
-        _, _, body = draw(chart)
-        parts.append(
-            Markup(
-                '<text class="heading" x="16" y="{}">{}</text>{}'
-                '<svg x="{}" y="{}" width="{}" height="{}" overflow="visible"><desc>{}</desc>{}</svg>'
-            ).format(
-                top + 20,
-                chart.title,
-                _legend(chart.lines, width - right, top + 20),
-                left,
-                top + head,
-                width - left - right,
-                chart.height,
-                chart.description,
-                body,
-            )
-        )
-        top += head + _full_height(chart)
-    return str(
-        Markup(
-            '<svg xmlns="http://www.w3.org/2000/svg" role="img" class="plot" width="{0}" height="{1}" '
-            'viewBox="0 0 {0} {1}"><title>{2}</title><style>{3}</style><rect class="paper" width="100%" height="100%"/>'
-            "{4}</svg>\n"
-        ).format(width, top, "; ".join(chart.title for chart in charts), style, Markup("").join(parts))
+        '<div class="chart" role="img" aria-label="{}"><script type="application/json">{}</script></div>'
+    ).format(
+        f"{chart.title}. {chart.description}",
+        htmlsafe_json_dumps(chart_data(chart, points), separators=(",", ":"), allow_nan=False),
     )
 
 
-def bar_chart(
-    title: str, description: str, labels: Sequence[str], values: Floats, *, y_label: str = "", x_label: str = ""
-) -> Markup:
-    """Draw one vertical bar per value, from zero; at most some forty stay legible."""
-    height = 180
-    top = float(np.nanmax(values, initial=0.0)) or 1.0
-    y_scale = Scale(0.0, top * 1.12, height, inverted=True)
-    slot = 100 / len(values)
-    every = math.ceil(len(values) / 10)
-    parts = [y_axis(linear_ticks(0.0, y_scale.high, 4), y_scale, y_label)]
-    for index, (label, value) in enumerate(zip(labels, values, strict=True)):
-        middle = (index + 0.5) * slot
-        if math.isfinite(value):
-            y = y_scale.at(float(value))
-            parts.append(
-                Markup(
-                    '<rect class="model fill" x="{:.2f}%" y="{:.1f}" width="{:.2f}%" height="{:.1f}" rx="2"/>'
-                ).format(middle - 0.36 * slot, y, 0.72 * slot, height - y)
-            )
-        if index % every == 0:
-            parts.append(Markup('<text x="{:.2f}%" y="{}" class="mid">{}</text>').format(middle, height + 18, label))
-    parts.append(x_title(x_label, height + 36))
-    return Markup(
-        '<div class="chart"><svg class="plot" role="img" height="{}"><title>{}</title><desc>{}</desc>{}</svg></div>'
-    ).format(height + (42 if x_label else 26), title, description, Markup("").join(parts))
+def chart_data(chart: Chart, points: int) -> dict[str, Any]:
+    """Return what the script draws: the axes, and marks in whole numbers of their units."""
+    parts = [reduce_series(line.x, _scaled(line.y, chart), points, line.breaks) for line in chart.lines]
+    first = min(int(line.x[0]) for line in chart.lines if len(line.x))
+    last = max(int(line.x[-1]) for line in chart.lines if len(line.x))
+    unit = int(np.gcd.reduce([np.gcd.reduce(part.x - first, initial=0) for part in parts])) or 1
+    low, y_unit, decimals = _y_axis(parts, chart)
+
+    def at(x: float) -> float:
+        return (x - first) / unit
+
+    def positions(x: Indices) -> list[int]:
+        return [int(position) for position in (x - first) // unit]
+
+    def values(y: Floats) -> list[int | None]:
+        numbers = np.rint((_drawn(y) - low) / y_unit)
+        return [None if math.isnan(number) else int(number) for number in numbers.tolist()]
+
+    return {
+        "height": chart.height,
+        "x": {
+            "low": chart.x_low + first * chart.x_unit,
+            "unit": unit * chart.x_unit,
+            "size": at(last),
+            "time": chart.time,
+            "label": chart.x_label,
+        },
+        "y": {
+            "low": low,
+            "unit": y_unit,
+            "decimals": decimals,
+            "log": chart.log,
+            "zero": chart.zero,
+            "label": chart.y_label,
+        },
+        "lines": [
+            {
+                "name": line.name,
+                "style": line.style,
+                "x": _runs((part.x - first) // unit),
+                "y": [values(part.lowest), values(part.highest)] if part.grouped else [values(part.lowest)],
+            }
+            for line, part in zip(chart.lines, parts, strict=True)
+        ],
+        "dots": [
+            {"style": dots.style, "x": positions(dots.x), "y": values(_scaled(dots.y, chart))} for dots in chart.dots
+        ],
+        "bands": [[at(band.start), at(band.stop), band.label, band.style] for band in chart.bands],
+        "rules": [[at(rule.x), rule.label] for rule in chart.rules],
+        "lanes": [
+            {
+                "label": lane.label,
+                "style": lane.style,
+                "start": at(lane.x[0]),
+                "stop": at(lane.x[-1]),
+                "levels": _levels(lane),
+            }
+            for lane in chart.lanes
+        ],
+    }
+
+
+def _levels(lane: Lane) -> str:
+    """Write a digit per cell of a lane, 0 to 4: how large a share of its rows is flagged, rounded up."""
+    low, high = int(lane.x[0]), int(lane.x[-1])
+    shares = density(lane.x, lane.flags, low, high, min(len(lane.x), LANE_CELLS))
+    return "".join(str(math.ceil(share * 4)) for share in shares)
 
 
 def cell_bar(parts: Sequence[Bar], label: str) -> Markup:
     """Draw the parts of one small bar for a table cell; ``label`` is read out in its place."""
-    rects = Markup("").join(
-        Markup('<rect class="fill {}" x="{:.2f}%" width="{:.2f}%" height="100%" rx="2"/>').format(
-            part.style, 100 * part.start, 100 * part.width
-        )
-        for part in parts
-    )
-    return Markup('<svg class="cell-bar" role="img" aria-label="{}">{}</svg>').format(label, rects)
-
-
-def _legend(lines: Sequence[Line], right: int, y: int) -> Markup:
-    """Name the lines in one row that ends at ``right``."""
-    parts = []
-    for line in reversed(lines):
-        right -= 7 * len(line.name) + 34
-        parts.append(
-            Markup('<path class="line {}" d="M{} {}h22"/><text x="{}" y="{}">{}</text>').format(
-                line.style, right, y - 4, right + 28, y, line.name
+    return Markup('<span class="cell-bar" role="img" aria-label="{}">{}</span>').format(
+        label,
+        Markup("").join(
+            Markup('<span class="{}" style="left:{:.2f}%;width:{:.2f}%"></span>').format(
+                part.style, 100 * part.start, 100 * part.width
             )
-        )
-    return Markup("").join(reversed(parts))
+            for part in parts
+        ),
+    )
 
 
-def _full_height(chart: Chart) -> int:
-    return chart.height + lanes_height(chart) + (38 if chart.time or chart.x_label else 24)
+def _scaled(y: Floats, chart: Chart) -> Floats:
+    return np.log10(np.where(y > 0, y, np.nan)) if chart.log else y
+
+
+def _drawn(y: Floats) -> Floats:
+    return np.where(np.abs(y) <= LARGEST, y, np.nan)
+
+
+def _y_axis(parts: Sequence[Reduced], chart: Chart) -> tuple[float, float, int]:
+    """Return the lowest value, the unit and its decimals: a power of ten, the range is at least 10,000 of it."""
+    known = np.concatenate([_drawn(values) for part in parts for values in (part.lowest, part.highest)])
+    low, high = (float(reduce(known, initial=np.nan)) for reduce in (np.fmin.reduce, np.fmax.reduce))
+    if math.isnan(low):
+        return 0.0, 1.0, 0
+    if chart.zero:
+        low = min(low, 0.0)
+    span = high - low
+    if span <= max(1e-9 * max(abs(low), abs(high)), 1e-290):  # nothing but rounding noise
+        span = abs(high) * 0.1 or 1.0
+    exponent = max(math.floor(math.log10(span)) - 4, -300)
+    unit = 10.0**exponent
+    return math.floor(low / unit) * unit, unit, max(0, -exponent)
+
+
+def _runs(x: Indices) -> list[int]:
+    """Write positions as the first one, then each step and how often it comes: 5, 7, 9, 12 as 5, 2, 2, 3, 1."""
+    steps = np.diff(x)
+    starts = np.flatnonzero(np.diff(steps, prepend=steps[:1] - 1))
+    counts = np.diff(starts, append=len(steps))
+    return [*x[:1].tolist(), *np.column_stack([steps[starts], counts]).ravel().tolist()]

@@ -4,13 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
+from flts.timeseries.arrays import Flags, Floats, Times
 from flts.timeseries.metrics import Scores
-
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
-Times = NDArray[np.datetime64]
 
 
 @dataclass(frozen=True)
@@ -50,6 +46,7 @@ class TrainingReport:
 
     ``scores`` (min-max units) and ``original_scores`` name the model first, then ``persistence``,
     ``seasonal_naive``, ``linear`` and, for Prophet, ``plain``. Losses are per epoch; empty where there are none.
+    ``remark`` says what readers should know of this type of model.
     """
 
     model_type: str
@@ -70,6 +67,7 @@ class TrainingReport:
     stopped_early: bool = False
     step_mae: Sequence[float] = ()
     notes: Sequence[str] = ()
+    remark: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,12 @@
 """Charts of forecasts beside what was measured, shared by the training and the forecast page."""
 
-from collections.abc import Sequence
-
-import numpy as np
-from numpy.typing import NDArray
-
-from flts.report.charts import bar_chart
-from flts.report.data import Floats, Times
 from flts.report.marks import Chart, Line
 from flts.report.numbers import fixed
 from flts.report.render import Figure, drawable, figure, finite
 from flts.report.sampling import gap_breaks, microseconds
+from flts.timeseries.arrays import Floats, Indices, Times
 
 EXCERPT = 200
-BARS = 40
 
 
 def comparison_chart(
@@ -50,19 +43,14 @@ def excerpt_chart(
     )
 
 
-def step_errors(steps: NDArray[np.int64], errors: Floats, x_label: str) -> Figure | None:
+def step_errors(steps: Indices, errors: Floats, x_label: str) -> Figure | None:
     """Draw the mean absolute error by step (k,) of the horizon or the forecast; ``None`` with fewer than two."""
     if len(steps) < 2 or not drawable(errors):
         return None
-    title = f"Error by {x_label}"
-    description = f"Mean absolute error by {x_label}, in original units."
-    if len(steps) <= BARS:
-        svg = bar_chart(title, description, _texts(steps), errors, y_label="MAE", x_label=x_label)
-        return Figure(title, svg)
     return figure(
         Chart(
-            title,
-            description,
+            f"Error by {x_label}",
+            f"Mean absolute error by {x_label}, in original units.",
             [Line("MAE", steps, finite(errors), "model")],
             zero=True,
             y_label="MAE",
@@ -70,7 +58,3 @@ def step_errors(steps: NDArray[np.int64], errors: Floats, x_label: str) -> Figur
             height=180,
         )
     )
-
-
-def _texts(steps: NDArray[np.int64]) -> Sequence[str]:
-    return [fixed(step, 0) for step in steps.tolist()]

@@ -26,7 +26,6 @@ from flts.timeseries.metrics import score
 
 TARGETS_DRAWN = 6
 ROWS_LISTED = 200
-DOTTED_STEPS = 60
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,15 @@ def forecast_page(report: ForecastReport) -> str:
     steps = plural(len(report.time), "step")
     rows = _rows(report)
     total = len(report.time) * len(report.targets)
+    forecasts = [
+        drawing for index in range(min(TARGETS_DRAWN, len(report.targets))) if (drawing := _forecast(report, index))
+    ]
+    errors = step_errors(
+        np.array([step for step, _ in report.step_mae], dtype=np.int64),
+        np.array([error for _, error in report.step_mae], dtype=np.float64),
+        "step of the forecast",
+    )
+    backtests = _backtests(report)
     return render(
         "forecast.html",
         title=f"{steps} ahead with {report.model_type}.",
@@ -56,14 +64,9 @@ def forecast_page(report: ForecastReport) -> str:
         facts=_facts(report, share),
         notes=report.notes,
         explanation=_explanation(report),
-        forecasts=[
-            drawing for index in range(min(TARGETS_DRAWN, len(report.targets))) if (drawing := _forecast(report, index))
-        ],
-        steps=step_errors(
-            np.array([step for step, _ in report.step_mae], dtype=np.int64),
-            np.array([error for _, error in report.step_mae], dtype=np.float64),
-            "step of the forecast",
-        ),
+        figures=[*forecasts, *([errors] if errors else []), *backtests],
+        forecasts=forecasts,
+        steps=errors,
         backtest_scores=score_table(
             report.backtest_scores,
             next(iter(report.backtest_scores)),
@@ -71,7 +74,7 @@ def forecast_page(report: ForecastReport) -> str:
         )
         if report.backtest_scores
         else None,
-        backtests=_backtests(report),
+        backtests=backtests,
         rows=rows,
         rows_total=fixed(total, 0),
         rows_left_out=total > len(rows),
@@ -144,16 +147,11 @@ def _forecast(report: ForecastReport, index: int) -> Figure | None:
     if not drawable(*(line.y for line in lines)):
         return None
     dots = []
-    if len(x) <= DOTTED_STEPS:
-        dots += [
-            Dots("", x[flags], predicted[flags], style)
-            for flags, style in ((~recursive, "model"), (recursive, "recursive"))
-        ]
     if report.after_gap.any():
         shown = np.flatnonzero(report.after_gap)[:EXCERPT]
-        dots.append(Dots("after a gap", x[shown], predicted[shown], "filled", hollow=True))
+        dots.append(Dots("after a gap", x[shown], predicted[shown], "filled"))
     first = np.flatnonzero(recursive)
-    band = [Band(float(x[max(0, first[0] - 1)]), float(x[-1]), "recursive", "selection")] if len(first) else []
+    band = [Band(int(x[max(0, first[0] - 1)]), int(x[-1]), "recursive", "selection")] if len(first) else []
     return figure(
         Chart(
             title=report.targets[index],

@@ -1,44 +1,40 @@
-"""What a chart shows; `flts.report.plot` draws it."""
+"""What a chart shows; `flts.report.charts` writes it for the browser, which draws it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
-from flts.report.sampling import Floats
-
-Positions = NDArray[np.int64] | Floats
+from flts.timeseries.arrays import Flags, Floats, Indices
 
 
 @dataclass(frozen=True)
 class Line:
-    """A series (n,) over ascending positions; ``style`` is the CSS class that colours it."""
+    """A series (n,) over ascending positions; ``style`` names its colour, then ``thin`` or ``under``."""
 
     name: str
-    x: Positions
+    x: Indices
     y: Floats
     style: str
-    breaks: Positions = field(default_factory=lambda: np.zeros(0, np.int64))
+    breaks: Indices = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 @dataclass(frozen=True)
 class Dots:
-    """Single points worth marking; hollow ones show the line beneath."""
+    """Rows of a line worth a ring around them."""
 
     name: str
-    x: Positions
+    x: Indices
     y: Floats
     style: str
-    hollow: bool = False
 
 
 @dataclass(frozen=True)
 class Band:
     """A shaded, labelled span of the x axis."""
 
-    start: float
-    stop: float
+    start: int
+    stop: int
     label: str
     style: str
 
@@ -47,7 +43,7 @@ class Band:
 class Rule:
     """A labelled vertical line."""
 
-    x: float
+    x: int
     label: str
 
 
@@ -56,14 +52,17 @@ class Lane:
     """A strip under the plot that shows where flagged rows are, darker where a larger share is flagged."""
 
     label: str
-    x: Positions
-    flags: NDArray[np.bool_]
+    x: Indices
+    flags: Flags
     style: str
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart's content; ``time``: x is microseconds since 1970. At least one line must hold a value."""
+    """A chart's content. At least one line must hold a value.
+
+    A position ``x`` stands for ``x_low + x * x_unit``; with ``time``, for microseconds since 1970.
+    """
 
     title: str
     description: str
@@ -76,6 +75,7 @@ class Chart:
     log: bool = False
     zero: bool = False
     height: int = 220
-    buckets: int = 600
     y_label: str = ""
     x_label: str = ""
+    x_low: float = 0
+    x_unit: float = 1

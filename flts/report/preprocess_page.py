@@ -1,17 +1,17 @@
 """The report of preprocess: what the data is, what was filled and clipped, and how it is split."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from flts.report.data import Floats, PreprocessReport, SeriesReport, Times
+from flts.report.data import PreprocessReport, SeriesReport
 from flts.report.marks import Band, Chart, Dots, Lane, Line
 from flts.report.numbers import duration, fixed, moment, number, percent, plural
 from flts.report.render import Fact, Figure, drawable, figure, flat, render
 from flts.report.sampling import gap_breaks, microseconds
+from flts.timeseries.arrays import Floats, Indices, Times
 
 LARGE_CHARTS = 4
 CHARTS = 20
@@ -71,6 +71,7 @@ def preprocess_page(report: PreprocessReport) -> str:
     gaps = sorted(report.gaps, key=lambda gap: gap[0] - gap[1])[:GAPS_LISTED]
     return render(
         "preprocess.html",
+        figures=list(figures.values()),
         title=report.dataset_name or "Processed data",
         eyebrow="Data report",
         lead=_lead(report),
@@ -148,7 +149,7 @@ def _figure(report: PreprocessReport, series: SeriesReport, counts: _Counts, *, 
         lanes.append(Lane(name, time, flags, name))
         if count <= DOTS_PER_CHART:
             rows = np.flatnonzero(flags)
-            dots.append(Dots(name, time[rows], series.values[rows], name, hollow=True))
+            dots.append(Dots(name, time[rows], series.values[rows], name))
     chart = Chart(
         title=series.name,
         description=f"{series.name} over time, training and test rows; "
@@ -159,21 +160,20 @@ def _figure(report: PreprocessReport, series: SeriesReport, counts: _Counts, *, 
         lanes=lanes,
         time=True,
         height=240 if large else 130,
-        buckets=600 if large else 300,
     )
     caption = f"{' and '.join(said)}; strips under the chart show where." if said else ""
     drawing = figure(chart, " ".join(text for text in (caption, series.note) if text))
-    return drawing if large else Figure(drawing.title, drawing.svg, (), drawing.caption)
+    return drawing if large else replace(drawing, legend=())
 
 
-def _bands(report: PreprocessReport, time: NDArray[np.int64], test_time: NDArray[np.int64]) -> list[Band]:
+def _bands(report: PreprocessReport, time: Indices, test_time: Indices) -> list[Band]:
     bounds = (0, report.fit_end, report.validation_end, len(time))
     bands = []
     for name, start, stop in zip(("fit", "validation", "selection"), bounds[:-1], bounds[1:], strict=True):
         if start < stop:
-            bands.append(Band(float(time[start]), float(time[min(stop, len(time) - 1)]), name, name))
+            bands.append(Band(int(time[start]), int(time[min(stop, len(time) - 1)]), name, name))
     if len(test_time):
-        bands.append(Band(float(test_time[0]), float(test_time[-1]), "test", "test"))
+        bands.append(Band(int(test_time[0]), int(test_time[-1]), "test", "test"))
     return bands
 
 

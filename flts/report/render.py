@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +13,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from flts.report import numbers
-from flts.report.charts import Bar, cell_bar, line_chart
+from flts.report.charts import Bar, cell_bar, line_chart, points_per_line
 from flts.report.marks import Chart, Line
-from flts.report.sampling import Floats
+from flts.timeseries.arrays import Floats
 from flts.timeseries.metrics import Scores
 
 BASELINES: Mapping[str, str] = {
@@ -52,7 +54,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class Entry:
-    """A legend entry; ``kind`` is line, lane, solid or hollow."""
+    """A legend entry; ``kind`` is line, lane or ring."""
 
     name: str
     style: str
@@ -61,10 +63,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawn chart with its heading, legend and caption."""
+    """A chart with its heading, legend and caption."""
 
     title: str
-    svg: Markup
+    chart: Chart
     legend: Sequence[Entry] = ()
     caption: str = ""
 
@@ -91,10 +93,11 @@ class ScoreTable:
     rows: Sequence[ScoreRow]
 
 
-def render(template: str, **values: Any) -> str:
-    """Render a page; every value is escaped unless it is ``Markup``."""
+def render(template: str, figures: Sequence[Figure] = (), **values: Any) -> str:
+    """Render a page with ``figures``, which share its room; every value is escaped unless it is ``Markup``."""
     defaults = {"lead": "", "facts": (), "notes": (), "trail": ()}
-    return _environment().get_template(template).render(defaults | values)
+    points = points_per_line(item.chart for item in figures)
+    return _environment().get_template(template).render(defaults | values, figures=figures, points=points)
 
 
 @cache
@@ -110,20 +113,30 @@ def _environment() -> Environment:
         "number": numbers.number,
         "signed_percent": numbers.signed_percent,
         "sentence": numbers.sentence,
+        "draw": line_chart,
     }
-    environment.globals["glossary"] = GLOSSARY
+    environment.globals |= {"glossary": GLOSSARY, "uplot": _uplot}
     return environment
 
 
+def _uplot(name: str) -> Markup:
+    """Return a file of uPlot; the Python package around it is not imported, for that needs others of no use here."""
+    spec = find_spec("uplot")
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError("charts need the package uplot-python: pip install flts[numeric]")
+    path = Path(spec.submodule_search_locations[0], "static", name)
+    return Markup(path.read_text(encoding="utf-8"))  # noqa: S704 - a file of an installed package
+
+
 def figure(chart: Chart, caption: str = "", title: str | None = None) -> Figure:
-    """Draw a chart; its legend names every line, kind of dot and lane, once."""
+    """Put a chart under a heading, with a legend that names every line and kind of ring, once."""
     entries = [
         *(Entry(line.name, line.style, "line") for line in chart.lines),
-        *(Entry(dots.name, dots.style, "hollow" if dots.hollow else "solid") for dots in chart.dots),
+        *(Entry(dots.name, dots.style, "ring") for dots in chart.dots),
     ]
-    named = {entry.name: entry for entry in entries if entry.name}
+    named = {entry.name: entry for entry in entries}
     legend = tuple(named.values()) if len(named) > 1 else ()
-    return Figure(chart.title if title is None else title, line_chart(chart), legend, caption)
+    return Figure(chart.title if title is None else title, chart, legend, caption)
 
 
 def drawable(*series: Floats) -> bool:
@@ -210,11 +223,12 @@ def error_distribution(errors: Mapping[str, tuple[Floats, str]], title: str) -> 
     if everything.size < 20 * len(known) or limit == 0:
         return None
     edges = np.linspace(-limit, limit, 42)
+    bins = np.arange(len(edges) - 1)
     lines = []
     for name, (values, style) in known.items():
         counts, _ = np.histogram(np.clip(values, -limit, limit), edges)
         shares = 100 * counts / max(1, len(values))
-        lines.append(Line(name, (edges[:-1] + edges[1:]) / 2, shares, style))
+        lines.append(Line(name, bins, shares, style))
     chart = Chart(
         title,
         "Distribution of forecast errors; narrower and higher around zero is better.",
@@ -222,6 +236,8 @@ def error_distribution(errors: Mapping[str, tuple[Floats, str]], title: str) -> 
         zero=True,
         y_label="% of rows",
         x_label="forecast less actual",
+        x_low=float(edges[0] + edges[1]) / 2,
+        x_unit=float(edges[1] - edges[0]),
     )
     return figure(chart, "Narrower around zero is better. The outermost bins hold all larger errors.")
 

@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 
-from flts.report.charts import standalone
 from flts.report.data import TrainingReport
 from flts.report.forecast_charts import excerpt_chart, step_errors
 from flts.report.marks import Chart, Line, Rule
@@ -25,23 +24,26 @@ from flts.report.render import (
 )
 
 TARGETS_DRAWN = 6
-PROPHET_SEES = (
-    "Prophet sees the time and its target only; GRU and LSTM see every measured column. What recent values say reaches "
-    "it through the residual correction alone."
-)
 
 
 def training_page(report: TrainingReport) -> str:
     """Render the report of a trainer."""
     model = report.model_type
     labels = _labels(report)
+    losses = _loss_figure(report)
+    forecasts = _forecast_figures(report)
+    errors = [drawing for index in range(min(2, len(report.targets))) if (drawing := _errors(report, index))]
+    steps = step_errors(
+        np.arange(1, len(report.step_mae) + 1), np.array(report.step_mae, dtype=np.float64), "horizon step"
+    )
     return render(
         "training.html",
+        figures=[item for item in (losses, *forecasts, *errors, steps) if item],
         title=verdict(model, _share(report)) + ".",
         eyebrow=f"Training report \u00b7 {model}",
         lead=_lead(report),
         facts=_facts(report),
-        notes=[*report.notes, *_prophet_notes(report)],
+        notes=[*report.notes, *_model_notes(report)],
         scores=score_table(
             report.scores,
             next(iter(report.scores), ""),
@@ -55,15 +57,11 @@ def training_page(report: TrainingReport) -> str:
             "The same errors in original units.",
             labels=labels,
         ),
-        losses=figure(loss, "Mean squared error on scaled values; the marked epoch's weights were kept and scored.", "")
-        if (loss := _loss_chart(report))
-        else None,
+        losses=losses,
         learning=_learning(report),
-        forecasts=[figure(chart) for chart in _forecast_charts(report)],
-        errors=[drawing for index in range(min(2, len(report.targets))) if (drawing := _errors(report, index))],
-        steps=step_errors(
-            np.arange(1, len(report.step_mae) + 1), np.array(report.step_mae, dtype=np.float64), "horizon step"
-        ),
+        forecasts=forecasts,
+        errors=errors,
+        steps=steps,
         parameters=flat(report.parameters),
         words=_words(report),
         trail=[
@@ -79,10 +77,16 @@ def training_page(report: TrainingReport) -> str:
 
 
 def training_plots(report: TrainingReport) -> dict[str, str]:
-    """Draw the plots of the MLflow run: file name to SVG text; a plot with nothing to show is left out."""
-    loss = _loss_chart(report)
-    plots = {"loss.svg": [loss] if loss else [], "forecast.svg": _forecast_charts(report)}
-    return {name: standalone(charts) for name, charts in plots.items() if charts}
+    """Draw the plots of the MLflow run: file name to HTML page; a plot with nothing to show is left out."""
+    loss = _loss_figure(report)
+    plots = {"loss.html": [loss] if loss else [], "forecast.html": _forecast_figures(report)}
+    return {
+        name: render(
+            "charts.html", figures, title=figures[0].chart.title, eyebrow=f"Training \u00b7 {report.model_type}"
+        )
+        for name, figures in plots.items()
+        if figures
+    }
 
 
 def _share(report: TrainingReport) -> float:
@@ -128,10 +132,8 @@ def _facts(report: TrainingReport) -> list[Fact]:
     return facts
 
 
-def _prophet_notes(report: TrainingReport) -> list[str]:
-    if report.model_type != "PROPHET":
-        return []
-    notes = [PROPHET_SEES]
+def _model_notes(report: TrainingReport) -> list[str]:
+    notes = [report.remark] if report.remark else []
     if "plain" in report.scores:
         corrected, plain = next(iter(report.scores.values())).rmse, report.scores["plain"].rmse
         notes.append(
@@ -141,7 +143,7 @@ def _prophet_notes(report: TrainingReport) -> list[str]:
     return notes
 
 
-def _loss_chart(report: TrainingReport) -> Chart | None:
+def _loss_figure(report: TrainingReport) -> Figure | None:
     train, validation = (
         finite(np.array(values, dtype=np.float64)) for values in (report.train_loss, report.validation_loss)
     )
@@ -150,7 +152,7 @@ def _loss_chart(report: TrainingReport) -> Chart | None:
     known = np.concatenate([train, validation])
     known = known[~np.isnan(known)]
     log = bool(known.min() > 0 and known.max() > 10 * known.min())
-    return Chart(
+    chart = Chart(
         title=f"{report.model_type} loss by epoch",
         description="Training and validation loss of every epoch.",
         lines=[
@@ -164,6 +166,7 @@ def _loss_chart(report: TrainingReport) -> Chart | None:
         x_label="epoch",
         y_label="MSE, log scale" if log else "MSE",
     )
+    return figure(chart, "Mean squared error on scaled values; the marked epoch's weights were kept and scored.", "")
 
 
 def _learning(report: TrainingReport) -> str:
@@ -176,7 +179,7 @@ def _learning(report: TrainingReport) -> str:
     return f"{ended}; validation loss was lowest at epoch {report.best_epoch}."
 
 
-def _forecast_charts(report: TrainingReport) -> list[Chart]:
+def _forecast_figures(report: TrainingReport) -> list[Figure]:
     charts = (
         excerpt_chart(
             target,
@@ -188,7 +191,7 @@ def _forecast_charts(report: TrainingReport) -> list[Chart]:
         )
         for index, target in enumerate(report.targets[:TARGETS_DRAWN])
     )
-    return [chart for chart in charts if chart]
+    return [figure(chart) for chart in charts if chart]
 
 
 def _errors(report: TrainingReport, index: int) -> Figure | None:

@@ -3,7 +3,6 @@
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, get_origin
 
 from pydantic.fields import FieldInfo
@@ -12,6 +11,7 @@ from flts.errors import BadInputError
 from flts.params import Params
 from flts.runtime.output import check_input
 from flts.runtime.parameters import check_params, describe_default, describe_limits, suggest
+from flts.runtime.paths import read_path
 from flts.stage import InputArtifact, Stage
 from flts.version import __version__
 
@@ -123,8 +123,9 @@ def read_inputs(stage: Stage, paths: Mapping[str, str]) -> dict[str, InputArtifa
     inputs = {}
     for name, item in stage.inputs.items():
         if name in paths:
-            check_input(Path(paths[name]), item, flag(name))
-            inputs[name] = InputArtifact(Path(paths[name]))
+            path = read_path(paths[name], flag(name))
+            check_input(path, item, flag(name))
+            inputs[name] = InputArtifact(path)
         elif item.required:
             raise BadInputError(f"{flag(name)} is required: {item.help}")
     return inputs

@@ -5,16 +5,18 @@ whose readers refuse unknown fields.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlparse
+from urllib.parse import unquote
 
 from flts.errors import BadInputError
 from flts.params import Params
 from flts.runtime.output import check_input, write_whole
 from flts.runtime.parameters import check_params, suggest
+from flts.runtime.paths import read_path
 from flts.stage import InputArtifact, Result, Stage
 
 _MOUNTS = {"gs://": "/gcs/", "s3://": "/s3/", "minio://": "/minio/"}
@@ -49,10 +51,7 @@ def read_executor_input(stage: Stage, text: str) -> Task:
         BadInputError: It is not such JSON, or does not fit the stage: an unknown or missing parameter, a value
             outside its limits, an input artifact that is missing or has no file, an output the stage does not make.
     """
-    try:
-        document = _object(json.loads(text), "the document")
-    except ValueError as error:
-        raise BadInputError(f"--executor-input is not JSON: {error}") from None
+    document = _object(_parse(text), "the document")
     inputs = _object(document.get("inputs"), "inputs")
     outputs = _object(document.get("outputs"), "outputs")
     values = {
@@ -69,19 +68,18 @@ def read_executor_input(stage: Stage, text: str) -> Task:
                     f"--executor-input asks for {name!r} among outputs.{kind}, "
                     f"which {stage.command} does not make{suggest(name, known)}"
                 )
-    output_file = outputs.get("outputFile")
     return Task(
         params=check_params(stage.params, values, lambda name: f"parameter {name}"),
         inputs=_read_inputs(stage, _object(inputs.get("artifacts"), "inputs.artifacts")),
         artifacts={
-            name: OutputArtifact(local_path(artifact, f"output artifact {name}"), str(artifact.get("uri", "")))
+            name: OutputArtifact(local_path(artifact, f"output artifact {name}"), _text(artifact, "uri", name))
             for name, artifact in _single_artifacts(outputs.get("artifacts"), "outputs.artifacts").items()
         },
         parameter_files={
-            name: Path(_object(parameter, f"outputs.parameters.{name}")["outputFile"])
+            name: _output_file(_object(parameter, f"outputs.parameters.{name}"), f"outputs.parameters.{name}")
             for name, parameter in _object(outputs.get("parameters"), "outputs.parameters").items()
         },
-        output_file=Path(output_file) if output_file else None,
+        output_file=_output_file(outputs, "outputs") if outputs.get("outputFile") else None,
     )
 
 
@@ -115,17 +113,43 @@ def local_path(artifact: Mapping[str, Any], label: str) -> Path:
     The rule of KFP's launcher: ``customPath`` where given, else the mount that stands for the uri's scheme, else the
     uri itself. ``label`` names the artifact in the error sentence.
     """
-    place = artifact.get("customPath") or artifact.get("uri")
-    if not isinstance(place, str) or not place:
+    place = _text(artifact, "customPath", label) or _text(artifact, "uri", label)
+    if not place:
         raise BadInputError(f"--executor-input gives {label} neither uri nor customPath")
+    path = place
     for scheme, mount in _MOUNTS.items():
         if place.startswith(scheme):
-            return Path(mount + place.removeprefix(scheme))
+            path = mount + place.removeprefix(scheme)
     if place.startswith("file://"):
-        return Path(unquote(urlparse(place).path))
-    if "://" in place:
+        path = unquote(re.sub("^file://[^/]*", "", place))
+    elif path == place and "://" in place:
         raise BadInputError(f"--executor-input gives {label} the address {place}, which has no path on this machine")
-    return Path(place)
+    return read_path(path, f"--executor-input: the path of {label}")
+
+
+def _parse(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise BadInputError(f"--executor-input is not JSON: what stands at {place} is not expected there") from None
+    except RecursionError:
+        raise BadInputError("--executor-input is not JSON that can be read: it is nested too deeply") from None
+    except ValueError:
+        raise BadInputError("--executor-input is not JSON that can be read: a number in it is too long") from None
+
+
+def _output_file(document: Mapping[str, Any], where: str) -> Path:
+    return read_path(_text(document, "outputFile", where), f"--executor-input: {where}.outputFile")
+
+
+def _text(document: Mapping[str, Any], field: str, where: str) -> str:
+    value = document.get(field)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise BadInputError(f"--executor-input: {field} of {where} must be text")
+    return value
 
 
 def _read_inputs(stage: Stage, document: Mapping[str, Any]) -> dict[str, InputArtifact]:
@@ -144,7 +168,7 @@ def _read_inputs(stage: Stage, document: Mapping[str, Any]) -> dict[str, InputAr
         path = local_path(given[name], label)
         check_input(path, item, label)
         metadata = _object(given[name].get("metadata"), f"inputs.artifacts.{name}.metadata")
-        inputs[name] = InputArtifact(path, str(given[name].get("uri", "")), metadata)
+        inputs[name] = InputArtifact(path, _text(given[name], "uri", label), metadata)
     return inputs
 
 

@@ -5,13 +5,22 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from flts.errors import BadInputError, FltsError
 from flts.os_errors import environment_trouble, reason
 
 TEMPORARY_PREFIX = ".flts-"
+
+# What removes the folders that are in use, the last one first.
+_undoing: list[Callable[[], None]] = []
+
+
+def remove_all() -> None:
+    """Remove the folders that the process works in, and empty ones that it made for results: before it ends at once."""
+    for undo in reversed(_undoing):
+        undo()
 
 
 @contextlib.contextmanager
@@ -29,10 +38,9 @@ def work_folder(parent: Path) -> Iterator[Path]:
         if lock is not None:
             break
     try:
-        with _temporary_files_in(folder):
+        with _undone_by(lambda: _remove_tree(folder)), _temporary_files_in(folder):
             yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
 
 
@@ -45,24 +53,40 @@ def output_folder(path: Path) -> Iterator[Path]:
     Raises:
         BadInputError: ``path`` is a file, cannot be made or written to, or the body found its disk full.
     """
-    if path.exists() and not path.is_dir():
-        raise BadInputError(f"--output-dir {path} is a file, expected a folder")
-    made = [folder for folder in (path, *path.parents) if not folder.exists()]
     with contextlib.ExitStack() as stack:
         try:
+            if path.exists() and not path.is_dir():
+                raise BadInputError(f"--output-dir {path} is a file, expected a folder")
+            made = [folder for folder in (path, *path.parents) if not folder.exists()]
+            stack.enter_context(_undone_by(lambda: _remove_empty(made)))
             path.mkdir(parents=True, exist_ok=True)
             work = stack.enter_context(work_folder(path))
         except OSError as error:
-            _remove_empty(made)
             raise BadInputError(f"--output-dir {path} cannot be written: {reason(error)}") from None
         try:
             yield work
-        except BaseException as error:
-            stack.close()
-            _remove_empty(made)
+        except Exception as error:
             if not isinstance(error, FltsError) and (trouble := environment_trouble(error, path)):
                 raise BadInputError(trouble) from error
             raise
+
+
+@contextlib.contextmanager
+def _undone_by(undo: Callable[[], None]) -> Iterator[None]:
+    _undoing.append(undo)
+    try:
+        yield
+    finally:
+        undo()
+        _undoing.remove(undo)
+
+
+def _remove_tree(folder: Path) -> None:
+    # Code that cannot be stopped may be writing there still.
+    for _ in range(3):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            break
 
 
 @contextlib.contextmanager

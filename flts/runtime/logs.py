@@ -1,8 +1,9 @@
-"""What a stage tells while it runs, on stderr: JSON lines for machines, readable lines for a terminal.
+"""What a stage tells while it runs, on stderr: readable lines, or JSON lines for machines.
 
-Every JSON line has ``time``, ``level``, ``stage``, ``event`` and ``message``. Events: ``progress`` (with ``fraction``,
-a number in [0, 1] or null), ``note`` (a warning for people), ``done`` (with ``cached``), ``error`` (with ``exit_code``,
-and ``traceback`` when it is a bug) and ``log`` (a library's warning, with ``logger``).
+Under KFP, and where ``FLTS_LOG`` is ``json``, a line is a JSON object with ``time``, ``level``, ``stage``, ``event``
+and ``message``. Events: ``progress`` (with ``fraction``, a number in [0, 1] or null), ``note`` (a warning for people),
+``done`` (with ``cached``), ``error`` (with ``exit_code``, and ``traceback`` when it is a bug) and ``log`` (a library's
+warning, with ``logger``).
 """
 
 import json
@@ -12,16 +13,22 @@ import re
 import sys
 import time
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from flts.contracts import utc_timestamp
+from flts.errors import BadInputError
 from flts.stage import Result, Stage
+from flts.text import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
+_CHOICE = "FLTS_LOG"
 _SECONDS_BETWEEN_PROGRESS = 0.2
+# A log that nobody watches shall tell that work goes on, and otherwise hold what will be looked for.
+_SECONDS_BETWEEN_LINES = 30.0
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 _SECRET_NAME = re.compile(r"SECRET|PASSWORD|TOKEN|API_KEY|ACCESS_KEY")
 
@@ -45,9 +52,19 @@ class Reporter(Protocol):
         """Leave the terminal as it was."""
 
 
-def open_reporter(stage: Stage, stream: TextIO) -> Reporter:
-    """Choose by whether the stream is a terminal."""
-    return TerminalReporter(stage, stream) if stream.isatty() else JsonReporter(stage, stream)
+def open_reporter(stage: Stage, stream: TextIO, argv: Sequence[str]) -> Reporter:
+    """Choose by the stage's arguments, ``FLTS_LOG``, and whether the stream is a terminal."""
+    under_kfp = any(argument.split("=")[0] == "--executor-input" for argument in argv)
+    if under_kfp or os.environ.get(_CHOICE) == "json":
+        return JsonReporter(stage, stream)
+    return TerminalReporter(stage, stream) if stream.isatty() else LineReporter(stage, stream)
+
+
+def check_choice() -> None:
+    """Raise ``BadInputError`` when ``FLTS_LOG`` asks for lines that there are not."""
+    choice = os.environ.get(_CHOICE, "")
+    if choice not in ("", "json"):
+        raise BadInputError(f"environment variable {_CHOICE} must be json or empty, got {choice!r}")
 
 
 def pass_on_logs(reporter: Reporter) -> None:
@@ -70,6 +87,16 @@ def redact(text: str) -> str:
         if len(value) >= 8 and _SECRET_NAME.search(name):
             text = text.replace(value, "***")
     return text
+
+
+def write_line(stream: TextIO, line: str) -> None:
+    """Write a line at once; where nobody listens any more, work goes on and its exit code stays."""
+    try:
+        print(line, file=stream, flush=True)
+    except OSError:
+        # Or Python would find the rest of the line at its end, and fail then.
+        with open(os.devnull, "wb") as nobody:
+            os.dup2(nobody.fileno(), stream.fileno())
 
 
 class JsonReporter:
@@ -103,7 +130,7 @@ class JsonReporter:
     def error(self, message: str, exit_code: int, traceback: str = "") -> None:
         """Write the error event."""
         self._flush_progress()
-        details = {"traceback": redact(traceback)} if traceback else {}
+        details = {"traceback": _shown(traceback)} if traceback else {}
         self._write("error", "error", message, exit_code=exit_code, **details)
 
     def close(self) -> None:
@@ -117,40 +144,61 @@ class JsonReporter:
 
     def _write(self, level: str, event: str, message: str, **fields: Any) -> None:
         line = {"time": utc_timestamp(), "level": level, "stage": self._stage, "event": event}
-        line |= {"message": redact(message), **fields}
-        print(json.dumps(line, ensure_ascii=False), file=self._stream, flush=True)
+        line |= {"message": _shown(message), **fields}
+        write_line(self._stream, json.dumps(line, ensure_ascii=False))
 
 
-class TerminalReporter:
-    """Readable lines, and a progress bar while the stage runs."""
+class LineReporter:
+    """Readable lines: notes, a library's warnings, the error; progress twice a minute, so that short work has none."""
 
     def __init__(self, stage: Stage, stream: TextIO) -> None:
         self._command = stage.command
         self._stream = stream
+        self._last_progress = time.monotonic()
+
+    def progress(self, fraction: float | None, message: str) -> None:
+        """Write a line when there was none for a while."""
+        now = time.monotonic()
+        if now - self._last_progress >= _SECONDS_BETWEEN_LINES:
+            self._last_progress = now
+            self._print(message if fraction is None else f"{fraction:.0%} {message}")
+
+    def log(self, level: str, logger: str, message: str) -> None:
+        """Write a library's log record."""
+        self._print(f"{level}: {logger}: {message}")
+
+    def done(self, result: Result) -> None:
+        """Write the notes; the closing line goes to stdout."""
+        self.close()
+        for note in result.notes:
+            self._print(f"note: {note}")
+
+    def error(self, message: str, exit_code: int, traceback: str = "") -> None:  # noqa: ARG002 - the shell knows it
+        """Write the error in one line, below the traceback if it is a bug."""
+        self.close()
+        if traceback:
+            self._print(traceback.rstrip())
+        self._print(f"{self._command}: {message}")
+
+    def close(self) -> None:
+        """Nothing to leave."""
+
+    def _print(self, text: str) -> None:
+        write_line(self._stream, _shown(text))
+
+
+class TerminalReporter(LineReporter):
+    """The same, and a progress bar while the stage runs."""
+
+    def __init__(self, stage: Stage, stream: TextIO) -> None:
+        super().__init__(stage, stream)
         self._bar: Bar | None = None
         self._task: TaskID | None = None
 
     def progress(self, fraction: float | None, message: str) -> None:
         """Move the bar; without a known fraction it pulses."""
         bar, task = self._open_bar()
-        bar.update(task, completed=fraction or 0, total=None if fraction is None else 1, description=redact(message))
-
-    def log(self, level: str, logger: str, message: str) -> None:
-        """Show a library's log record."""
-        self._print(f"{level}: {logger}: {message}")
-
-    def done(self, result: Result) -> None:
-        """Show the notes; the closing line goes to stdout."""
-        self.close()
-        for note in result.notes:
-            self._print(f"note: {note}")
-
-    def error(self, message: str, exit_code: int, traceback: str = "") -> None:  # noqa: ARG002 - the shell knows it
-        """Show the error in one line, below the traceback if it is a bug."""
-        self.close()
-        if traceback:
-            self._print(traceback.rstrip())
-        self._print(f"{self._command}: {message}")
+        bar.update(task, completed=fraction or 0, total=None if fraction is None else 1, description=_shown(message))
 
     def close(self) -> None:
         """Take the bar away."""
@@ -170,11 +218,20 @@ class TerminalReporter:
             self._bar.start()
         return self._bar, self._task
 
+    def _print_lines(self, text: str) -> None:
+        for line in text.split("\n"):
+            self._print(line)
+
     def _print(self, text: str) -> None:
         if self._bar is not None:
-            self._bar.console.print(redact(text), markup=False, highlight=False)
+            self._bar.console.print(_shown(text), markup=False, highlight=False)
         else:
-            print(redact(text), file=self._stream, flush=True)
+            super()._print(text)
+
+
+def _shown(text: str) -> str:
+    """Return text without secrets, and without what a terminal would act on."""
+    return "\n".join(map(printable, redact(text).split("\n")))
 
 
 class _Handler(logging.Handler):

@@ -26,6 +26,10 @@ def check_input(path: Path, declared: Input, label: str) -> None:
         raise BadInputError(f"{label}: {path} does not exist")
     if is_folder and declared.type != "Model":
         raise BadInputError(f"{label}: {path} is a folder, expected a file: {declared.help}")
+    if not is_folder and not path.is_file():
+        raise BadInputError(
+            f"{label}: {path} is a pipe, a device or a socket, expected a regular file: {declared.help}"
+        )
     if not os.access(path, os.R_OK | os.X_OK if is_folder else os.R_OK):
         raise BadInputError(f"{label}: {path} cannot be read: permission denied")
 

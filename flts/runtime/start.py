@@ -6,28 +6,27 @@ import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import NoReturn
 
 from flts import environment
 from flts.errors import BadInputError, FltsError
 from flts.os_errors import environment_trouble
 from flts.params import Params
-from flts.runtime import cli, executor, output
-from flts.runtime.folders import output_folder, work_folder
-from flts.runtime.logs import Reporter, TerminalReporter, open_reporter, pass_on_logs
+from flts.runtime import cli, executor, logs, output
+from flts.runtime.folders import output_folder, remove_all, work_folder
+from flts.runtime.logs import Reporter
+from flts.runtime.paths import read_path
+from flts.runtime.stopping import SIGNALS, Stopped, Watch, undisturbed
 from flts.stage import Context, Stage
 from flts.store import ObjectStore, open_store
+from flts.text import printable
 
 _BUG = 1
 _BAD_INPUT = 2
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-
-
-class _Stopped(BaseException):
-    """SIGTERM arrived; raised so that everything on the stack cleans up."""
 
 
 def main(stage: Stage, argv: Sequence[str] | None = None) -> NoReturn:
@@ -40,29 +39,46 @@ def main(stage: Stage, argv: Sequence[str] | None = None) -> NoReturn:
         stage: The stage.
         argv: Its arguments, without the command's name; default: those of this process.
     """
-    sys.exit(run(stage, sys.argv[1:] if argv is None else argv))
+    if sys.stderr is None:  # as Python has it where it is started without one
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives
+    code = run(stage, sys.argv[1:] if argv is None else argv)
+    if code - 128 in SIGNALS:
+        # Python would wait for threads that still compute.
+        os._exit(code)
+    sys.exit(code)
 
 
 def run(stage: Stage, argv: Sequence[str]) -> int:
     """Run a stage and return its exit code; every failure is told on stderr."""
-    reporter = open_reporter(stage, sys.stderr)
-    pass_on_logs(reporter)
-    signal.signal(signal.SIGTERM, _stop)
+    reporter = logs.open_reporter(stage, sys.stderr, argv)
+    logs.pass_on_logs(reporter)
     try:
-        _limit_threads()
-        return _start(stage, argv, reporter)
-    except KeyboardInterrupt:
-        return _fail(reporter, "interrupted", 128 + signal.SIGINT)
-    except _Stopped:
-        return _fail(reporter, "stopped by SIGTERM", 128 + signal.SIGTERM)
-    except Exception as error:
-        if isinstance(error, FltsError) and error.exit_code != _BUG:
-            return _fail(reporter, str(error), error.exit_code)
-        if trouble := environment_trouble(error):
-            return _fail(reporter, trouble, _BAD_INPUT)
-        return _fail(reporter, f"{type(error).__name__}: {error}", _BUG, traceback.format_exc())
+        with Watch(remove_all, partial(_say_stopped, reporter)) as watch:
+            with contextlib.suppress(Stopped):
+                try:
+                    logs.check_choice()
+                    _limit_threads()
+                    return _start(stage, argv, reporter)
+                except Exception as error:
+                    # Some libraries turn whatever breaks them off into an error of their own.
+                    if watch.number is None:
+                        return _explain(reporter, error)
+            remove_all()
+            return _say_stopped(reporter, watch.number or signal.SIGTERM)
     finally:
         reporter.close()
+
+
+def _explain(reporter: Reporter, error: Exception) -> int:
+    if isinstance(error, FltsError) and error.exit_code != _BUG:
+        return _fail(reporter, str(error), error.exit_code)
+    if trouble := environment_trouble(error):
+        return _fail(reporter, trouble, _BAD_INPUT)
+    return _fail(reporter, f"{type(error).__name__}: {error}", _BUG, traceback.format_exc())
+
+
+def _say_stopped(reporter: Reporter, number: int) -> int:
+    return _fail(reporter, "interrupted" if number == signal.SIGINT else "stopped by SIGTERM", 128 + number)
 
 
 def _start(stage: Stage, argv: Sequence[str], reporter: Reporter) -> int:
@@ -101,11 +117,9 @@ def _run_task(stage: Stage, executor_input: str, reporter: Reporter) -> None:
         )
         result = stage.run(task.params, context)
         output.check_result(stage, result)
-        with _undisturbed():
+        with undisturbed():
             executor.write_executor_output(task, result)
     reporter.done(result)
-    if isinstance(reporter, TerminalReporter):
-        print(_sentence(result.message))
 
 
 def _run_alone(stage: Stage, line: cli.CommandLine, reporter: Reporter, *, may_use_store_alone: bool) -> None:
@@ -115,7 +129,7 @@ def _run_alone(stage: Stage, line: cli.CommandLine, reporter: Reporter, *, may_u
     store = _store(params) if "gateway_url" in given else None
     if line.output_dir is None and not (store and may_use_store_alone):
         raise BadInputError("--output-dir is required: folder for the results")
-    output_dir = None if line.output_dir is None else Path(line.output_dir)
+    output_dir = None if line.output_dir is None else read_path(line.output_dir, "--output-dir")
     with contextlib.ExitStack() as stack:
         if output_dir is None:
             work_dir = stack.enter_context(work_folder(Path(tempfile.gettempdir())))
@@ -133,11 +147,11 @@ def _run_alone(stage: Stage, line: cli.CommandLine, reporter: Reporter, *, may_u
         output.check_result(stage, result)
         closing = _sentence(result.message)
         if output_dir is not None:
-            with _undisturbed():
+            with undisturbed():
                 names = output.publish(stage, result, work_dir, output_dir)
             closing += f" Wrote {', '.join(names)} to {line.output_dir}"
     reporter.done(result)
-    print(closing)
+    _close(closing)
 
 
 def _store(params: Params) -> ObjectStore:
@@ -149,24 +163,16 @@ def _limit_threads() -> None:
     os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(environment.threads())))
 
 
-def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise _Stopped
-
-
-@contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Let the short time in which outputs get their names pass without an interruption."""
-    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-
-
 def _fail(reporter: Reporter, message: str, exit_code: int, details: str = "") -> int:
     reporter.error(" ".join(message.split()), exit_code, details)
     return exit_code
+
+
+def _close(sentence: str) -> None:
+    """Write the closing line to stdout, whichever characters that can show; it may be missing."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    text = printable(logs.redact(sentence)).encode(encoding, "backslashreplace").decode(encoding)
+    logs.write_line(sys.stdout, text)
 
 
 def _sentence(message: str) -> str:

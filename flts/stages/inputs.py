@@ -1,22 +1,26 @@
 """Reading input artifacts: a claim check or the dataset itself, a message or the model bundle itself."""
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from flts.config import sha256_file
 from flts.contracts import ClaimCheck, Promotion, TrainedModel, utc_timestamp
 from flts.errors import BadInputError, ChecksumMismatchError
+from flts.files import sha256_file
 from flts.models import bundle
-from flts.os_errors import readable
+from flts.models.config import LONGEST_INTERVAL, SHORTEST_INTERVAL
+from flts.models.files import CHECKSUMS_FILE
+from flts.os_errors import readable, refused
+from flts.problems import shown
 from flts.stage import Context, InputArtifact
 from flts.store import ObjectStore
-from flts.timeseries.features import TIME_FEATURES, time_features
-from flts.timeseries.processed import ProcessedData
+from flts.untrusted import json_object, read_document, shown_path
+
+if TYPE_CHECKING:
+    from flts.timeseries.processed import ProcessedData
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:")
 
@@ -28,9 +32,34 @@ def given(context: Context, name: str) -> InputArtifact:
     artifact = context.inputs.get(name)
     if artifact is None:
         raise BadInputError(f"input {name} is missing: it was not given")
-    if not artifact.path.exists():
-        raise BadInputError(f"input {name} is missing: there is no file or folder {artifact.path}")
+    with refused(f"read input {name}"):
+        if not artifact.path.exists():
+            raise BadInputError(f"input {name} is missing: there is no file or folder {artifact.path}")
+        if not (artifact.path.is_file() or artifact.path.is_dir()):
+            raise BadInputError(f"input {name} is neither a file nor a folder: {artifact.path}")
     return artifact
+
+
+def read_dataset(artifact: InputArtifact, store: ObjectStore | None, work_dir: Path) -> "tuple[Path, ProcessedData]":
+    """Return the local path of a dataset artifact, as ``load_dataset``, and the processed data in it.
+
+    Raises:
+        BadInputError: As there; or the data cannot be read, or are not what the claim check announces.
+    """
+    from flts.timeseries.parquet import read_processed
+
+    path, claim = _redeem(artifact, store, work_dir)
+    data = read_processed(path)
+    if claim:
+        announced = {"rows": (claim.rows, len(data)), "config_hash": (claim.config_hash, data.config_hash)}
+        for name, (said, found) in announced.items():
+            if said not in ("", found):  # config_hash may be empty
+                raise BadInputError(f"{path} has {name} {found}, but its claim check {artifact.path} says {said}")
+    if not SHORTEST_INTERVAL <= data.sampling_seconds <= LONGEST_INTERVAL:
+        raise BadInputError(
+            f"{path} has a row every {data.sampling_seconds:g} s: models know intervals from a microsecond to a century"
+        )
+    return path, data
 
 
 def load_dataset(artifact: InputArtifact, store: ObjectStore | None, work_dir: Path) -> Path:
@@ -44,30 +73,44 @@ def load_dataset(artifact: InputArtifact, store: ObjectStore | None, work_dir: P
     Raises:
         BadInputError: There is no such file, or its content is not what the claim check announces.
     """
+    return _redeem(artifact, store, work_dir)[0]
+
+
+def _redeem(artifact: InputArtifact, store: ObjectStore | None, work_dir: Path) -> tuple[Path, ClaimCheck | None]:
+    """Return the file of a dataset artifact, and the claim check on it if there is one."""
     path = artifact.path
     with readable(path, str(path)), path.open("rb") as file:
         if not file.read(64).lstrip().startswith(b"{"):
-            return path
+            return path, None
     claim = ClaimCheck.read(path)
     name = PurePosixPath(claim.object).name
-    if name in {"", ".."}:
-        raise BadInputError(f"{path} names no object: {claim.object!r}")
+    if name in {"", ".."} or "\0" in name:
+        raise BadInputError(f"{path} names no object: {shown(claim.object)}")
     if claim.bucket:
         if store is None:
             raise BadInputError(
                 f"{path} is a claim check on bucket {claim.bucket!r}: --gateway-url must name its store"
             )
         target = work_dir / name
-        store.download(claim.bucket, claim.object, target, sha256=claim.sha256)
-        return target
+        info = store.download(claim.bucket, claim.object, target, sha256=claim.sha256)
+        _check_size(f"{claim.bucket}/{claim.object}", info.size, claim, path)
+        return target, claim
     if claim.object != name:
-        raise BadInputError(f"{path} names {claim.object!r}, expected the name of a file beside it")
+        raise BadInputError(f"{path} names {shown(claim.object)}, expected the name of a file beside it")
     target = path.parent / name
-    with readable(target, str(target)):
+    with refused(f"read {target}"), readable(target, str(target)):
+        _check_size(str(target), target.stat().st_size, claim, path)
         found = sha256_file(target)
     if found != claim.sha256:
-        raise ChecksumMismatchError(f"{target} has SHA-256 {found}, but its claim check {path} says {claim.sha256}")
-    return target
+        raise ChecksumMismatchError(
+            f"{target} has SHA-256 {found}, but its claim check {path} says {shown(claim.sha256)}"
+        )
+    return target, claim
+
+
+def _check_size(name: str, size: int, claim: ClaimCheck, path: Path) -> None:
+    if size != claim.size:
+        raise BadInputError(f"{name} has {size} bytes, but its claim check {path} says size {claim.size}")
 
 
 def is_path(model_uri: str) -> bool:
@@ -115,15 +158,18 @@ def load_selected(selected: Promotion | TrainedModel, tracking_uri: str | None, 
         ServiceUnavailableError: MLflow is out of reach.
     """
     if is_path(selected.model_uri):
-        loaded = bundle.load(Path(selected.model_uri))
+        folder = Path(selected.model_uri)
     elif tracking_uri:
         from flts.tracking import download_bundle
 
-        loaded = bundle.load(download_bundle(tracking_uri, selected, work_dir))
+        if selected.model_uri.startswith("runs:/") and selected.model_uri.split("/")[1] != selected.run_id:
+            raise BadInputError(f"model_uri {selected.model_uri} is not of run_id {shown(selected.run_id)}")
+        folder = download_bundle(tracking_uri, selected, work_dir)
     else:
         raise BadInputError(
             f"model_uri {selected.model_uri} lies in MLflow: --mlflow-tracking-uri must name its address"
         )
+    loaded = bundle.load(folder, sha256=selected.bundle_sha256)
     for name in ("model_type", "config_hash"):
         found, announced = getattr(loaded.config, name), getattr(selected, name)
         if found != announced:
@@ -131,8 +177,10 @@ def load_selected(selected: Promotion | TrainedModel, tracking_uri: str | None, 
     return loaded
 
 
-def with_time_features(data: ProcessedData, features: Sequence[str]) -> ProcessedData:
+def with_time_features(data: "ProcessedData", features: Sequence[str]) -> "ProcessedData":
     """Add the time features that a model wants and a foreign file lacks: they follow from its timestamps."""
+    from flts.timeseries.features import TIME_FEATURES, time_features
+
     wanted = [name for name in features if name in TIME_FEATURES and name not in data.features]
     if not wanted:
         return data
@@ -141,24 +189,27 @@ def with_time_features(data: ProcessedData, features: Sequence[str]) -> Processe
 
 
 def _of_bundle(artifact: InputArtifact) -> TrainedModel:
-    folder = artifact.path
+    folder = artifact.path.resolve()
     config = bundle.verify(folder)
-    written = datetime.fromtimestamp((folder / bundle.CHECKSUMS_FILE).stat().st_mtime, UTC)
+    if not str(folder).isprintable():
+        raise BadInputError(f"{shown_path(folder)} has characters in its path that messages cannot hold")
+    written = datetime.fromtimestamp((folder / CHECKSUMS_FILE).stat().st_mtime, UTC)
     trained = str(artifact.metadata.get("train_end") or utc_timestamp(written))
     return TrainedModel(
         model_type=config.model_type,
         config_hash=config.config_hash,
         run_id=bundle.digest(folder)[:32],
         status="SUCCESS",
-        model_uri=str(folder.resolve()),
+        model_uri=str(folder),
         test_rmse=None,
         test_mae=None,
         test_mse=None,
         train_start=trained,
         train_end=trained,
         identifier="",
-        artifact_uri=str(folder.resolve()),
+        artifact_uri=str(folder),
         operation=f"Trained: {config.model_type}",
+        bundle_sha256=bundle.digest(folder),
     )
 
 
@@ -169,10 +220,5 @@ def _located(message: M, path: Path) -> M:
 
 
 def _fields(path: Path) -> dict[str, Any]:
-    try:
-        fields = json.loads(path.read_bytes())
-    except ValueError:
-        fields = None
-    if not isinstance(fields, dict):
-        raise BadInputError(f"{path} is not a promotion or trained-model message: a JSON object is expected")
-    return fields
+    kind = "promotion or trained-model message"
+    return json_object(read_document(path, kind), str(path), f"a {kind}", allow_nan=True)

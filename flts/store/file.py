@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 from uuid import uuid4
 
 from flts.errors import BadInputError, ObjectNotFoundError, PreconditionFailedError
@@ -40,10 +40,10 @@ class FileStore:
     @classmethod
     def from_url(cls, url: str) -> Self:
         """Open the store of ``file:///dir``; ``BadInputError`` when the address names another host or no folder."""
-        parts = urlsplit(url)
-        if parts.netloc not in ("", "localhost") or not parts.path.startswith("/") or parts.path == "/":
+        host, slash, path = url.removeprefix("file://").partition("/")
+        if host not in ("", "localhost") or not slash or not path.strip("/") or "\0" in unquote(path):
             raise BadInputError(f"gateway_url {url!r} does not name a folder: expected file:///dir")
-        return cls(Path(unquote(parts.path)))
+        return cls(Path(unquote(f"/{path}")))
 
     def get(self, bucket: str, key: str) -> tuple[bytes, ObjectInfo]:
         """Read a small object and its info in one step."""

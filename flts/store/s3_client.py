@@ -1,7 +1,6 @@
 """boto3's S3 client with one layer of retries, and errors that say who can do something about them."""
 
 import os
-import re
 from collections.abc import Callable
 from functools import cache, cached_property
 from threading import Lock
@@ -9,6 +8,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from flts.errors import BadInputError, FltsError, ObjectNotFoundError, PreconditionFailedError, ServiceUnavailableError
+from flts.outage import why
 
 T = TypeVar("T")
 
@@ -34,7 +34,12 @@ _TRANSIENT_CODES = frozenset(
     }
 )
 _LOST = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "OperationAborted"})
-_LONGEST_QUOTE = 200
+_WRONG_SETTINGS = {
+    "ProfileNotFound": "AWS_PROFILE names no profile of the AWS files",
+    "ConfigParseError": "the AWS files cannot be read",
+    "InvalidRegionError": "AWS_DEFAULT_REGION is not a region",
+    "SSLError": "the certificate is not trusted, which AWS_CA_BUNDLE can mend",
+}
 
 
 class BucketNotFoundError(ObjectNotFoundError):
@@ -126,7 +131,7 @@ class S3Client:
             session.register_component("data_loader", _loader())
             return boto3.session.Session(botocore_session=session).client("s3", config=config)
         except (BotoCoreError, ValueError) as error:
-            raise BadInputError(f"the AWS settings for S3 are wrong: {_sentence(error)}") from None
+            raise BadInputError(f"the AWS settings for S3 are wrong: {_wrong_setting(error)}") from None
 
     def _refused(self, doing: str, error: Any) -> FltsError:
         """Translate an answer that says no; what it says of credentials may quote them, and is not passed on."""
@@ -157,8 +162,8 @@ class S3Client:
                 "AWS_SHARED_CREDENTIALS_FILE"
             )
         if _is_transient(error):
-            return ServiceUnavailableError(f"{self._name} cannot be reached to {doing}: {_sentence(error)}")
-        return BadInputError(f"the AWS settings for {self._name} are wrong: {_sentence(error)}")
+            return ServiceUnavailableError(f"{self._name} cannot be reached to {doing}: {_why(error)}")
+        return BadInputError(f"the AWS settings for {self._name} are wrong: {_wrong_setting(error)}")
 
     @property
     def _name(self) -> str:
@@ -206,8 +211,18 @@ def _status(error: Any) -> int:
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
-def _sentence(error: Exception) -> str:
-    return re.sub(r"(?<=://)[^/@\s]+@", "", " ".join(str(error).split()))[:_LONGEST_QUOTE]
+def _why(error: Exception) -> str:
+    from botocore.exceptions import ClientError
+
+    return (
+        f"it answers with {_code(error)}" if isinstance(error, ClientError) else why(f"{type(error).__name__} {error}")
+    )
+
+
+def _wrong_setting(error: Exception) -> str:
+    return _WRONG_SETTINGS.get(
+        type(error).__name__, "AWS_PROFILE, AWS_DEFAULT_REGION, AWS_ENDPOINT_URL_S3 or the AWS files"
+    )
 
 
 def _read_timeout() -> float:

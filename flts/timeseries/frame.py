@@ -45,6 +45,11 @@ class Parts:
     validation_end: int
     rows: int
 
+    def __post_init__(self) -> None:
+        """Refuse bounds that are out of order, which a file may hold; ``ValueError``."""
+        if not 0 <= self.fit_end <= self.validation_end <= self.rows:
+            raise ValueError("must have 0 <= fit_end <= validation_end <= rows")
+
     @classmethod
     def of(cls, rows: int) -> Self:
         """Split ``rows`` training rows at 70 % and 85 %, rounded down."""

@@ -1,26 +1,42 @@
 """Processed data as Parquet: columns in original units, and what is needed to use them in the schema metadata."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, Field, Json, ValidationError
 
-from flts.config import sha256_file
-from flts.contracts import canonical_json
+from flts.contracts import ConfigHash, canonical_json
 from flts.errors import BadInputError
+from flts.files import sha256_file
+from flts.problems import first_problem
 from flts.timeseries.arrays import Times
 from flts.timeseries.arrow import TIMESTAMP, floats_array, times_array
 from flts.timeseries.features import TIME_FEATURES
 from flts.timeseries.frame import ACTUAL_SUFFIX, TIME_COLUMN, Frame, Parts, usual_interval
 from flts.timeseries.processed import ProcessedData, fit_scaler
-from flts.timeseries.reading import is_parquet, parquet_file, parse_times, read_columns, read_frame, show_time
+from flts.timeseries.reading import is_parquet, parquet_file, read_columns, read_frame
 from flts.timeseries.scaling import Scaler
+from flts.timeseries.times import parse_times, show_time
 
 _CONFIG_KEY = "preprocess_config"
 _ROW_GROUP = 1 << 20
+
+
+class _Metadata(BaseModel):
+    """What ``write_processed`` says of the columns, each a text, most of them JSON."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    preprocess_config: str
+    config_hash: ConfigHash
+    scaler: Json[dict[str, Any]]
+    target_columns: Json[Annotated[tuple[str, ...], Field(min_length=1)]]
+    sampling_seconds: Json[Annotated[float, Field(gt=0)]]
+    parts: Json[Parts]
 
 
 def write_processed(path: Path, data: ProcessedData) -> None:
@@ -71,7 +87,8 @@ def read_processed(path: Path) -> ProcessedData:
             names = file.schema_arrow.names
             time = parse_times(file.read(columns=[TIME_COLUMN]).column(0), label) if TIME_COLUMN in names else None
         if _CONFIG_KEY.encode() in metadata and time is not None:
-            return _read_own(path, time, names, {key.decode(): value.decode() for key, value in metadata.items()})
+            texts = {key.decode(errors="replace"): value.decode(errors="replace") for key, value in metadata.items()}
+            return _read_own(path, time, names, texts)
     return _read_foreign(path, label)
 
 
@@ -89,24 +106,27 @@ def _batch(data: ProcessedData, names: list[str], start: int, stop: int) -> pa.R
 
 def _read_own(path: Path, time: Times, names: list[str], metadata: dict[str, str]) -> ProcessedData:
     try:
-        targets = tuple(json.loads(metadata["target_columns"]))
-        actual = {target: _actual(target) for target in targets}
-        features = [name for name in names if name != TIME_COLUMN and name not in actual.values()]
-        if absent := set(actual.values()) - set(names):
-            raise ValueError(f"there is no column {min(absent)!r}")
-        columns = read_columns(path, [*features, *actual.values()], str(path))
-        return ProcessedData(
-            frame=Frame(time, {name: columns[name] for name in features}),
-            actual={target: columns[name] for target, name in actual.items()},
-            targets=targets,
-            scaler=Scaler.from_dict(json.loads(metadata["scaler"])),
-            parts=Parts(**json.loads(metadata["parts"])),
-            sampling_seconds=float(json.loads(metadata["sampling_seconds"])),
-            config_hash=metadata["config_hash"],
-            config_json=metadata[_CONFIG_KEY],
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadInputError(f"{path} holds metadata of preprocess that cannot be read: {error}") from None
+        own = _Metadata.model_validate(metadata)
+        scaler = Scaler.from_dict(own.scaler)
+    except ValidationError as error:
+        raise BadInputError(
+            f"{path} holds metadata of preprocess that cannot be read: {first_problem(error)}"
+        ) from None
+    actual = {target: _actual(target) for target in own.target_columns}
+    features = [name for name in names if name != TIME_COLUMN and name not in actual.values()]
+    if absent := ({*actual, *actual.values()} - set(names)):
+        raise BadInputError(f"{path} has no column {min(absent)!r}, as its metadata of preprocess says")
+    columns = read_columns(path, [*features, *actual.values()], str(path))
+    return ProcessedData(
+        frame=Frame(time, {name: columns[name] for name in features}),
+        actual={target: columns[name] for target, name in actual.items()},
+        targets=own.target_columns,
+        scaler=scaler,
+        parts=own.parts,
+        sampling_seconds=own.sampling_seconds,
+        config_hash=own.config_hash,
+        config_json=own.preprocess_config,
+    )
 
 
 def _read_foreign(path: Path, label: str) -> ProcessedData:

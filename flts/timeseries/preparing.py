@@ -14,7 +14,7 @@ from flts.timeseries.cleaning import clip_bounds, drop_rows, fill_test, fill_tra
 from flts.timeseries.features import TIME_FEATURES, lag_name, parse_lag, time_features
 from flts.timeseries.frame import ACTUAL_SUFFIX, GAP_FACTOR, Frame, Parts, usual_interval
 from flts.timeseries.processed import ProcessedData, fit_scaler
-from flts.timeseries.reading import show_time
+from flts.timeseries.times import show_time
 
 # Two rows are the least that have a sampling interval.
 _LEAST_FIT_ROWS = 2
@@ -66,6 +66,7 @@ def prepare(train: Frame, test: Frame, params: PreprocessParams, config_json: st
     """
     test = _with_columns_of(train, test)
     targets = resolve_targets(params.target_columns, tuple(train.columns))
+    _refuse_training_rows(train, test)
     step = params.lags_step
     lags = range(step, params.lags_n * step + 1, step) if params.lags_enable else range(0)
     _check_names(train, targets, lags)
@@ -144,6 +145,23 @@ def _with_columns_of(train: Frame, test: Frame) -> Frame:
     if extra:
         raise BadInputError(f"the test data have a numeric column {extra[0]!r} that the training data lack")
     return Frame(test.time, {name: test.columns[name] for name in train.columns})
+
+
+def _refuse_training_rows(train: Frame, test: Frame) -> None:
+    """Refuse test rows that are training rows, of the same time and the same values: the backtest would be no test."""
+    if not (len(train) and len(test)) or test.time[0] > train.time[-1]:
+        return
+    _, rows, test_rows = np.intersect1d(train.time, test.time, assume_unique=True, return_indices=True)
+    same = np.ones(len(rows), dtype=bool)
+    for name, values in train.columns.items():
+        ours, theirs = values[rows], test.columns[name][test_rows]
+        same &= (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
+    if found := int(np.count_nonzero(same)):
+        first = show_time(test.time[test_rows[same][0]])
+        raise BadInputError(
+            f"{found} of {len(test)} test rows are rows of the training data as well, the first of {first}: "
+            "the test data must be new, or the backtest would be no test"
+        )
 
 
 def _check_names(train: Frame, targets: Iterable[str], lags: range) -> None:

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from flts.timeseries.arrays import Floats
 
@@ -12,6 +13,23 @@ ScalerKind = Literal["MinMaxScaler", "StandardScaler", "RobustScaler", "MaxAbsSc
 
 # Division by less can overflow.
 _LEAST_SCALE = 1e-200
+
+
+class FittedScaler(BaseModel):
+    """The JSON form of a scaler."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    kind: ScalerKind
+    columns: tuple[str, ...]
+    center: list[float]
+    scale: list[Annotated[float, Field(gt=_LEAST_SCALE)]]
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> Self:
+        if not len(set(self.columns)) == len(self.columns) == len(self.center) == len(self.scale):
+            raise ValueError("must have one center and one scale for each column, and name no column twice")
+        return self
 
 
 @dataclass(frozen=True)
@@ -50,8 +68,13 @@ class Scaler:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:
-        """Restore a scaler from its JSON form."""
-        return cls(fields["kind"], tuple(fields["columns"]), np.array(fields["center"]), np.array(fields["scale"]))
+        """Restore a scaler from its JSON form.
+
+        Raises:
+            pydantic.ValidationError: It is no such form.
+        """
+        fitted = FittedScaler.model_validate(fields)
+        return cls(fitted.kind, fitted.columns, np.array(fitted.center), np.array(fitted.scale))
 
     def _of(self, names: Sequence[str]) -> tuple[Floats, Floats]:
         known = {

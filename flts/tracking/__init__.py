@@ -6,14 +6,13 @@ logs and guesses its requirements, which takes seconds and needs pandas.
 """
 
 import re
-import shutil
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import unquote, urlsplit
 
 from flts.errors import BadInputError
+from flts.problems import shown
 from flts.tracking.access import impatient
-from flts.tracking.mlmodel import BUNDLE, ModelFromCode
+from flts.tracking.mlmodel import ModelFromCode, copy_bundle, local_bundle
 from flts.tracking.runs import FINGERPRINT_TAG, DatasetSource, LoggedModel, Series, Tracking
 
 __all__ = [
@@ -38,6 +37,16 @@ class ModelReference(Protocol):
         """``runs:/<run_id>/<TYPE>``."""
         ...
 
+    @property
+    def artifact_uri(self) -> str | None:
+        """Where MLflow keeps it, if the message says so."""
+        ...
+
+    @property
+    def bundle_sha256(self) -> str | None:
+        """The digest of its bundle, if the message says so."""
+        ...
+
 
 def prepare(tracking_uri: str, experiment_name: str) -> None:
     """Make the SQLite database and the experiment where they are missing; any number of processes may do so at once.
@@ -54,21 +63,24 @@ def download_bundle(tracking_uri: str, model: ModelReference, destination: Path)
 
     Args:
         tracking_uri: MLflow's address.
-        model: Names the model. Where its ``artifact_uri`` is a folder of this machine, MLflow is not even imported.
+        model: Names the model. Where its ``artifact_uri`` is a folder of this machine, and its digest lets readers
+            tell whether that is the right one, MLflow is not even imported.
         destination: Folder that gets the bundle's folder; made when missing.
 
     Returns:
         The bundle's folder.
 
     Raises:
-        BadInputError: There is no such model, or it holds no bundle.
+        BadInputError: There is no such model, or it holds no bundle: files of other names, links, or files that are
+            too large.
         ServiceUnavailableError: The server is out of reach.
     """
-    destination.mkdir(parents=True, exist_ok=True)
-    local = urlsplit(str(getattr(model, "artifact_uri", "")))
-    if local.scheme == "file" and (folder := Path(unquote(local.path)) / BUNDLE).is_dir():
-        return Path(shutil.copytree(folder, destination / folder.name, dirs_exist_ok=True))
-    matched = re.fullmatch(r"runs:/([^/]+)/([^/]+)", model.model_uri)
+    matched = re.fullmatch(r"runs:/([a-zA-Z0-9][\w-]{0,255})/([\w-]{1,255})", model.model_uri, re.ASCII)
     if not matched:
-        raise BadInputError(f"model_uri {model.model_uri!r} is not an MLflow model: expected runs:/<run_id>/<TYPE>")
+        raise BadInputError(
+            f"model_uri {shown(model.model_uri)} is not an MLflow model: expected runs:/<run_id>/<TYPE>"
+        )
+    destination.mkdir(parents=True, exist_ok=True)
+    if model.bundle_sha256 and (folder := local_bundle(model.artifact_uri or "")):
+        return copy_bundle(folder, destination)
     return Tracking(tracking_uri).download_bundle(matched[1], matched[2], destination)

@@ -4,15 +4,18 @@ import fcntl
 import gc
 import os
 import re
+import sqlite3
+import time
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from flts.errors import BadInputError, FltsError, ServiceUnavailableError
 from flts.os_errors import reason
+from flts.outage import why
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -41,16 +44,22 @@ _SETTINGS = {
 # Stages load bundles and never a pickle; this is for whatever else MLflow might be asked to load in their process.
 _ENFORCED = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
 _SQLITE_HEADER = b"SQLite format 3\0"
+# What a check of a whole database may take before a training; one of a thousand runs takes a tenth of it.
+_CHECK_SECONDS = 2.0
+_DAMAGED = "the MLflow database {} is damaged: put back a copy of it, or move it away so that a new one is made"
 _CREDENTIALS = frozenset({"PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"})
 _OUT_OF_REACH = frozenset({"TEMPORARILY_UNAVAILABLE", "RESOURCE_EXHAUSTED", "REQUEST_LIMIT_EXCEEDED"})
 _CLIENT_ERROR = re.compile(r"API request to endpoint \S+ failed with error code 4\d\d")
 _UNKNOWN_HOST = "Invalid Host header"
 _FAILED = ("API request to", "The following failures occurred while downloading")
-_UNWRITABLE = ("database or disk is full", "readonly database", "unable to open database file")
+_UNWRITABLE = {
+    "database or disk is full": "no space left on device",
+    "readonly database": "it is read-only",
+    "unable to open database file": "it cannot be opened",
+}
 _BROKEN = re.compile("Connection broken|IncompleteRead|ChunkedEncodingError|failures occurred while downloading")
 # For answers that break off half-way, which MLflow does not ask for again.
 _REPEATS: Mapping[str, Any] = {"attempts": 6, "timeout": 120.0, "wait_initial": 0.2, "wait_max": 2.0}
-_LONGEST_QUOTE = 300
 
 
 def open_client(tracking_uri: str) -> "MlflowClient | PersistentClient":
@@ -62,12 +71,20 @@ def open_client(tracking_uri: str) -> "MlflowClient | PersistentClient":
     """
     if database := database_path(tracking_uri):
         return _open_database(database)
-    if not re.match(r"https?://[^/]", tracking_uri):
+    if not _is_server(tracking_uri):
         raise BadInputError(
             f"mlflow_tracking_uri {tracking_uri!r} is not an MLflow address: expected http(s)://host:port or "
             f"{SQLITE}file.db"
         )
     return PersistentClient(load_mlflow()(tracking_uri))
+
+
+def _is_server(tracking_uri: str) -> bool:
+    try:
+        parts = urlsplit(tracking_uri)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a bracket too many, or a port that is no number
+        return False
 
 
 def database_path(tracking_uri: str) -> Path | None:
@@ -152,25 +169,31 @@ def allowing(codes: Collection[str]) -> Iterator[None]:
 
 
 def _translate(tracking_uri: str, code: str, message: str) -> FltsError | None:
-    text = " ".join(message.split())[:_LONGEST_QUOTE]
     if _UNKNOWN_HOST in message or code in _CREDENTIALS:
-        return BadInputError(_refusal(tracking_uri, text))
-    if "database schema" in message:
-        return BadInputError(
-            f"the MLflow database {tracking_uri} is of another MLflow version: run mlflow db upgrade {tracking_uri}"
-        )
-    if any(reason in message for reason in _UNWRITABLE):
-        return BadInputError(f"the MLflow database {tracking_uri} cannot be written: {text}")
+        return BadInputError(_refusal(tracking_uri, message))
+    if trouble := _about_database(tracking_uri, message):
+        return BadInputError(trouble)
     if code in _OUT_OF_REACH or (message.startswith(_FAILED) and not _CLIENT_ERROR.match(message)):
-        return ServiceUnavailableError(f"MLflow at {tracking_uri} cannot be reached: {text}")
+        return ServiceUnavailableError(f"MLflow at {tracking_uri} cannot be reached: {why(message)}")
     if _CLIENT_ERROR.match(message):
-        return BadInputError(f"{tracking_uri} does not answer as an MLflow server: {text}")
+        return BadInputError(f"{tracking_uri} does not answer as an MLflow server: {why(message)}")
     return None
 
 
-def _refusal(tracking_uri: str, text: str) -> str:
-    if _UNKNOWN_HOST not in text:
-        return f"MLflow at {tracking_uri} refused the credentials: {text}"
+def _about_database(tracking_uri: str, message: str) -> str | None:
+    if "database schema" in message:
+        return f"the MLflow database {tracking_uri} is of another MLflow version: run mlflow db upgrade {tracking_uri}"
+    if "malformed" in message:
+        return _DAMAGED.format(tracking_uri)
+    for said, meant in _UNWRITABLE.items():
+        if said in message:
+            return f"the MLflow database {tracking_uri} cannot be written: {meant}"
+    return None
+
+
+def _refusal(tracking_uri: str, message: str) -> str:
+    if _UNKNOWN_HOST not in message:
+        return f"MLflow at {tracking_uri} refused the credentials, or what they may do"
     host = urlsplit(tracking_uri).netloc.rpartition("@")[2]
     return f"MLflow at {tracking_uri} does not answer to the name {host}: add {host} to the server's --allowed-hosts"
 
@@ -207,19 +230,48 @@ def _open_database(path: Path) -> "MlflowClient":
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not path.exists() or not path.stat().st_size:
                 _make_database(SqlAlchemyStore, path)
+            else:
+                _check_database(path)
             return client(uri)
     except OSError as error:
         raise BadInputError(f"MLflow database {path} cannot be opened: {reason(error)}") from None
 
 
+def _check_database(path: Path) -> None:
+    """Look for damaged pages, which MLflow would come across only when a finished training is logged.
+
+    Raises:
+        BadInputError: There are some, among those that could be looked at in time.
+    """
+    until = time.monotonic() + _CHECK_SECONDS
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True)) as database:
+        database.set_progress_handler(lambda: time.monotonic() > until, 10_000)
+        try:
+            sound = database.execute("PRAGMA quick_check(1)").fetchall() == [("ok",)]
+        except sqlite3.OperationalError:  # locked, or out of time; whatever else it is, MLflow will say
+            return
+        except sqlite3.DatabaseError:
+            sound = False
+    if not sound:
+        raise BadInputError(_DAMAGED.format(path))
+
+
 def _make_database(store: Any, path: Path) -> None:
     """Make a database under another name and rename it: MLflow never recovers from half a set of tables."""
     unfinished = path.with_name(f".{path.name}.unfinished")
-    for leftover in path.parent.glob(f"{unfinished.name}*"):
-        leftover.unlink()
-    # By a client instead, the experiment "Default" would get its artifacts in the current folder.
-    store(f"{SQLITE}{unfinished}", artifact_root(path)).engine.dispose()
-    unfinished.replace(path)
+    _remove(unfinished)
+    try:
+        # By a client instead, the experiment "Default" would get its artifacts in the current folder.
+        store(f"{SQLITE}{unfinished}", artifact_root(path)).engine.dispose()
+        unfinished.replace(path)
+    finally:
+        _remove(unfinished)
+
+
+def _remove(database: Path) -> None:
+    """Remove a database and what SQLite writes beside it."""
+    for file in database.parent.glob(f"{database.name}*"):
+        file.unlink()
 
 
 @contextmanager

@@ -10,6 +10,10 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from flts.models.registry import largest_files
+from flts.untrusted import copy_folder
 
 BUNDLE = "artifacts/bundle"
 
@@ -58,3 +62,25 @@ class ModelFromCode:
         # Both are YAML to MLflow, of which JSON is a part.
         (folder / "MLmodel").write_text(json.dumps(description, indent=2) + "\n")
         (folder / "python_env.yaml").write_text(json.dumps(environment, indent=2) + "\n")
+
+
+def local_bundle(location: str) -> Path | None:
+    """Return the bundle's folder of a model that lies on this machine, ``file:///..``; ``None`` for any other."""
+    try:
+        parts = urlsplit(location)
+        folder = Path(unquote(parts.path)) / BUNDLE
+        return folder if parts.scheme == "file" and parts.netloc in ("", "localhost") and folder.is_dir() else None
+    except (ValueError, OSError):  # no address, or no name that a folder can have
+        return None
+
+
+def copy_bundle(folder: Path, destination: Path) -> Path:
+    """Copy a bundle's folder into ``destination`` and return the copy.
+
+    Raises:
+        BadInputError: A file in it has no place in a bundle, is a link, or is too large.
+    """
+    copy = destination / folder.name
+    copy.mkdir(exist_ok=True)
+    copy_folder(folder, copy, largest_files(), "model bundle")
+    return copy

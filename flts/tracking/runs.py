@@ -9,8 +9,10 @@ from pathlib import Path
 
 from flts.contracts import canonical_json
 from flts.errors import BadInputError, ServiceUnavailableError
+from flts.models.registry import largest_files
 from flts.tracking import access
-from flts.tracking.mlmodel import BUNDLE, ModelFromCode
+from flts.tracking.mlmodel import BUNDLE, ModelFromCode, copy_bundle, local_bundle
+from flts.untrusted import check_name, check_size
 
 FINGERPRINT_TAG = "flts.fingerprint"
 
@@ -229,15 +231,30 @@ class Tracking:
         """Fetch the bundle of a run's model into ``destination`` and return its folder.
 
         Raises:
-            BadInputError: There is no such model, or it holds no bundle.
+            BadInputError: There is no such model, or it holds no bundle: files of other names, links, or files that
+                are too large, which are not fetched.
         """
         ready = [model for model in self.models(run_id, name) if model.ready]
         if not ready:
             raise BadInputError(f"MLflow at {self.uri} has no model runs:/{run_id}/{name}")
-        if not self.has_bundle(ready[-1]):
-            raise BadInputError(f"the model runs:/{run_id}/{name} has no {BUNDLE}: only models that FLTS logged do")
+        model, label = ready[-1], f"runs:/{run_id}/{name}"
+        files = []
+        with access.translated(self.uri), access.allowing(access.MISSING):
+            files = self._client.list_logged_model_artifacts(model.model_id, BUNDLE)
+        if not files:
+            raise BadInputError(f"the model {label} has no {BUNDLE}: only models that FLTS logged do")
+        if folder := local_bundle(model.location):
+            return copy_bundle(folder, destination)
+        sizes, largest = {file.path.rpartition("/")[2]: file.file_size for file in files}, largest_files()
+        for file, size in sizes.items():
+            check_name(file, label, largest, "model bundle")
+            check_size(f"{label}/{file}", size or 0, largest[file])
+        folder = destination / BUNDLE.rpartition("/")[2]
+        folder.mkdir(exist_ok=True)
         with access.translated(self.uri):
-            return self._download(f"{ready[-1].location}/{BUNDLE}", destination)
+            for file in sizes:
+                self._download(f"{model.location}/{BUNDLE}/{file}", folder)
+        return folder
 
     def _download(self, address: str, destination: Path) -> Path:
         # Not by the client's own method: its errors do not say whether to try again.

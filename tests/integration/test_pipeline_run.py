@@ -14,7 +14,7 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.summary import Summary
+from pipeline.runner.summary import Summary
 from tests.support.pipelines import PARAMETERS, Ended, command, run
 
 TRAINERS = ("train-gru", "train-lstm", "train-prophet")

@@ -39,10 +39,15 @@ def test_a_command_writes_its_files_and_says_where(stage, standalone):
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_stderr_is_json_lines_of_the_stage_that_end_with_done(stage, standalone):
-    events = standalone.ended[stage].events()
-    assert {event["stage"] for event in events} == {stage}
-    assert {event["event"] for event in events[:-1]} <= {"progress", "note"}
+def test_stderr_has_notes_for_people_and_nothing_else(stage, standalone):
+    assert all(line.startswith("note: ") for line in standalone.ended[stage].stderr.splitlines())
+
+
+def test_stderr_is_json_lines_that_end_with_done_where_they_are_asked_for(standalone, tmp_path):
+    command = standalone.commands["preprocess"].replace("--output-dir preprocess", f"--output-dir {tmp_path}")
+    events = run(standalone.folder, *command.split(), FLTS_LOG="json").events()
+    assert {event["stage"] for event in events} == {"preprocess"}
+    assert {event["event"] for event in events[:-1]} == {"progress", "note"}
     assert events[-1]["event"] == "done"
 
 

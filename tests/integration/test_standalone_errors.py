@@ -1,6 +1,7 @@
 """What goes wrong for an engineer: exit code 2, one sentence, nothing written."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -38,6 +39,31 @@ def test_a_bad_dataset(content, said, tmp_path):
     assert ended.code == 2, ended.stderr
     assert said in ended.error()
     assert listing(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (b"current.json.csv", "the name of a dataset is that of its file, and 'current.json' of current.json.csv must "
+         "not be current.json, global, trainings, trained or index, which keys use: rename the file, or give "
+         "--dataset-name"),
+        (b"\xff.csv", "--input \\udcff.csv is not UTF-8 text without NUL: rename it"),
+    ],
+)  # fmt: skip
+def test_a_dataset_by_a_name_that_nothing_can_be_called(name, said, tmp_path):
+    (tmp_path / os.fsdecode(name)).write_text(HEADER + ROWS)
+    before = listing(tmp_path)
+    ended = run(tmp_path, "flts-preprocess", "--input", os.fsdecode(name), "--output-dir", "new/out")
+    assert (ended.code, ended.error()) == (2, said)
+    assert listing(tmp_path) == before
+
+
+def test_what_a_terminal_would_act_on_in_a_column_s_name_is_escaped(tmp_path):
+    (tmp_path / "good.csv").write_text((HEADER + ROWS).replace("a", "\x1b[31ma\x1b[0m", 1))
+    ended = run(tmp_path, "flts-preprocess", "--input", "good.csv", "--output-dir", "out", "--target-columns", "*")
+    assert ended.code == 0, ended.stderr
+    assert r"\x1b[31ma\x1b[0m" in ended.stdout
+    assert "\x1b" not in ended.stdout + ended.stderr
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +126,7 @@ def test_a_model_without_metrics_cannot_win(damaged, standalone, tmp_path):
     ended = run(damaged, *command.replace("--output-dir eval", f"--output-dir {tmp_path}").split())
     assert ended.code == 0, ended.stderr
     assert json.loads((tmp_path / "selected_model.json").read_text())["model_type"] != "GRU"
-    assert any(event["event"] == "note" and "GRU cannot win" in event["message"] for event in ended.events())
+    assert any(line.startswith("note: ") and "GRU cannot win" in line for line in ended.stderr.splitlines())
 
 
 @pytest.mark.parametrize("content", [HEADER.replace(",", ";") + ROWS.replace(",", ";"), "\ufeff" + HEADER + ROWS])

@@ -2,7 +2,11 @@
 
 import json
 import signal
+import socket
 import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -76,7 +80,7 @@ def wait_for_progress(process: "subprocess.Popen[str]", about: str) -> None:
 )
 def test_ctrl_c_and_sigterm_end_a_stage_in_one_line_and_leave_nothing(number, code, said, standalone):
     before = listing(standalone.folder)
-    with start(standalone.folder, *ENDLESS.split(), "new/out") as process:
+    with start(standalone.folder, *ENDLESS.split(), "new/out", environ={"FLTS_LOG": "json"}) as process:
         wait_for_progress(process, "epoch")
         process.send_signal(number)
         _, stderr = process.communicate(timeout=20)
@@ -85,8 +89,62 @@ def test_ctrl_c_and_sigterm_end_a_stage_in_one_line_and_leave_nothing(number, co
     assert listing(standalone.folder) == before
 
 
+STOPPED = {
+    "a file that is hashed": "flts-preprocess --input big.csv --output-dir out",
+    "a file that is read": "flts-preprocess --input long.csv --output-dir out",
+    "big products": "flts-train-lstm --training-data preprocess/processed_data.parquet --hidden-size 3000"
+    " --num-layers 3 --batch-size 4096 --epochs 1 --output-dir out",
+    "Prophet": "flts-train-prophet --training-data preprocess/processed_data.parquet --output-dir out",
+    "a store that does not answer": "flts-preprocess --dataset-name x --gateway-url s3:// --output-dir out",
+    "MLflow that does not answer": "flts-train-gru --training-data preprocess/processed_data.parquet"
+    " --mlflow-tracking-uri http://127.0.0.1:{port} --output-dir out",
+}
+
+
+@pytest.fixture(scope="module")
+def busy(standalone) -> Iterator[dict[str, str]]:
+    """Files that take long in the folder, and an address that takes connections and never answers."""
+    with (standalone.folder / "big.csv").open("wb") as file:
+        file.truncate(40 << 30)
+    days = (
+        f"{year}-{month:02d}-{day:02d}" for year in range(2000, 2012) for month in range(1, 13) for day in range(1, 29)
+    )
+    minutes = [f"{minute // 60:02d}:{minute % 60:02d},1\n" for minute in range(1440)]
+    with (standalone.folder / "long.csv").open("w") as file:
+        file.write("time,a\n")
+        file.writelines(f"{day} {minute}" for day in days for minute in minutes)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        yield {
+            "port": str(port),
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+            "AWS_ACCESS_KEY_ID": "a",
+            "AWS_SECRET_ACCESS_KEY": "b",
+        }
+    (standalone.folder / "big.csv").unlink()
+    (standalone.folder / "long.csv").unlink()
+
+
+@pytest.mark.parametrize("seconds", [0.7, 1.3, 2.5])
+@pytest.mark.parametrize("at", STOPPED)
+def test_sigterm_ends_a_stage_within_a_second_wherever_it_is(at, seconds, standalone, busy):
+    before = listing(standalone.folder)
+    command = STOPPED[at].format(port=busy["port"])
+    with start(standalone.folder, *command.split(), environ=busy) as process:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=seconds)
+        started = time.monotonic()
+        process.terminate()
+        process.communicate(timeout=20)
+        took = time.monotonic() - started
+    # Before Python has started, nothing is there yet to say it, and nothing to clean up.
+    assert process.returncode in (143, -signal.SIGTERM)
+    assert took < 1.5  # a second, on a machine that has other work
+    assert listing(standalone.folder) == before
+
+
 def test_what_a_killed_stage_leaves_is_hidden_and_goes_at_the_next_start(standalone, tmp_path):
-    with start(standalone.folder, *ENDLESS.split(), str(tmp_path)) as process:
+    with start(standalone.folder, *ENDLESS.split(), str(tmp_path), environ={"FLTS_LOG": "json"}) as process:
         wait_for_progress(process, "loading")
         process.kill()
         process.communicate()

@@ -2,9 +2,11 @@
 
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -14,6 +16,7 @@ import pytest
 from flts.contracts import TrainedModel
 from flts.errors import BadInputError, ServiceUnavailableError
 from flts.models import bundle
+from flts.models.files import LARGEST_DOCUMENTS
 from flts.timeseries.parquet import write_processed
 from flts.tracking import Tracking, access, download_bundle
 from flts.tracking.__main__ import main
@@ -30,7 +33,18 @@ def database(tmp_path_factory) -> str:
 
 @pytest.mark.parametrize(
     "uri",
-    ["", "mlflow:5000", "file:///tmp/mlruns", "databricks", "http://", "sqlite://", "sqlite:///", "postgresql://h/d"],
+    [
+        "",
+        "mlflow:5000",
+        "file:///tmp/mlruns",
+        "databricks",
+        "http://",
+        "sqlite://",
+        "sqlite:///",
+        "postgresql://h/d",
+        "http://[",
+        "http://h:x",
+    ],
 )
 def test_an_address_of_another_kind_is_refused(uri):
     with pytest.raises(BadInputError, match="is not an MLflow address: expected http"):
@@ -57,6 +71,35 @@ def test_a_database_that_a_killed_process_left_half_made_is_made_anew(database):
     (folder / ".new.db.unfinished-journal").write_bytes(b"half")
     Tracking(f"sqlite:///{folder}/new.db").experiment("flts")
     assert not list(folder.glob(".new.db*"))
+
+
+@pytest.mark.parametrize("damage", ["one page", "every page but the first", "cut"])
+def test_a_damaged_database_is_refused_when_it_is_opened_and_left_alone(damage, database, tmp_path):
+    Tracking(database)
+    data = bytearray(Path(database.removeprefix("sqlite:///")).read_bytes())
+    page = 4096
+    match damage:
+        case "one page":
+            data[100 * page : 101 * page] = bytes(page)
+        case "every page but the first":
+            data[page:] = b"\xa5" * (len(data) - page)
+        case "cut":
+            del data[len(data) // 2 :]
+    (tmp_path / "damaged.db").write_bytes(data)
+    with pytest.raises(
+        BadInputError, match=r"^the MLflow database .*damaged\.db is damaged: put back a copy of it, or "
+    ):
+        Tracking(f"sqlite:///{tmp_path}/damaged.db")
+    assert (tmp_path / "damaged.db").read_bytes() == data
+
+
+def test_a_database_that_others_write_to_is_opened(database):
+    tracking = Tracking(database)
+    with closing(sqlite3.connect(database.removeprefix("sqlite:///"), isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        Tracking(database)
+        other.execute("ROLLBACK")
+    assert tracking.experiment("flts")
 
 
 def test_a_deleted_experiment_is_named_with_the_way_to_restore_it(database):
@@ -95,6 +138,7 @@ def test_nothing_is_written_to_the_current_folder(tmp_path, monkeypatch):
             "reached",
         ),
         ("UNAUTHENTICATED", "API request to endpoint /x failed with error code 401", BadInputError, "credentials"),
+        ("INTERNAL_ERROR", "(sqlite3.DatabaseError) database disk image is malformed", BadInputError, "is damaged"),
         ("INVALID_STATE", "Detected out-of-date database schema (found version a)", BadInputError, "mlflow db upgrade"),
     ],
 )
@@ -166,7 +210,7 @@ def _healthy(port: int) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("with_store", [True, False], ids=["store", "no store"])
-def test_a_training_is_kept_found_and_handed_out_by_a_server(server, tmp_path, with_store):
+def test_a_training_is_kept_found_and_handed_out_by_a_server(server, tmp_path, monkeypatch, with_store):
     write_processed(tmp_path / "data.parquet", make_data(150))
     place = Place(tmp_path / "data.parquet", server, f"file://{tmp_path}/store" if with_store else None)
     name = f"server-{with_store}"
@@ -181,6 +225,16 @@ def test_a_training_is_kept_found_and_handed_out_by_a_server(server, tmp_path, w
 
     tracking = Tracking(server)
     (model,) = tracking.models(message.run_id, "GRU")
+    with monkeypatch.context() as patch:
+        patch.setitem(LARGEST_DOCUMENTS, "config.json", 10)
+        with pytest.raises(BadInputError, match=r"runs:/.*/GRU/config\.json has \d+ bytes: at most 10 are accepted"):
+            download_bundle(server, message, tmp_path / "large")
+    (tmp_path / "more" / "artifacts" / "bundle").mkdir(parents=True)
+    (tmp_path / "more" / "artifacts" / "bundle" / "more.pkl").write_bytes(b"\x80\x05.")
+    tracking._client.log_model_artifacts(model.model_id, str(tmp_path / "more"))
+    with pytest.raises(BadInputError, match=r"runs:/.*/GRU/more\.pkl is not part of the model bundle"):
+        download_bundle(server, message, tmp_path / "more-than-a-bundle")
+    assert not list(tmp_path.glob("large/bundle/*")) + list(tmp_path.glob("more-than-a-bundle/bundle/*"))
     tracking.delete_model(model)
     again = place.train(identifier=name)
     assert (again.cached, again.parameters) == (False, first.parameters)

@@ -85,8 +85,8 @@ def test_a_run_shows_parameters_losses_scores_data_plots_scaler_and_report(place
     assert files == {
         "metrics.json",
         "plots",
-        "plots/forecast.svg",
-        "plots/loss.svg",
+        "plots/forecast.html",
+        "plots/loss.html",
         "preprocess_config.json",
         "selection.json",
         "report.html",
@@ -240,6 +240,38 @@ def test_the_bundle_comes_back_byte_for_byte(place, identifier, tmp_path, known)
     assert bundle.load(folder).config.model_type == "GRU"
     logged = Path(told(place.train(identifier=identifier)).artifact_uri.removeprefix("file://")) / "artifacts/bundle"
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == {p.name: p.read_bytes() for p in logged.iterdir()}
+
+
+def test_a_message_without_digest_is_not_taken_at_its_word_where_the_model_lies(place, identifier, tmp_path):
+    """Else it could hand out any bundle of this machine as the model of any run."""
+    message = told(place.train(identifier=identifier))
+    other = told(place.train(identifier=identifier, seed=7))
+    older = message.model_copy(update={"artifact_uri": other.artifact_uri, "bundle_sha256": None})
+    folder = download_bundle(place.tracking_uri, older, tmp_path / "here")
+    assert bundle.load(folder).digest == message.bundle_sha256 != other.bundle_sha256
+
+
+@pytest.mark.parametrize("wrong", ["more", "link"])
+def test_a_bundle_in_mlflow_with_anything_else_is_not_copied(place, identifier, tmp_path, wrong):
+    message = told(place.train(identifier=identifier, seed=8 + len(wrong)))
+    logged = Path(message.artifact_uri.removeprefix("file://")) / "artifacts/bundle"
+    if wrong == "more":
+        (logged / "more.pkl").write_bytes(b"\x80\x05.")
+    else:
+        (logged / "config.json").unlink()
+        (logged / "config.json").symlink_to("/etc/hostname")
+    said = {"more": r"more\.pkl is not part of the model bundle", "link": r"config\.json is a link"}[wrong]
+    for known in (message, message.model_copy(update={"artifact_uri": ""})):
+        with pytest.raises(BadInputError, match=said):
+            download_bundle(place.tracking_uri, known, tmp_path / "here")
+    assert not list((tmp_path / "here" / "bundle").iterdir())
+
+
+@pytest.mark.parametrize("run_id", ["' OR '1'='1", "%27", "../..", "a" * 300, "a b"])
+def test_a_run_that_has_no_name_of_a_run_is_a_sentence(place, tmp_path, run_id):
+    message = TrainedModel.model_construct(model_uri=f"runs:/{run_id}/GRU", artifact_uri="")
+    with pytest.raises(BadInputError, match="is not an MLflow model: expected runs:/"):
+        download_bundle(place.tracking_uri, message, tmp_path)
 
 
 OUTSIDER = """

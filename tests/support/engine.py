@@ -6,9 +6,10 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,46 @@ def layers(image: str) -> dict[str, int]:
     sizes = docker("history", "--human=false", "--format", "{{.Size}}", image).stdout.split()
     written = [int(size) for size in reversed(sizes) if int(size)]
     return dict(zip(inspect(image)["RootFS"]["Layers"], written, strict=True))
+
+
+@contextmanager
+def passage(path: Path) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Open a second way to the engine, a socket at ``path``; gives its address, and what closes it for good."""
+    engine = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://")
+    open_sockets: list[socket.socket] = []
+
+    def pump(source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(1 << 16):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+
+    def accept(listening: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                client, beyond = listening.accept()[0], socket.socket(socket.AF_UNIX)
+                beyond.connect(engine)
+                open_sockets.extend((client, beyond))
+                for pair in ((client, beyond), (beyond, client)):
+                    threading.Thread(target=pump, args=pair, daemon=True).start()
+
+    def close() -> None:
+        path.unlink(missing_ok=True)
+        for one in open_sockets:
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()
+        open_sockets.append(listening)
+        accepting = threading.Thread(target=accept, args=(listening,), daemon=True)
+        accepting.start()
+        yield f"unix://{path}", close
+        close()
+        accepting.join()
+        for one in open_sockets:
+            one.close()
 
 
 @contextmanager

@@ -55,7 +55,7 @@ def demo_slice(root: Path, folder: Path) -> Path:
 
 
 def command(home: Path, dataset: Path, *flags: str) -> list[str]:
-    return [sys.executable, "-m", "pipeline.run", "--home", str(home), "--dataset", str(dataset), *flags]
+    return [sys.executable, "-m", "pipeline.runner", "--home", str(home), "--dataset", str(dataset), *flags]
 
 
 def run(root: Path, home: Path, dataset: Path, *flags: str, **environ: str) -> Ended:

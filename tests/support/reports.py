@@ -1,18 +1,14 @@
 """Made-up reports of every kind, and their pages as a reader gets them."""
 
+import json
 from html.parser import HTMLParser
+from typing import Any
 
 import numpy as np
 
 from flts.contracts import SCORE_WEIGHTS
-from flts.report.data import (
-    Candidate,
-    EvaluationReport,
-    ForecastReport,
-    PreprocessReport,
-    SeriesReport,
-    TrainingReport,
-)
+from flts.models.registry import MODELS
+from flts.report.data import Candidate, EvaluationReport, ForecastReport, PreprocessReport, SeriesReport, TrainingReport
 from flts.timeseries.metrics import Scores, score
 
 PROPHET = Scores(0.0391, 0.0202, 0.00153)
@@ -29,6 +25,7 @@ class Page(HTMLParser):
         self.open: list[str] = []
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.words: list[str] = []
+        self.charts: list[dict[str, Any]] = []
         self.feed(text)
         self.close()
         assert self.open == []
@@ -47,6 +44,8 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self.open and self.open[-1] not in {"style", "script"}:
             self.words.append(data.strip())
+        elif self.tags and self.tags[-1] == ("script", {"type": "application/json"}):
+            self.charts.append(json.loads(data))
 
     def named(self, tag: str) -> list[dict[str, str]]:
         """The attributes of every such tag; one without a value is empty."""
@@ -60,6 +59,12 @@ class Page(HTMLParser):
     @property
     def data(self) -> list[float]:
         return [float(attributes["value"]) for attributes in self.named("data")]
+
+
+def drawn(chart: dict[str, Any], line: int) -> np.ndarray:
+    """The values of a line as the page's script reads them; the lowest ones where points stand for several rows."""
+    numbers = np.array(chart["lines"][line]["y"][0], dtype=np.float64)
+    return chart["y"]["low"] + numbers * chart["y"]["unit"]
 
 
 def times(rows: int, start: str = "2020-01-01") -> np.ndarray:
@@ -124,6 +129,7 @@ def training_report(rows: int = 400, targets: tuple[str, ...] = ("down",), model
         best_epoch=0 if model == "PROPHET" else 3,
         stopped_early=model != "PROPHET",
         step_mae=[0.1, 0.15, 0.2],
+        remark=MODELS[model].remark,
     )
 
 

@@ -4,10 +4,13 @@ What a task does is a word in the pipeline parameter ``<task>_does``; nothing me
 """
 
 import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 from kfp import dsl
 from kfp.compiler import Compiler
 from kfp.dsl import HTML, Artifact, Input, Output, OutputPath
@@ -51,6 +54,12 @@ if does == "ignore":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     tell("progress", "hanging", fraction=None)
     time.sleep(60)
+if does == "grow":  # to a gigabyte, unless it may not
+    tell("progress", "growing", fraction=None)
+    held = []
+    while len(held) < 100:
+        held.append(b"x" * 10_000_000)
+        time.sleep(0.05)
 if does == "meet":  # ends only if the other one runs at the same time
     (folder / "here").touch()
     (other,) = {{"left", "right"}} - {{folder.name}}
@@ -76,6 +85,16 @@ if does == "warn":
     tell("note", "3 values were missing")
 tell("done", f"{{folder.name}} is done", cached=does == "reuse")
 """
+
+
+def assert_gone(*pids: int, within: float = 5) -> None:
+    """Wait until processes have ended, reaped or not."""
+    deadline = time.monotonic() + within
+    for pid in pids:
+        with suppress(psutil.NoSuchProcess):
+            while psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+                assert time.monotonic() < deadline, f"process {pid} still runs"
+                time.sleep(0.02)
 
 
 def _command() -> dict[str, Any]:

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from flts.config import config_hash, preprocess_config, sha256_file
+from flts.config import config_hash, preprocess_config
 from flts.params import PreprocessParams
 
 BASE = {"dataset_name": "PobleSec", "identifier": "run-001"}
@@ -56,8 +56,3 @@ def test_whatever_changes_the_output_changes_the_hash(changes):
 )
 def test_who_asks_and_where_it_lies_does_not(changes):
     assert config(**changes) == config()
-
-
-def test_a_file_is_hashed_by_its_content(tmp_path):
-    (tmp_path / "a").write_bytes(b"abc")
-    assert sha256_file(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

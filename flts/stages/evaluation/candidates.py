@@ -1,7 +1,7 @@
 """The candidates: what the trainers handed on, checked to be comparable."""
 
-import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +10,12 @@ from typing import Any
 from flts.contracts import ModelType, TrainedModel
 from flts.errors import BadInputError
 from flts.models.registry import MODELS, ModelEntry
+from flts.problems import shown
 from flts.stage import Context
 from flts.stages.inputs import given, read_trained
 from flts.stages.selection import SELECTION_FILE
 from flts.timeseries.metrics import Scores
+from flts.untrusted import json_object, read_document
 
 BASELINES: Mapping[str, str] = {"persistence": "persistence", "linear": "the linear model"}
 
@@ -105,21 +107,16 @@ def _candidate(context: Context, expected: ModelEntry) -> Candidate:
 
 
 def _read_metrics(path: Path) -> dict[str, Any]:
-    try:
-        fields = json.loads(path.read_bytes())
-    except (ValueError, OSError):
-        fields = None
-    if not isinstance(fields, dict):
-        raise BadInputError(f"{path} is not a metrics file: a JSON object of numbers is expected")
-    return fields
+    return json_object(read_document(path, "metrics file"), str(path), "a metrics file", allow_nan=True)
 
 
 def _scores(fields: Mapping[str, Any], prefix: str, path: Path) -> Scores:
     """Take three scores from a metrics file; a missing one or ``null`` is NaN."""
     values = {name: fields.get(f"{prefix}test_{name}") for name in ("rmse", "mae", "mse")}
     for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int | float | None):
-            raise BadInputError(f"{path}: field '{prefix}test_{name}' is {value!r}, a number is expected")
+        too_large = isinstance(value, int) and abs(value) > sys.float_info.max
+        if isinstance(value, bool) or not isinstance(value, int | float | None) or too_large:
+            raise BadInputError(f"{path}: field '{prefix}test_{name}' is {shown(value)}, a number is expected")
     return Scores(**{name: math.nan if value is None else float(value) for name, value in values.items()})
 
 

@@ -16,11 +16,10 @@ from flts.models.bundle import Bundle
 from flts.models.forecasting import one_step
 from flts.stage import Context
 from flts.stages.evaluation.candidates import Candidate
-from flts.stages.inputs import given, is_path, load_dataset, load_selected, with_time_features
+from flts.stages.inputs import given, is_path, load_selected, read_dataset, with_time_features
 from flts.stages.selection import SELECTION_FILE, SelectionForecasts
 from flts.timeseries.arrays import Floats, Indices, Times
 from flts.timeseries.metrics import Scores, score, target_range
-from flts.timeseries.parquet import read_processed
 from flts.timeseries.processed import ProcessedData
 from flts.timeseries.windows import forecast_origins
 
@@ -53,7 +52,7 @@ def read_data(context: Context, config_hash: str) -> ProcessedData:
         BadInputError: It cannot be read, or is not what the candidates were trained on.
     """
     artifact = given(context, "training_data")
-    data = read_processed(load_dataset(artifact, context.store, context.work_dir))
+    data = read_dataset(artifact, context.store, context.work_dir)[1]
     if data.config_hash != config_hash:
         raise BadInputError(
             f"training_data ({artifact.path}) has config_hash {data.config_hash}, but the candidates were trained on "

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from flts.contracts import SCORE_WEIGHTS, Promotion, TrainedModel, parse_timestamp, utc_timestamp
@@ -16,6 +16,8 @@ from flts.stages.evaluation import ranking
 from flts.stages.evaluation.candidates import Candidate, common_config_hash, read_candidates
 from flts.stages.evaluation.gate import Gate
 from flts.stages.inputs import is_path
+
+_CLOCKS_DIFFER = timedelta(days=1)
 
 
 def run(params: EvalParams, context: Context) -> Result:
@@ -112,7 +114,13 @@ def _promotion(
 
 def _train_end(message: TrainedModel) -> datetime:
     try:
-        return parse_timestamp(message.train_end)
+        moment = parse_timestamp(message.train_end)
+        if moment > datetime.now(UTC) + _CLOCKS_DIFFER:
+            # It would be promoted, and no evaluation after it.
+            raise BadInputError(
+                f"{message.model_type} (run {message.run_id}): train_end {message.train_end} lies in the future"
+            )
+        return moment
     except ValueError:
         raise BadInputError(
             f"{message.model_type} (run {message.run_id}): train_end {message.train_end!r} is not a time "

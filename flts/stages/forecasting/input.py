@@ -9,8 +9,7 @@ from flts.models import bundle
 from flts.models.base import Forecaster
 from flts.params import InferenceParams
 from flts.stage import Context
-from flts.stages.inputs import given, load_dataset, load_selected, read_selected, with_time_features
-from flts.timeseries.parquet import read_processed
+from flts.stages.inputs import given, load_selected, read_dataset, read_selected, with_time_features
 from flts.timeseries.processed import ProcessedData
 
 # A model that knows one sampling interval forecasts another: worth a warning.
@@ -44,8 +43,7 @@ def read_input(params: InferenceParams, context: Context) -> ForecastInput:
     Raises:
         BadInputError: One of them is missing or cannot be read, they do not fit each other, or the data is too short.
     """
-    path = load_dataset(given(context, "inference_data"), context.store, context.work_dir)
-    data = read_processed(path)
+    path, data = read_dataset(given(context, "inference_data"), context.store, context.work_dir)
     selected = read_selected(given(context, "selected_model"))
     _check_config_hash(params.config_hash, data, selected, path)
     loaded = load_selected(selected, context.tracking_uri, context.work_dir / "model")

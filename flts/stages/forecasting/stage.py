@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from flts.config import sha256_file
 from flts.contracts import ForecastBatch, MetadataValue, canonical_json, flat_metadata, utc_timestamp
 from flts.errors import BadInputError
+from flts.files import sha256_file
 from flts.models.forecasting import Forecast, forecast_steps
 from flts.params import InferenceParams
 from flts.report.data import ForecastReport

@@ -4,11 +4,13 @@ import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
-from flts.config import config_hash, preprocess_config, sha256_file
+from flts.config import config_hash, preprocess_config
 from flts.errors import BadInputError, ObjectNotFoundError
-from flts.params import PreprocessParams
+from flts.files import DATASET_SUFFIXES, sha256_file, split_dataset_name
+from flts.params import PreprocessParams, check_name
 from flts.report.data import PreprocessReport, SeriesReport
 from flts.stage import Artifact, Context, InputArtifact, Result
 from flts.stages.inputs import load_dataset
@@ -25,7 +27,6 @@ from flts.timeseries.reading import read_frame
 # Share of the rows that is the training part where there is no test file.
 TRAIN_SHARE = 0.8
 
-_SUFFIXES = (".csv", ".parquet")
 _GAPS_IN_REPORT = 500
 
 
@@ -55,9 +56,10 @@ def run(params: PreprocessParams, context: Context) -> Result:
     context.progress(0.0, "reading the dataset")
     source = _find_source(params, context)
     params = params.model_copy(update={"dataset_name": source.name})
+    paths = [file.path for file in (source.train, source.test) if file]
     with ThreadPoolExecutor(max_workers=2) as pool:
-        hashes = list(pool.map(lambda file: file and sha256_file(file.path), (source.train, source.test)))
-    config_json = preprocess_config(params, *hashes)
+        train_sha256, *test_sha256 = pool.map(sha256_file, paths)
+    config_json = preprocess_config(params, train_sha256, test_sha256[0] if test_sha256 else None)
 
     store, bucket = context.store, params.output_bucket
     if store is None:
@@ -85,16 +87,29 @@ def _find_source(params: PreprocessParams, context: Context) -> _Source:
     train = _download(store, params.input_bucket, params.dataset_name, context.work_dir)
     test = _download(store, params.input_bucket, f"{params.dataset_name}_test", context.work_dir)
     if train is None:
-        names = " nor ".join(f"{params.dataset_name}{suffix}" for suffix in _SUFFIXES)
-        raise ObjectNotFoundError(f"neither {names} is in bucket {params.input_bucket!r} of {params.gateway_url}")
+        *names, last = (params.dataset_name + suffix for suffix in DATASET_SUFFIXES)
+        where = f"bucket {params.input_bucket!r} of {params.gateway_url}"
+        raise ObjectNotFoundError(f"none of {', '.join(names)} and {last} is in {where}")
     return _Source(params.dataset_name, train, test)
 
 
 def _given_source(name: str, train: InputArtifact, test: InputArtifact | None, context: Context) -> _Source:
     path = _local(train, context, "input")
-    beside = path.with_name(f"{path.stem}_test{path.suffix}")
+    stem, suffix = split_dataset_name(path)
+    beside = path.with_name(f"{stem}_test{suffix}")
     test_path = _local(test, context, "test_input") if test else beside if beside.is_file() else None
-    return _Source(name or path.stem, _File(path, str(path)), _File(test_path, str(test_path)) if test_path else None)
+    test_file = _File(test_path, str(test_path)) if test_path else None
+    return _Source(name or _name_of(path, stem), _File(path, str(path)), test_file)
+
+
+def _name_of(path: Path, stem: str) -> str:
+    try:
+        return check_name(stem)
+    except ValueError as error:
+        raise BadInputError(
+            f"the name of a dataset is that of its file, and {stem!r} of {path} {error}: rename the file, or give "
+            "--dataset-name"
+        ) from None
 
 
 def _local(artifact: InputArtifact, context: Context, name: str) -> Path:
@@ -105,7 +120,7 @@ def _local(artifact: InputArtifact, context: Context, name: str) -> Path:
 
 
 def _download(store: ObjectStore, bucket: str, name: str, folder: Path) -> _File | None:
-    for suffix in _SUFFIXES:
+    for suffix in DATASET_SUFFIXES:
         if store.head(bucket, name + suffix):
             path = folder / f"raw_{name}{suffix}"
             store.download(bucket, name + suffix, path)
@@ -123,7 +138,8 @@ def _process(source: _Source, params: PreprocessParams, config_json: str, contex
     context.progress(0.5, f"writing {len(prepared.train)} training and {len(prepared.test)} test rows")
     files = {TRAIN_FILE: prepared.train, TEST_FILE: prepared.test}
     with ThreadPoolExecutor(max_workers=2) as pool:
-        metas = list(pool.map(lambda item: _write(context.work_dir / item[0], item[1], notes), files.items()))
+        write = partial(_write, context.work_dir, notes=notes)
+        metas = list(pool.map(write, files, files.values()))
     context.progress(0.9, "drawing the report")
     # Jinja and the charts are loaded only when something was computed.
     from flts.report.pages import preprocess_page
@@ -149,7 +165,8 @@ def _read(source: _Source, params: PreprocessParams) -> tuple[Frame, Frame, tupl
     return train_frame, sample(parts[1], params.sample_test_rows, strategy, seed), notes
 
 
-def _write(path: Path, data: ProcessedData, notes: tuple[str, ...]) -> DatasetMeta:
+def _write(folder: Path, name: str, data: ProcessedData, notes: tuple[str, ...]) -> DatasetMeta:
+    path = folder / name
     write_processed(path, data)
     return DatasetMeta(
         config_hash=data.config_hash,

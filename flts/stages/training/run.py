@@ -1,15 +1,17 @@
 """One training, one MLflow run: found again by its fingerprint, taken over half-finished, published once."""
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
+from pydantic import TypeAdapter, ValidationError
+
 from flts import environment
 from flts.contracts import TrainedModel, canonical_json
 from flts.errors import FltsError, ServiceUnavailableError
+from flts.farewell import farewell
 from flts.models import pyfunc
 from flts.models.registry import MODELS
 from flts.promotion import owner
@@ -27,6 +29,7 @@ REPORT_FILE = "report.html"
 
 # Seconds that a finished training waits for services that went away: a server's restart takes a minute or two.
 _PATIENCE = 180
+_METRICS = TypeAdapter(dict[str, int | float])
 _PARENT_TAG = "mlflow.parentRunId"
 
 
@@ -177,7 +180,7 @@ class TrainingRun:
 
     def abandon(self, status: Literal["FAILED", "KILLED"]) -> None:
         """Say in MLflow how a training ended that did not finish, if MLflow is there to listen."""
-        with suppress(Exception), impatient():  # a process that is told to end has ten seconds
+        with suppress(Exception), impatient(), farewell():
             if self._tracking.status(self.run_id) == "RUNNING":
                 self._tracking.set_status(self.run_id, status)
 
@@ -189,9 +192,13 @@ class TrainingRun:
         kept = [model for model in self._tracking.models(run_id, name) if model.location == message.artifact_uri]
         if len(texts) < 2 or not kept or not self._tracking.has_bundle(kept[0]):
             return None
+        try:
+            metrics = _METRICS.validate_json(texts[METRICS_FILE])
+        except ValidationError:
+            return None
         if status != "FINISHED":
             self._tracking.keep_model(run_id, name, message.artifact_uri)
-        return Outcome(message, json.loads(texts[METRICS_FILE]), texts[REPORT_FILE])
+        return Outcome(message, metrics, texts[REPORT_FILE])
 
     def _run_to_use(self, recorded: TrainedModel | None) -> str:
         if recorded and self._tracking.status(recorded.run_id):

@@ -15,7 +15,7 @@ from flts.timeseries.arrays import Floats, Indices
 from flts.timeseries.frame import Parts
 from flts.timeseries.metrics import Scores, score, target_range
 from flts.timeseries.processed import ProcessedData
-from flts.timeseries.reading import show_time
+from flts.timeseries.times import show_time
 from flts.timeseries.windows import forecast_origins
 
 

@@ -3,16 +3,40 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from flts.contracts import TrainedModel, canonical_json
 from flts.errors import BadInputError, ObjectNotFoundError
 from flts.models import bundle
+from flts.models.registry import largest_files
 from flts.stages.training.claim import CLAIM_BUCKET
 from flts.stages.training.publication import Outcome, Publication
 from flts.store import ObjectStore
 from flts.tracking import DatasetSource, Series
+from flts.untrusted import check_name, check_size
 
 _BUNDLE, _CONTENT_FILE = "bundle", "content.json"
+
+
+def _below(name: str) -> str:
+    if any(part in ("", ".", "..") for part in name.split("/")):
+        raise ValueError("must be a relative path")
+    return name
+
+
+class _Kept(BaseModel):
+    """``content.json``."""
+
+    bundle: Annotated[str, Field(min_length=1)]
+    message: TrainedModel
+    metrics: dict[str, int | float]
+    report: str
+    params: dict[str, Any]
+    series: dict[str, list[float]]
+    dataset: DatasetSource
+    files: dict[Annotated[str, AfterValidator(_below)], str]
 
 
 class Shelf:
@@ -52,28 +76,29 @@ class Shelf:
             data, _ = self._store.get(CLAIM_BUCKET, self._key(_CONTENT_FILE))
         except ObjectNotFoundError:
             return None
-        document = json.loads(data)
-        message = TrainedModel.model_validate(document["message"])
-        if message.run_id != run_id:
-            return None
-        folder = work_dir / "kept"
-        folder.mkdir()
-        prefix = self._key(_BUNDLE, "")
-        for info in self._store.list(CLAIM_BUCKET, prefix):
-            self._store.download(CLAIM_BUCKET, info.key, folder / info.key.removeprefix(prefix))
         try:
-            bundle.verify(folder)
-        except BadInputError:
-            return None
-        if bundle.digest(folder) != document["bundle"]:
+            kept = _Kept.model_validate_json(data)
+            if kept.message.run_id != run_id:
+                return None
+            folder = work_dir / "kept"
+            folder.mkdir()
+            prefix = self._key(_BUNDLE, "")
+            for info in self._store.list(CLAIM_BUCKET, prefix):
+                name = info.key.removeprefix(prefix)
+                check_name(name, self.place, largest_files(), "model bundle")
+                check_size(info.key, info.size, largest_files()[name])
+                self._store.download(CLAIM_BUCKET, info.key, folder / name)
+            bundle.verify(folder, sha256=kept.bundle)
+        except (ValidationError, BadInputError):
             return None
         return Publication(
-            outcome=Outcome(message, document["metrics"], document["report"]),
+            # Older versions did not name the digest in the message.
+            outcome=Outcome(kept.message.model_copy(update={"bundle_sha256": kept.bundle}), kept.metrics, kept.report),
             bundle=folder,
-            params=document["params"],
-            series=[Series(name, values) for name, values in document["series"].items()],
-            dataset=DatasetSource(**document["dataset"]),
-            files=document["files"],
+            params=kept.params,
+            series=[Series(name, values) for name, values in kept.series.items()],
+            dataset=kept.dataset,
+            files=kept.files,
         )
 
     def remove(self) -> None:

@@ -14,13 +14,16 @@ SOURCES = (
     "contracts.py",
     "environment.py",
     "errors.py",
+    "files.py",
     "lazy.py",
     "models",
     "os_errors.py",
+    "problems.py",
     "progress.py",
     "stages/training/fitting.py",
     "stages/training/scoring.py",
     "timeseries",
+    "untrusted.py",
 )
 
 

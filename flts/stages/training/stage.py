@@ -1,20 +1,20 @@
 """The training stages: train once for the same inputs, and hand on the model with all that explains it."""
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from flts.config import sha256_file
 from flts.contracts import ModelType, TrainedModel, canonical_json, flat_metadata, utc_timestamp
 from flts.errors import BadInputError
+from flts.files import sha256_file
 from flts.models import bundle
+from flts.models.registry import MODELS
 from flts.params import TrainerParams
 from flts.report.data import TrainingReport
 from flts.report.pages import training_page, training_plots
 from flts.stage import Artifact, Context, Result
-from flts.stages.inputs import given, load_dataset
+from flts.stages.inputs import given, read_dataset
 from flts.stages.selection import SELECTION_FILE, SelectionForecasts
 from flts.stages.training.fitting import Trained, train
 from flts.stages.training.publication import Outcome, Publication
@@ -22,9 +22,9 @@ from flts.stages.training.run import TrainingRun
 from flts.stages.training.scoring import check_rows, scored_origins
 from flts.stages.training.spec import TrainingSpec
 from flts.timeseries.arrays import Indices
-from flts.timeseries.parquet import read_processed
 from flts.timeseries.processed import ProcessedData
 from flts.tracking import DatasetSource, Series, Tracking
+from flts.untrusted import json_object
 
 BUNDLE_DIR = "bundle"
 # What names data and services does not shape the model.
@@ -34,9 +34,10 @@ _LOGGING = 0.93
 
 @dataclass(frozen=True)
 class _Data:
-    """The training data, the file it came from, and the rows that are scored."""
+    """The training data, the file it came from, the dataset's name, and the rows that are scored."""
 
     path: Path
+    name: str
     uri: str
     processed: ProcessedData
     origins: Indices
@@ -101,8 +102,7 @@ def _train_alone(spec: TrainingSpec, params: TrainerParams, context: Context, da
 
 def _load(params: TrainerParams, context: Context) -> _Data:
     artifact = given(context, "training_data")
-    path = load_dataset(artifact, context.store, context.work_dir)
-    data = read_processed(path)
+    path, data = read_dataset(artifact, context.store, context.work_dir)
     if params.config_hash and params.config_hash != data.config_hash:
         raise BadInputError(
             f"{artifact.path} has config_hash {data.config_hash}, but config_hash {params.config_hash} was given"
@@ -110,7 +110,16 @@ def _load(params: TrainerParams, context: Context) -> _Data:
     if params.config_json and data.config_json and params.config_json != data.config_json:
         raise BadInputError(f"{artifact.path} was made with another configuration than the config_json that was given")
     check_rows(data, params)
-    return _Data(path, artifact.uri or path.resolve().as_uri(), data, scored_origins(data, params))
+    config = (
+        json_object(data.config_json, f"preprocess_config in {path}", "a configuration") if data.config_json else {}
+    )
+    return _Data(
+        path=path,
+        name=str(config.get("dataset_name") or path.stem),
+        uri=artifact.uri or path.resolve().as_uri(),
+        processed=data,
+        origins=scored_origins(data, params),
+    )
 
 
 def _finished(message: TrainedModel, trained: Trained) -> TrainedModel:
@@ -168,6 +177,7 @@ def _report(
         stopped_early=fit.stopped_early,
         step_mae=evaluation.step_mae,
         notes=(*(notes or ()), *trained.notes),
+        remark=MODELS[message.model_type].remark,
     )
 
 
@@ -178,9 +188,8 @@ def _selection(data: _Data, trained: Trained) -> SelectionForecasts:
 
 
 def _dataset_source(data: _Data) -> DatasetSource:
-    config = json.loads(data.processed.config_json or "{}")
     return DatasetSource(
-        name=str(config.get("dataset_name") or data.path.stem),
+        name=data.name,
         sha256=sha256_file(data.path),
         uri=data.uri,
         rows=len(data.processed),

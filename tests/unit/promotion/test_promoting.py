@@ -116,7 +116,23 @@ def test_times_are_compared_as_times_not_as_text(store, written):
     assert pointer(store) == promotion(5)
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"promotion_time": 17}', b"\xff"])
+DAMAGED = {
+    "empty": b"",
+    "a list": b"[]",
+    "no time": b"{}",
+    "a number": b'{"promotion_time": 17}',
+    "an object": b'{"promotion_time": {"a": []}}',
+    "no text": b"\xff",
+    "half a character": b'{"promotion_time": "\\ud800"}',
+    "nested": b'{"a":' * 100_000,
+    "nested and whole": b"[" * 10_000 + b"]" * 10_000,
+    "a number without end": b'{"promotion_time": ' + b"1" * 10_000 + b"}",
+    "out of time": b'{"promotion_time": "0001-01-01T00:00:00+14:00"}',
+    "huge": b'{"a": "' + b"a" * (1 << 25) + b'"}',
+}
+
+
+@pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED)
 def test_a_pointer_that_names_no_time_is_replaced(store, content):
     store.put(BUCKET, "current.json", content)
     promote(store, promotion(), RUNS, BUCKET)

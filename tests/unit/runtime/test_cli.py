@@ -69,6 +69,16 @@ def test_a_flag_hides_a_wrong_environment_variable():
     assert params(TRAIN_GRU, "--epochs", "3", EPOCHS="many").epochs == 3
 
 
+@pytest.mark.parametrize("name", ["", "é" * 64, "run 1", "a.b-c", "global-2", "2024.json", "a" * 128])
+def test_names_that_keys_can_hold_are_taken(name):
+    assert params(PREPROCESS, "--identifier", name, "--dataset-name", name).dataset_name == name
+
+
+@pytest.mark.parametrize("name", ["index", "Global", "-x"])
+def test_buckets_are_not_names_in_keys(name):
+    assert params(PREPROCESS, f"--input-bucket={name}").input_bucket == name
+
+
 @pytest.mark.parametrize(
     ("stage", "argv", "said"),
     [
@@ -89,6 +99,18 @@ def test_a_flag_hides_a_wrong_environment_variable():
          "got 'a/b'"),
         (PREPROCESS, ["--identifier", "a\x1b[31m"], "--identifier must not contain '/', '\\', '..' or control "
          "characters, got 'a\\x1b[31m'"),
+        (PREPROCESS, ["--identifier", "\u202egnol"], "--identifier must not contain '/', '\\', '..' or control "
+         "characters, got '\\u202egnol'"),
+        (PREPROCESS, ["--identifier", "é" * 64 + "x"], "--identifier must be at most 128 bytes of UTF-8, got "
+         + "é" * 64 + "x"),
+        (PREPROCESS, ["--identifier=-x"], "--identifier must not start with '.' or '-', got -x"),
+        (TRAIN_GRU, ["--identifier", ".hidden"], "--identifier must not start with '.' or '-', got .hidden"),
+        (EVAL, ["--identifier", "current.json"], "--identifier must not be current.json, global, trainings, trained "
+         "or index, which keys use, got current.json"),
+        (PREPROCESS, ["--dataset-name", "Current.JSON"], "--dataset-name must not be current.json, global, trainings, "
+         "trained or index, which keys use, got Current.JSON"),
+        (TRAIN_GRU, ["--experiment-name", "a\0b"], "--experiment-name must be UTF-8 text without NUL, got 'a\\x00b'"),
+        (TRAIN_GRU, ["--config-json", "\udcff"], "--config-json must be UTF-8 text without NUL, got '\\udcff'"),
         (PREPROCESS, ["--clip-method", "quantile", "--clip-factor", "50"],
          "--clip-factor must be below 50 (percent) when --clip-method is quantile"),
         (TRAIN_PROPHET, ["--daily-seasonality", "maybe"],
@@ -157,6 +179,7 @@ def test_help_says_units_limits_and_choices(monkeypatch):
     assert "(default 1.5; greater than 0)" in text
     assert "(default head; head, tail or random)" in text
     assert "--handle-nans, --no-handle-nans" in text
+    assert "none of current.json, global, trainings, trained, index)" in " ".join(text.split())
     assert "last 20 % of the rows" in text
 
 

@@ -1,11 +1,14 @@
 """KFP's executor input to parameters and paths, and results to the files KFP reads."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from google.protobuf import json_format
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from flts.errors import BadInputError
@@ -167,7 +170,11 @@ def test_a_second_write_replaces_the_first_and_leaves_no_temporary_files(tmp_pat
 
 def test_what_does_not_fit_is_one_sentence(tmp_path):
     document = executor_input(tmp_path)
-    assert sentence("{").startswith("--executor-input is not JSON: ")
+    assert sentence('{"a"\n:,') == (
+        "--executor-input is not JSON: what stands at line 2, column 2 is not expected there"
+    )
+    assert sentence("[" * 100_000) == "--executor-input is not JSON that can be read: it is nested too deeply"
+    assert sentence("9" * 5000) == "--executor-input is not JSON that can be read: a number in it is too long"
     assert sentence("[]") == "--executor-input: the document must be a JSON object"
     assert sentence(executor_input(tmp_path, epochs=0)) == "parameter epochs must be at least 1, got 0"
     assert sentence(executor_input(tmp_path, epochs=1.5)) == "parameter epochs must be a whole number, got 1.5"
@@ -189,6 +196,55 @@ def test_what_does_not_fit_is_one_sentence(tmp_path):
     assert sentence(document) == (
         "input artifact 'trainingdata' is not an input of flts-train-gru; did you mean training_data?"
     )
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(["\0", "\ud800", "/"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def places(document: Any) -> list[tuple[Any, Any]]:
+    """Every value inside a document, as the container that holds it and its key there."""
+    found = []
+    for key in list(document) if isinstance(document, dict) else range(len(document)):
+        found.append((document, key))
+        if isinstance(document[key], dict | list):
+            found += places(document[key])
+    return found
+
+
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_whatever_stands_anywhere_in_the_document_is_read_or_refused_in_one_sentence(data, tmp_path):
+    document = executor_input(tmp_path, epochs=3, learning_rate=0.1, refit=True)
+    holder, key = data.draw(st.sampled_from(places(document)))
+    holder[key] = data.draw(JSON)
+    with suppress(BadInputError):
+        read(document)
+
+
+@given(JSON)
+def test_any_json_is_read_or_refused_in_one_sentence(document):
+    with pytest.raises(BadInputError):
+        read_executor_input(TRAIN_GRU, json.dumps(document))
+
+
+@pytest.mark.parametrize("path", ["a\0b", "\ud800", "", 3, None, ["/a"]])
+def test_outputs_that_no_file_can_be_are_refused_before_the_stage_runs(path, tmp_path):
+    for place in ("artifact", "parameter"):
+        document = executor_input(tmp_path)
+        if place == "artifact":
+            document["outputs"]["artifacts"]["model"] = {"artifacts": [{"uri": path}]}
+        else:
+            document["outputs"]["parameters"]["run_id"] = {"outputFile": path}
+        assert "model" in (said := sentence(document)) or "run_id" in said
 
 
 def test_an_output_that_the_stage_does_not_make_is_refused_before_it_runs(tmp_path):

@@ -1,15 +1,9 @@
-"""Work folders, atomic writes and publishing."""
+"""Inputs that can be read, outputs whole or not at all."""
 
-import errno
-import os
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 
 import pytest
 
-from flts import os_errors
 from flts.errors import BadInputError
 from flts.runtime import folders, output
 from flts.stage import Artifact, Input, Result, Stage
@@ -65,61 +59,6 @@ def test_a_replaced_folder_comes_back_when_its_successor_is_missing(tmp_path):
     assert listing(tmp_path) == ["bundle", "bundle/old"]
 
 
-def test_a_failure_leaves_nothing_not_even_the_folders_made_for_it(tmp_path):
-    def half_done() -> None:
-        with folders.output_folder(tmp_path / "a" / "b") as work:
-            (work / "half").write_text("half")
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        half_done()
-    assert listing(tmp_path) == []
-
-
-def test_a_failure_keeps_what_was_there(tmp_path):
-    (tmp_path / "kept").write_text("kept")
-    with pytest.raises(ZeroDivisionError), folders.output_folder(tmp_path):
-        raise ZeroDivisionError
-    assert listing(tmp_path) == ["kept"]
-
-
-def test_a_file_as_output_folder_is_refused(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(BadInputError, match="is a file, expected a folder"), folders.output_folder(tmp_path / "file"):
-        pass
-    with pytest.raises(BadInputError, match="cannot be written: not a directory"):  # noqa: SIM117 - one statement each
-        with folders.output_folder(tmp_path / "file" / "below"):
-            pass
-
-
-def test_temporary_files_of_libraries_go_to_the_work_folder(tmp_path):
-    before = tempfile.gettempdir()
-    with folders.work_folder(tmp_path) as work:
-        assert Path(tempfile.mkdtemp()).parent == work
-        command = [sys.executable, "-c", "import tempfile; print(tempfile.gettempdir())"]
-        assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == str(work)
-    assert tempfile.gettempdir() == before
-    assert listing(tmp_path) == []
-
-
-def test_the_folder_of_a_killed_process_is_removed_by_the_next_and_that_of_a_living_one_is_not(tmp_path):
-    script = (
-        "import sys, time; from pathlib import Path; from flts.runtime.output import work_folder\n"
-        "with work_folder(Path(sys.argv[1])) as work:\n    print(work, flush=True); time.sleep(60)"
-    )
-    command = [sys.executable, "-c", script, str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as owner:
-        theirs = Path(owner.stdout.readline().strip())
-        (theirs / "file").write_text("x")
-        with folders.work_folder(tmp_path):
-            assert theirs.is_dir()
-        owner.kill()
-        owner.wait()
-    assert theirs.is_dir()
-    with folders.work_folder(tmp_path) as ours:
-        assert listing(tmp_path) == [ours.name]
-
-
 def test_a_write_makes_parents_and_replaces_at_once(tmp_path):
     target = tmp_path / "a" / "b"
     output.write_whole(target, "old")
@@ -161,16 +100,3 @@ def test_inputs_must_exist_and_only_a_model_may_be_a_folder(tmp_path):
     with pytest.raises(BadInputError, match="cannot be read: file name too long"):
         output.check_input(Path("n" * 300), data, "--x")
     output.check_input(tmp_path, model, "--x")
-
-
-def test_a_full_disk_is_told_from_a_bug_through_the_chain_of_causes():
-    wrapped = RuntimeError("saving failed")
-    wrapped.__cause__ = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "out/model")
-    assert os_errors.environment_trouble(wrapped) == "out/model: no space left on device"
-    assert os_errors.environment_trouble(wrapped, Path("out")) == (
-        "--output-dir out cannot be written: no space left on device"
-    )
-    assert os_errors.environment_trouble(wrapped, Path("other")) == "out/model: no space left on device"
-    assert os_errors.environment_trouble(RuntimeError("I/O error: No space left on device (os error 28)"))
-    assert os_errors.environment_trouble(FileNotFoundError(errno.ENOENT, "No such file")) is None
-    assert os_errors.environment_trouble(ValueError("a bug")) is None

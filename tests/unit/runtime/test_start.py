@@ -1,8 +1,12 @@
 """Which mode a command chooses, what a stage gets in it, and how failures end."""
 
+import io
 import json
 import logging
+import os
 import signal
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -33,6 +37,7 @@ def echo(params: EchoParams, context: Context) -> Result:
         "down": ServiceUnavailableError("the gateway is down"),
         "bug": ZeroDivisionError("oh"),
         "full": OSError(28, "No space left on device"),
+        "memory": MemoryError(),
         "signal": None,
     }
     (context.work_dir / "half").write_text("half")
@@ -42,6 +47,12 @@ def echo(params: EchoParams, context: Context) -> Result:
         signal.raise_signal(signal.SIGINT)
     if params.word in fail:
         raise fail[params.word]
+    if params.word == "swallow":
+        # As libraries do that turn whatever breaks them off into an error of their own.
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except BaseException:
+            raise ImportError("broken off") from None
     context.progress(0.5, "half way")
     seen = {
         "word": params.word,
@@ -67,17 +78,17 @@ STAGE = Stage(
 @pytest.fixture(autouse=True)
 def process_as_before(monkeypatch):
     """Undo what a stage's process changes in itself."""
-    for name in ("USE_KFP", "FLTS_THREADS", "GATEWAY_URL", "MLFLOW_TRACKING_URI", "WORD"):
+    for name in ("USE_KFP", "FLTS_LOG", "FLTS_THREADS", "GATEWAY_URL", "MLFLOW_TRACKING_URI", "WORD"):
         monkeypatch.delenv(name, raising=False)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "MLFLOW_CONFIGURE_LOGGING"):
         monkeypatch.setenv(name, "1")
     root = logging.getLogger()
     monkeypatch.setattr(root, "handlers", root.handlers)
     monkeypatch.setattr(root, "level", root.level)
-    handler = signal.getsignal(signal.SIGTERM)
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with warnings.catch_warnings():
         yield
-    signal.signal(signal.SIGTERM, handler)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
 
 
 def seen(folder: Path) -> dict[str, object]:
@@ -149,12 +160,20 @@ def test_without_anything_to_do_the_help_is_shown(use_kfp, argv, monkeypatch, ca
     [
         ({"USE_KFP": "0"}, [], "environment variable USE_KFP is 0, but this build has no Kafka worker"),
         ({"USE_KFP": "yes"}, [], "environment variable USE_KFP must be 0, 1 or 2, got 'yes'"),
-        ({"FLTS_THREADS": "0"}, [], "environment variable FLTS_THREADS must be a whole number of at least 1, got '0'"),
+        ({"FLTS_THREADS": "0"}, [], "environment variable FLTS_THREADS must be a whole number from 1 to 1024, got '0'"),
+        ({"FLTS_LOG": "xml"}, [], "environment variable FLTS_LOG must be json or empty, got 'xml'"),
         ({}, ["--word", "x"], "--output-dir is required: folder for the results"),
         ({"USE_KFP": "2"}, [], "--output-dir is required: folder for the results"),
-        ({}, ["--executor-input", "{}", "--word", "x"], "--executor-input takes no other options, got --word"),
-        ({}, ["--executor-input", "{}", "--output-dir", "x"],
-         "--executor-input takes no other options, got --output-dir"),
+        ({}, ["--output-dir", ""], "--output-dir is empty, expected a path"),
+        ({}, ["--output-dir", "a\udcff"], r"--output-dir a\udcff is not UTF-8 text without NUL: rename it"),
+        ({}, ["--output-dir", "n" * 300], f"--output-dir {'n' * 300} cannot be written: file name too long"),
+        ({}, ["--output-dir", "/proc/x"], "--output-dir /proc/x cannot be written: no such file or directory"),
+        ({}, ["--output-dir", "x", "--data", ""], "--data is empty, expected a path"),
+        ({}, ["--output-dir", "x", "--data", "\udcff.csv"],
+         r"--data \udcff.csv is not UTF-8 text without NUL: rename it"),
+        ({}, ["--output-dir", "x", "--data", "n" * 300], f"--data: {'n' * 300} cannot be read: file name too long"),
+        ({}, ["--output-dir", "x", "--word", "\udcff"],
+         r"--word must be UTF-8 text without NUL, got '\udcff'"),
         ({}, ["--output-dir", "x", "--data", "nope"], "--data: nope does not exist"),
     ],
 )  # fmt: skip
@@ -163,30 +182,74 @@ def test_a_wrong_start_is_one_sentence_and_exit_code_2(environ, argv, said, tmp_
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     assert run(STAGE, argv) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert json.loads(line)["message"] == said
+    assert capsys.readouterr().err == f"flts-echo: {said}\n"
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
+@pytest.mark.parametrize("other", [["--word", "x"], ["--output-dir", "x"]])
+def test_executor_input_takes_no_other_options(other, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run(STAGE, ["--executor-input", "{}", *other]) == 2
+    said = f"--executor-input takes no other options, got {other[0]}"
+    assert json.loads(capsys.readouterr().err)["message"] == said
+
+
+FAILURES = pytest.mark.parametrize(
     ("word", "code", "said"),
     [
         ("bad", 2, "data.csv, row 3: bad value"),
         ("full", 2, "--output-dir out cannot be written: no space left on device"),
+        ("memory", 2, "there is not enough memory: give it more, take fewer rows, or a smaller model"),
         ("down", 3, "the gateway is down"),
         ("signal", 143, "stopped by SIGTERM"),
+        ("swallow", 143, "stopped by SIGTERM"),
         ("interrupt", 130, "interrupted"),
         ("bug", 1, "ZeroDivisionError: oh"),
     ],
 )
-def test_a_failing_stage_says_why_and_leaves_nothing(word, code, said, tmp_path, monkeypatch, capsys):
+
+
+@FAILURES
+def test_a_failing_stage_says_why_in_a_line_and_leaves_nothing(word, code, said, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert run(STAGE, ["--output-dir", "out", "--word", word]) == code
-    (line,) = capsys.readouterr().err.splitlines()
-    event = json.loads(line)
+    *before, line = capsys.readouterr().err.splitlines()
+    assert line == f"flts-echo: {said}"
+    assert bool(before) == (code == 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+@FAILURES
+def test_json_lines_say_the_same_with_the_exit_code(word, code, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FLTS_LOG", "json")
+    assert run(STAGE, ["--output-dir", "out", "--word", word]) == code
+    event = json.loads(capsys.readouterr().err)
     assert (event["message"], event["exit_code"]) == (said, code)
     assert ("traceback" in event) == (code == 1)
-    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_the_closing_line_is_written_in_whatever_stdout_can_show(encoding, tmp_path, monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding))
+    assert run(STAGE, ["--output-dir", str(tmp_path / "möwe")]) == 0
+    shown = "möwe" if encoding == "utf-8" else r"m\xf6we"
+    assert written.getvalue().decode(encoding).endswith(f"/{shown}\n")
+
+
+@pytest.mark.parametrize(("stream", "word", "code"), [("stdout", "w", 0), ("stderr", "bad", 2)])
+def test_an_exit_code_stays_where_nobody_listens(stream, word, code, tmp_path):
+    script = (
+        "import os; from tests.unit.runtime.test_start import STAGE; from flts.runtime import main;"
+        f"main(STAGE, ['--output-dir', 'out', '--word', '{word}'])"
+    )
+    path = os.pathsep.join(sys.path)
+    with subprocess.Popen(
+        [sys.executable, "-c", script], cwd=tmp_path, env={"PYTHONPATH": path}, **{stream: subprocess.PIPE}
+    ) as process:
+        getattr(process, stream).close()
+        assert process.wait() == code
 
 
 def test_main_exits_with_the_code(tmp_path):
@@ -197,8 +260,6 @@ def test_main_exits_with_the_code(tmp_path):
 
 @pytest.mark.parametrize("threads", [None, "2"])
 def test_numeric_libraries_get_one_thread_or_as_many_as_asked_for(threads, tmp_path, monkeypatch):
-    import os
-
     if threads:
         monkeypatch.setenv("FLTS_THREADS", threads)
     run(STAGE, ["--output-dir", str(tmp_path)])

@@ -162,6 +162,12 @@ def test_irregular_sampling_and_old_test_rows_are_noted():
     )
 
 
+def test_test_rows_that_are_training_rows_are_refused():
+    with pytest.raises(BadInputError, match="1 of 3 test rows are rows of the training data as well, the first of"):
+        prepared(frame(a=range(10)), frame(9, a=[9, 1, 2]))
+    assert len(prepared(frame(a=range(10)), frame(9, a=[8, 1, 2])).test) == 3
+
+
 def test_uneven_intervals_are_noted():
     seconds = np.array([0, 60, 120, 180, 240, 310, 370, 430, 490, 550])
     train = Frame(START + seconds * np.timedelta64(1, "s"), {"a": np.arange(10.0)})

@@ -1,18 +1,22 @@
 """Datasets from files: what is read right, and the sentence for everything else."""
 
+import gzip
+import os
+import re
 import subprocess
 import sys
 from datetime import date
 from decimal import Decimal
 
 import numpy as np
+import pandas
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from flts.config import sha256_file
 from flts.contracts import ClaimCheck
 from flts.errors import BadInputError, ChecksumMismatchError, ObjectNotFoundError
+from flts.files import sha256_file
 from flts.stage import InputArtifact
 from flts.stages.inputs import load_dataset
 from flts.store.file import FileStore
@@ -123,7 +127,12 @@ def test_a_column_of_text_is_left_out_and_noted(read):
         ("time,a\n", "data.csv has a header but no rows"),
         ("time,a", "data.csv has a header but no rows"),
         ("time,a\n\n\n", "data.csv has a header but no rows"),
-        ("Time,a\n2024-01-01,1\n", "data.csv has no column 'time'; its columns are 'Time', 'a'"),
+        (
+            "Time,a\n2024-01-01,1\n",
+            "data.csv has no column 'time'; its columns are 'Time', 'a': rename 'Time' to 'time'",
+        ),
+        ("time\ta\n2024-01-01\t1\n", "data.csv: fields seem to be separated by tabs: expected commas or semicolons"),
+        ("time|a\n1|1\n", "data.csv: fields seem to be separated by vertical bars: expected commas or semicolons"),
         ("time,a,a\n2024-01-01,1,2\n", "data.csv has two columns 'a'"),
         (",time,a\n0,2024-01-01,1\n", "data.csv: column 1 has no name"),
         ("time\n2024-01-01\n", "data.csv has no numeric column beside 'time'"),
@@ -138,12 +147,34 @@ def test_a_column_of_text_is_left_out_and_noted(read):
         (ROWS + "2024-01-02,1,1e19\n", "data.csv: row 3, column 'b': 1e+19 is not a finite number up to 1e+18"),
         (ROWS + "2024-01-02,1_0,1\n", "data.csv: row 3, column 'a': '1_0' is not a number"),
         (ROWS + "2024-01-02,1,0x1F\n", "data.csv: row 3, column 'b': '0x1F' is not a number"),
-        (ROWS.replace(",", ";") + "2024-01-02;1;2,5\n", "data.csv: row 3, column 'b': '2,5' is not a number"),
+        (
+            ROWS.replace(",", ";") + "2024-01-02;1;2,5\n",
+            "data.csv: row 3, column 'b': '2,5' is not a number: write decimals with a point",
+        ),
+        (
+            'time,a\n2024-01-01,"1,000.5"\n',
+            "data.csv: row 1, column 'a': '1,000.5' is not a number: remove thousands separators",
+        ),
+        (
+            'time,a,b\n2024-01-01,"1,000",1\n2024-01-02,"2,345",1\n',
+            "data.csv: row 1, column 'a': '1,000' is not a number: remove thousands separators",
+        ),
+        (
+            "time,a\n2024-01-01,7\n2024-01-02,1.000.000\n",
+            "data.csv: row 2, column 'a': '1.000.000' is not a number: remove thousands separators",
+        ),
+        (
+            "time,a\n1706745600,1\n",
+            "data.csv: row 1, column 'time': '1706745600' is not a timestamp, expected ISO 8601 such as "
+            "2018-02-05 23:40:00; if these are seconds since 1970: "
+            "frame['time'] = pandas.to_datetime(frame['time'], unit='s')",
+        ),
         (ROWS + ",1,2\n", "data.csv: row 3, column 'time': the time is missing"),
         (
             ROWS + "31/01/2024,1,2\n",
             "data.csv: row 3, column 'time': '31/01/2024' is not a timestamp, "
-            "expected ISO 8601 such as 2018-02-05 23:40:00",
+            "expected ISO 8601 such as 2018-02-05 23:40:00; if the day comes first: "
+            "frame['time'] = pandas.to_datetime(frame['time'], dayfirst=True)",
         ),
         (
             ROWS + "2024-02-30,1,2\n",
@@ -207,7 +238,9 @@ def test_parquet_of_many_row_groups_keeps_its_order(tmp_path):
 @pytest.mark.parametrize(
     ("columns", "sentence"),
     [
-        ({"time": [1, 2], "a": [1, 2]}, "column 'time' holds values of type int64, expected timestamps or text"),
+        ({"time": [1, 2], "a": [1, 2]}, "column 'time' holds numbers, expected timestamps or text"),
+        ({"time": [1706745600000], "a": [1]}, "unit='ms'), expected timestamps or text"),
+        ({"time": ["2024-01-01", "2024-01-02"], "a": ["999", "1.000"]}, "row 2, column 'a': '1.000' may mean 1.0 or"),
         ({"time": ["2024-01-01", None], "a": [1, 2]}, "row 2, column 'time': the time is missing"),
         ({"time": ["2024-01-01", "2024-01-02"], "a": ["1", "x"]}, "row 2, column 'a': 'x' is not a number"),
         ({"time": ["2024-01-01", "2024-01-02"], "a": [1.0, float("inf")]}, "row 2, column 'a': inf is not a finite"),
@@ -229,6 +262,89 @@ def test_a_truncated_parquet_file_is_a_sentence(tmp_path, keep):
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(BadInputError, match=r"data.parquet is (empty|not a whole Parquet file: \S)"):
         read_frame(path)
+
+
+@pytest.mark.parametrize(
+    ("texts", "moment"),
+    [
+        (["1706745600", "1706745660"], "2024-02-01"),
+        (["1706745600000", "1706745660000"], "2024-02-01"),
+        (["31/01/2024 00:00", "01/02/2024 00:00"], "2024-01-31"),
+        (["01.02.2024", "02.02.2024"], "2024-02-01"),
+        (["01/31/2024", "02/01/2024"], "2024-01-31"),
+    ],
+)
+def test_the_line_of_pandas_that_a_sentence_about_times_gives_converts_them(tmp_path, texts, moment):
+    path = tmp_path / "data.csv"
+    path.write_text("time,a\n" + "".join(f"{text},1\n" for text in texts))
+    with pytest.raises(BadInputError) as caught:
+        read_frame(path)
+    line = re.search(r"frame\['time'\] = .*?\)", str(caught.value))[0]
+    frame = pandas.read_csv(path)
+    exec(line, {"pandas": pandas, "frame": frame})  # noqa: S102
+    frame.to_csv(path, index=False)
+    assert read_frame(path).frame.time[0] == np.datetime64(moment)
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_gzip_is_unpacked_whatever_the_name(tmp_path, parts):
+    path = tmp_path / "data"
+    half = len(ROWS) // parts
+    path.write_bytes(
+        b"".join(gzip.compress(ROWS[start : start + half].encode()) for start in range(0, len(ROWS), half))
+    )
+    assert_columns(read_frame(path), **TWO_ROWS)
+
+
+@pytest.mark.parametrize("keep", [2, 200, -1, -9])
+def test_damaged_gzip_is_a_sentence(tmp_path, keep):
+    rows = [f"{moment},{number}\n" for number, moment in enumerate(np.datetime64("2000-01-01") + np.arange(9_000))]
+    path = tmp_path / "data.csv.gz"
+    path.write_bytes(gzip.compress(("time,a\n" + "".join(rows)).encode())[:keep])
+    with pytest.raises(BadInputError, match=r"data\.csv\.gz is damaged: its gzip content cannot be unpacked"):
+        read_frame(path)
+
+
+def test_rows_are_named_in_gzip_too(tmp_path):
+    path = tmp_path / "data.csv.gz"
+    path.write_bytes(gzip.compress((ROWS + "2024-01-02,1\n").encode()))
+    with pytest.raises(BadInputError, match="row 3 has 2 fields"):
+        read_frame(path, "data.csv.gz")
+    path.write_bytes(gzip.compress(ROWS.encode() + b"2024-01-02,1,\xe9\n"))
+    with pytest.raises(BadInputError, match="line 4 holds the byte 0xe9"):
+        read_frame(path, "data.csv.gz")
+
+
+def test_whole_numbers_that_become_decimals_late_are_read_right(read):
+    rows = [f"{moment},{n % 10},0.5" for n, moment in enumerate(np.datetime64("2000-01-01") + np.arange(60_000))]
+    rows[50_000] = rows[50_000].split(",")[0] + ",2.25,0.5"
+    values = read("time,a,b\n" + "\n".join(rows)).frame.columns["a"]
+    assert (values[49_999], values[50_000], values[59_999]) == (9, 2.25, 9)
+
+
+def test_thousands_far_into_a_large_file_are_found(read):
+    rows = [f"{moment},{n % 1000}" for n, moment in enumerate(np.datetime64("2000-01-01") + np.arange(60_000))]
+    rows[50_000] = rows[50_000].split(",")[0] + ",1.000"
+    with pytest.raises(BadInputError, match=r"row 50001, column 'a': '1\.000' may mean 1\.0 or 1000"):
+        read("time,a\n" + "\n".join(rows))
+
+
+@pytest.mark.parametrize("special", ["pipe", "device"])
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path, special):
+    path = tmp_path / "data.csv"
+    if special == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    for use in (read_frame, sha256_file, lambda path: load_dataset(InputArtifact(path), None, tmp_path)):
+        with pytest.raises(BadInputError, match=r"data\.csv is a pipe, a device or a socket, expected a regular file"):
+            use(path)
+
+
+def test_a_link_to_a_file_is_a_file(tmp_path):
+    (tmp_path / "data.csv").write_text(ROWS)
+    (tmp_path / "link.csv").symlink_to("data.csv")
+    assert_columns(read_frame(tmp_path / "link.csv"), **TWO_ROWS)
 
 
 def test_a_missing_file_and_a_folder_are_sentences(tmp_path):

@@ -277,14 +277,46 @@ def prophet_bundle(tmp_path_factory):
 def test_a_bundle_folder_is_a_candidate(candidates, prophet_bundle, tmp_path):
     candidates.given("prophet_model", prophet_bundle).metrics("prophet", (0.01, 0.01, 0.01))
     output_dir = tmp_path / "out"
-    os.utime(prophet_bundle / "checksums.json", (1_800_000_000, 1_800_000_000))
+    os.utime(prophet_bundle / "checksums.json", (1_750_000_000, 1_750_000_000))
 
     promotion = selected(candidates.evaluate(output_dir=output_dir))
 
     assert promotion.model_type == "PROPHET"
     assert promotion.run_id == bundle.digest(prophet_bundle)[:32]
     assert (output_dir / promotion.model_uri).resolve() == prophet_bundle
-    assert promotion.promotion_time == "2027-01-15T08:00:00.000000Z"
+    assert promotion.promotion_time == "2025-06-15T15:06:40.000000Z"
+
+
+def test_the_promotion_of_a_bundle_folder_carries_its_digest(candidates, prophet_bundle):
+    candidates.given("prophet_model", prophet_bundle).metrics("prophet", (0.01, 0.01, 0.01))
+    assert selected(candidates.evaluate()).bundle_sha256 == bundle.digest(prophet_bundle)
+
+
+def test_the_promotion_carries_the_digest_that_the_trainer_gave(candidates):
+    candidates.model("lstm", bundle_sha256="d" * 64)
+    assert selected(candidates.evaluate()).bundle_sha256 == "d" * 64
+
+
+@pytest.mark.parametrize("train_end", ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59-14:00"])
+def test_a_training_from_the_future_would_stop_every_later_promotion(candidates, tmp_path, train_end):
+    store = FileStore(tmp_path / "store")
+    candidates.model("gru", train_end=train_end)
+    with pytest.raises(BadInputError, match=r"lies in the future|is not a time"):
+        candidates.evaluate(store=store)
+    assert not list(store.list("model-promotion"))
+
+
+@pytest.mark.parametrize(
+    "content",
+    ['{"a":' * 100_000, '{"test_rmse": ' + "1" * 400 + "}", '{"test_rmse": {"a": []}}', "\ud800", "[]"],
+    ids=["nested", "a number beyond floats", "an object", "half a character", "list"],
+)
+def test_metrics_that_nobody_should_write_are_a_sentence(candidates, content):
+    path = candidates.inputs["gru_metrics"].path
+    path.write_bytes(content.encode(errors="surrogatepass"))
+    with pytest.raises(BadInputError, match=r"gru_metrics/artifact\.json") as caught:
+        candidates.evaluate()
+    assert len(str(caught.value)) < 500
 
 
 def test_a_damaged_bundle_is_no_candidate(candidates, prophet_bundle, tmp_path):

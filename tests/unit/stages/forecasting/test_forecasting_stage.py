@@ -1,15 +1,18 @@
 """The inference stage with a real GRU: forecasts, scores against what was measured, backtest, log and refusals."""
 
 import json
+import os
+import shutil
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from flts.config import sha256_file
 from flts.contracts import ClaimCheck, ForecastBatch, TrainedModel
 from flts.errors import BadInputError, ChecksumMismatchError
+from flts.files import sha256_file
 from flts.models import bundle
 from flts.params import InferenceParams, RecurrentParams
 from flts.stage import Context, InputArtifact
@@ -72,7 +75,7 @@ class Inference:
         self.data_file = folder / "test_processed_data.parquet"
         write_processed(self.data_file, data)
 
-    def run(self, *, data=None, model=None, store=None, **params):
+    def run(self, *, data=None, model=None, store=None, tracking_uri=None, **params):
         work_dir = self.folder / "work"
         work_dir.mkdir(exist_ok=True)
         inputs = {
@@ -80,7 +83,8 @@ class Inference:
             "selected_model": InputArtifact(model or self.model),
         }
         defaults = {"config_hash": HASH, "identifier": "run-001"}
-        context = Context(inputs, work_dir, store=store, output_dir=None if store else self.folder / "out")
+        output_dir = None if store else self.folder / "out"
+        context = Context(inputs, work_dir, store=store, tracking_uri=tracking_uri, output_dir=output_dir)
         return run(InferenceParams(**defaults | params), context)
 
     def write(self, name, data):
@@ -290,6 +294,95 @@ def test_a_message_about_another_model_is_refused(inference, model):
         inference.run(model=edited(inference, model, model_type="LSTM"))
 
 
+def test_the_bundle_that_a_message_announces_is_the_one_that_forecasts(inference, model):
+    right = bundle.digest(model.parent / "bundle")
+    assert batch_of(inference.run(model=edited(inference, model, bundle_sha256=right))).run_id == right[:32]
+    wrong = edited(inference, model, bundle_sha256="0" * 64)
+    with pytest.raises(ChecksumMismatchError, match=f"has SHA-256 {right}, but {'0' * 64} was announced"):
+        inference.run(model=wrong)
+
+
+def test_a_message_of_another_run_than_its_model_is_refused(inference, model):
+    path = edited(inference, model, model_uri="runs:/abc/GRU", run_id="def")
+    with pytest.raises(BadInputError, match=r"model_uri runs:/abc/GRU is not of run_id def"):
+        inference.run(model=path, tracking_uri="http://127.0.0.1:9")
+
+
+def as_promotion(message, **fields):
+    scores = dict.fromkeys(("composite_score", "score", "rmse", "mae", "mse"), 0.1)
+    times = dict.fromkeys(("promotion_time", "timestamp"), "2025-01-31T12:00:00Z")
+    return message | scores | times | {"experiment": "flts"} | fields
+
+
+@pytest.mark.parametrize("wrong", ["no", "digest", "large", "link", "more"])
+def test_a_model_that_mlflow_keeps_on_this_machine_is_checked_before_it_is_copied(inference, model, wrong):
+    run_id, kept = "a" * 32, inference.folder / "mlartifacts" / "model" / "artifacts" / "bundle"
+    shutil.copytree(model.parent / "bundle", kept)
+    digest = bundle.digest(kept)
+    if wrong == "large":
+        os.truncate(kept / "model.safetensors", 60 << 30)
+    elif wrong == "more":
+        (kept / "id_rsa").write_text("secret")
+    elif wrong == "link":
+        (kept / "config.json").unlink()
+        (kept / "config.json").symlink_to(model.parent / "bundle" / "config.json")
+    path = edited(inference, model, model_uri=f"runs:/{run_id}/GRU", run_id=run_id)
+    promotion = as_promotion(
+        json.loads(path.read_text()),
+        artifact_uri=kept.parents[1].as_uri(),
+        bundle_sha256="0" * 64 if wrong == "digest" else digest,
+    )
+    path.write_text(json.dumps(promotion))
+    run = partial(inference.run, model=path, tracking_uri="http://127.0.0.1:9")  # which nobody asks
+    if wrong == "no":
+        assert batch_of(run()).run_id == run_id
+        return
+    said = {
+        "digest": f"has SHA-256 {digest}, but {'0' * 64} was announced",
+        "large": "has 64,424,509,440 bytes: at most 1,074,790,400 are accepted",
+        "link": r"config\.json is a link, expected a regular file",
+        "more": "id_rsa is not part of the model bundle",
+    }
+    with pytest.raises(BadInputError, match=said[wrong]):
+        run()
+    assert wrong == "digest" or not list((inference.folder / "work" / "model" / "bundle").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("size", 1, r"has \d+ bytes, but its claim check .*claim\.json says size 1$"),
+        ("rows", 61, r"has rows 60, but its claim check .*claim\.json says 61$"),
+        ("rows", -1, r"has rows 60, but its claim check .*claim\.json says -1$"),
+        ("config_hash", "d" * 64, f"has config_hash {HASH}, but its claim check .* says {'d' * 64}$"),
+        ("sha256", "0" * 64, "0000"),
+    ],
+)
+def test_every_field_of_a_claim_check_is_verified(inference, tmp_path, field, value, said):
+    store = FileStore(tmp_path / "store")
+    claim = inference.claim(store)
+    claim.write_text(json.dumps(json.loads(claim.read_text()) | {field: value}))
+    with pytest.raises(BadInputError, match=said):
+        inference.run(data=claim, store=store)
+    assert not list(store.list("inference-logs"))
+
+
+def test_a_claim_check_without_config_hash_is_as_good(inference, tmp_path):
+    store = FileStore(tmp_path / "store")
+    claim = inference.claim(store)
+    claim.write_text(json.dumps(json.loads(claim.read_text()) | {"config_hash": ""}))
+    assert batch_of(inference.run(data=claim, store=store)).config_hash == HASH
+
+
+@pytest.mark.parametrize(
+    "model_uri", ["bundle\0", "a" * 5000, "a" * 300, "b/" * 2000, "http://[", "runs:/", "s3://a/b"]
+)
+def test_a_model_uri_that_names_nothing_is_a_sentence(inference, model, model_uri):
+    with pytest.raises(BadInputError) as caught:
+        inference.run(model=edited(inference, model, model_uri=model_uri), tracking_uri="http://127.0.0.1:9")
+    assert len(str(caught.value)) < 5000
+
+
 def test_a_training_that_is_not_finished_is_refused(inference, model):
     with pytest.raises(BadInputError, match="its status is RUNNING, SUCCESS is expected"):
         inference.run(model=edited(inference, model, status="RUNNING"))
@@ -300,7 +393,11 @@ def test_a_model_in_mlflow_needs_its_address(inference, model):
         inference.run(model=edited(inference, model, model_uri="runs:/abc/GRU"))
 
 
-@pytest.mark.parametrize("content", ["", "[1]", "{", '{"promotion_time": "2025"}', '{"model_type": "GRU"}'])
+@pytest.mark.parametrize(
+    "content",
+    ["", "[1]", "{", '{"promotion_time": "2025"}', '{"model_type": "GRU"}', '{"a":' * 100_000, '{"a": "\\ud800"}'],
+    ids=["empty", "list", "cut off", "promotion", "trained", "nested", "half a character"],
+)
 def test_what_is_no_message_is_named(inference, content):
     path = inference.folder / "odd.json"
     path.write_text(content)

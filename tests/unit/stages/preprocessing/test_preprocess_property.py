@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from flts.config import sha256_file
 from flts.contracts import ClaimCheck
 from flts.errors import BadInputError
+from flts.files import sha256_file
 from flts.params import PreprocessParams
 from flts.report.data import PreprocessReport
 from flts.stage import Context, InputArtifact, Result

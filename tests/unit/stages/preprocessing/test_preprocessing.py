@@ -1,14 +1,16 @@
 """The preprocess stage: on plain files, on the store, and again."""
 
+import gzip
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from flts.config import config_hash, sha256_file
+from flts.config import config_hash
 from flts.contracts import ClaimCheck
 from flts.errors import BadInputError, ChecksumMismatchError, ObjectNotFoundError
+from flts.files import sha256_file
 from flts.params import PreprocessParams
 from flts.stage import Context, InputArtifact
 from flts.stages import PREPROCESS
@@ -247,8 +249,25 @@ def test_a_parquet_dataset_of_the_store_is_found(run, store, folder):
     assert [claim.rows for claim in claims(run(store, dataset_name="other"))] == [80, 20]
 
 
+def test_packed_files_are_found_beside_each_other_and_in_the_store(run, store, folder):
+    for name in ("data", "data_test"):
+        store.delete("dataset", f"{name}.csv")
+        packed = folder / f"{name}.csv.gz"
+        packed.write_bytes(gzip.compress((folder / f"{name}.csv").read_bytes(), mtime=0))
+        store.upload("dataset", packed.name, packed)
+    for result in (run(inputs={"input": folder / "data.csv.gz"}), run(store)):
+        assert [claim.rows for claim in claims(result)] == [100, 20]
+        assert json.loads(result.parameters["config_json"])["dataset_name"] == "data"
+
+
+def test_a_test_file_with_the_training_files_rows_is_refused(run, folder):
+    (folder / "data_test.csv").write_text(csv(1, 100))
+    with pytest.raises(BadInputError, match=r"100 of 100 test rows are rows of the training data as well, the first"):
+        run(inputs={"input": folder / "data.csv"})
+
+
 def test_a_dataset_that_is_nowhere_is_a_sentence(run, store, folder):
-    with pytest.raises(ObjectNotFoundError, match=r"neither none\.csv nor none\.parquet is in bucket 'dataset'"):
+    with pytest.raises(ObjectNotFoundError, match=r"none\.parquet and none\.csv\.gz is in bucket 'dataset'"):
         run(store, dataset_name="none")
     with pytest.raises(BadInputError, match="dataset_name is empty"):
         run(store, dataset_name="")

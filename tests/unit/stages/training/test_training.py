@@ -8,6 +8,7 @@ import pytest
 
 from flts.contracts import TrainedModel
 from flts.errors import BadInputError
+from flts.files import sha256_file
 from flts.models import bundle
 from flts.models.forecasting import one_step
 from flts.stage import Context, InputArtifact
@@ -86,6 +87,55 @@ def test_the_kept_forecasts_are_those_that_were_scored_before_a_refit(training_d
     found = score(data.actual_matrix()[rows], kept.predicted["a"][:, None], unit=target_range(data))
     metrics = json.loads(result.artifacts["metrics"].content)
     assert found.rmse == pytest.approx(metrics["test_rmse"], rel=1e-12)
+
+
+@pytest.mark.parametrize("name", TRAINERS)
+def test_the_message_carries_the_digest_of_the_bundle(name, training_data, tmp_path):
+    result = train(name, training_data, tmp_path)
+    assert message(result).bundle_sha256 == bundle.digest(result.files["bundle"])
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("size", 7, r"processed_data\.parquet has \d+ bytes, but its claim check .*claim\.json says size 7$"),
+        ("rows", 149, r"processed_data\.parquet has rows 150, but its claim check .*claim\.json says 149$"),
+        ("config_hash", "d" * 64, f"has config_hash {'c' * 64}, but its claim check .* says {'d' * 64}$"),
+        ("sha256", "0" * 64, "has SHA-256 [0-9a-f]+, but its claim check"),
+    ],
+)
+def test_every_field_of_a_claim_check_is_verified(training_data, tmp_path, field, value, said):
+    fields = {
+        "bucket": "",
+        "object": training_data.name,
+        "size": training_data.stat().st_size,
+        "identifier": "run-001",
+        "config_hash": "c" * 64,
+        "sha256": sha256_file(training_data),
+        "rows": 150,
+    }
+    claim = training_data.with_name("claim.json")
+    for right in (fields, fields | {"config_hash": ""}):
+        claim.write_text(json.dumps(right))
+        assert train("train-prophet", claim, tmp_path / right["config_hash"][:1]).parameters
+    claim.write_text(json.dumps(fields | {field: value}))
+    with pytest.raises(BadInputError, match=said):
+        train("train-prophet", claim, tmp_path / "wrong")
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({"hidden_size": 8192, "num_layers": 64}, r"has 25,57\d,\d+,\d+ weights \(95\.\d GiB\): at most 268,435,456"),
+        ({"hidden_size": 4096, "num_layers": 2, "input_seq_len": 40, "batch_size": 10**6}, "GiB of memory: at most"),
+    ],
+)
+def test_a_network_that_needs_absurd_memory_is_refused_before_training(
+    training_data, tmp_path, monkeypatch, params, said
+):
+    monkeypatch.setattr("flts.models.network.LARGEST_BATCH", 1 << 20)
+    with pytest.raises(BadInputError, match=said):
+        train("train-gru", training_data, tmp_path, **params)
 
 
 def test_metadata_repeats_message_and_metrics(training_data, tmp_path):

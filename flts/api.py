@@ -1,0 +1,115 @@
+"""What data scientists call: models and processed data, in pandas. It is imported as ``flts``."""
+
+import json
+import os
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from flts.contracts import Promotion, TrainedModel
+from flts.errors import BadInputError
+from flts.models import bundle
+from flts.models.table import forecast_table, measured_columns
+from flts.stage import InputArtifact
+from flts.stages.inputs import load_selected, read_selected
+from flts.timeseries import parquet
+from flts.timeseries.frame import ACTUAL_SUFFIX, TIME_COLUMN
+from flts.tracking import download_bundle
+
+
+class Model:
+    """A trained forecaster.
+
+    Attributes:
+        model_type: ``GRU``, ``LSTM``, ``PROPHET``, or another that was added.
+        targets: The columns that it forecasts.
+        columns: The columns that a history must have beside ``time``.
+        sampling: Time between two rows of the training data, and between two steps of a forecast.
+        config_hash: Names the preprocessing of the training data.
+    """
+
+    def __init__(self, loaded: bundle.Bundle) -> None:
+        """Wrap a bundle; ``flts.load_model`` finds and loads one."""
+        config = loaded.config
+        self._bundle = loaded
+        self.model_type = config.model_type
+        self.targets = list(config.targets)
+        self.columns = measured_columns(config)
+        self.sampling = pd.Timedelta(seconds=config.sampling_seconds)
+        self.config_hash = config.config_hash
+
+    def __repr__(self) -> str:
+        """Say what it forecasts."""
+        return f"<flts.Model {self.model_type}: {', '.join(self.targets)} every {self.sampling}>"
+
+    def forecast(self, history: pd.DataFrame, steps: int = 10) -> pd.DataFrame:
+        """Forecast the steps that follow a history; see ``flts.models.table.forecast_table``."""
+        return forecast_table(self._bundle, history, steps)
+
+
+def load_model(source: str | Path | Promotion | TrainedModel, *, tracking_uri: str | None = None) -> Model:
+    """Load a model.
+
+    Args:
+        source: A bundle folder; ``runs:/<run_id>/<TYPE>``; or a promotion or trained-model message, as an object or as
+            its JSON file, such as ``current.json``.
+        tracking_uri: MLflow's address, where the model lies there; default: ``MLFLOW_TRACKING_URI``.
+
+    Raises:
+        BadInputError: There is no such model, or it is not what it was announced to be.
+        ServiceUnavailableError: MLflow is out of reach.
+    """
+    uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+    with tempfile.TemporaryDirectory(prefix="flts-") as scratch:
+        if isinstance(source, str) and source.startswith("runs:"):
+            if uri is None:
+                raise BadInputError(
+                    f"{source} lies in MLflow: tracking_uri or MLFLOW_TRACKING_URI must name its address"
+                )
+            return Model(bundle.load(download_bundle(uri, _Logged(source), Path(scratch))))
+        selected = source if isinstance(source, Promotion | TrainedModel) else read_selected(_artifact(Path(source)))
+        return Model(load_selected(selected, uri, Path(scratch)))
+
+
+def read_processed(path: str | Path) -> pd.DataFrame:
+    """Read processed data of preprocess, or any other CSV or Parquet file that it would take.
+
+    Returns:
+        ``time``, the features in their order, and ``<target>_actual`` as measured, in original units. ``attrs`` has
+        ``target_columns``, ``sampling_seconds``, ``config_hash``, ``preprocess_config``, ``scaler`` and ``parts`` (rows
+        at which the fit and validation parts end).
+
+    Raises:
+        BadInputError: The file is missing or cannot be read.
+    """
+    if not Path(path).exists():
+        raise BadInputError(f"{path} does not exist")
+    data = parquet.read_processed(Path(path))
+    actual = {f"{name}{ACTUAL_SUFFIX}": values for name, values in data.actual.items()}
+    frame = pd.DataFrame({TIME_COLUMN: data.frame.time, **data.frame.columns, **actual})
+    frame.attrs = {
+        "target_columns": list(data.targets),
+        "sampling_seconds": data.sampling_seconds,
+        "config_hash": data.config_hash,
+        "preprocess_config": json.loads(data.config_json) if data.config_json else {},
+        "scaler": data.scaler.to_dict(),
+        "parts": asdict(data.parts),
+    }
+    return frame
+
+
+@dataclass(frozen=True)
+class _Logged:
+    """A model that nothing but its address names."""
+
+    model_uri: str
+    artifact_uri: None = None
+    bundle_sha256: None = None
+
+
+def _artifact(path: Path) -> InputArtifact:
+    if not path.exists():
+        raise BadInputError(f"{path} does not exist: a bundle folder or the JSON file of a promotion is expected")
+    return InputArtifact(path)

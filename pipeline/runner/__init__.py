@@ -1,0 +1,1 @@
+"""Runs the compiled pipeline on one machine, in processes or in containers."""

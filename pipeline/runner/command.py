@@ -1,0 +1,181 @@
+"""The command line: ``python -m pipeline.runner --help``."""
+
+import argparse
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+from rich.console import Console
+
+from flts.contracts import utc_timestamp
+from flts.environment import threads
+from flts.errors import BadInputError, FltsError
+from flts.os_errors import environment_trouble
+from flts.text import printable
+from pipeline.runner.arguments import choose_arguments
+from pipeline.runner.closing import ending, failures, places, shown
+from pipeline.runner.compiled import load_pipeline
+from pipeline.runner.containers import Containers, open_engine
+from pipeline.runner.dataset import LocalDataset
+from pipeline.runner.home import check_home, make_run_folder, write_results
+from pipeline.runner.processes import Processes
+from pipeline.runner.run import Run, Starter
+from pipeline.runner.services import check_for_containers, make_ready, preparing_mlflow
+from pipeline.runner.summary import summarise, versions
+from pipeline.runner.view import open_view
+from pipeline.runner.watchdog import VARIABLE, watchdog
+
+ROOT = Path(__file__).resolve().parents[2]
+PIPELINE = ROOT / "pipeline" / "pipeline.yaml"
+DEMO = ROOT / "examples" / "data" / "jfk_weather.csv"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the pipeline as the command line says, and return the exit code."""
+    options = _parser().parse_args(argv)
+    # Libraries that try again log each attempt; what comes of it is one sentence.
+    logging.basicConfig(handlers=[logging.NullHandler()])
+    try:
+        return run_pipeline(options)
+    except FltsError as error:
+        _complain(f"run: {error}")
+        return error.exit_code
+    except OSError as error:
+        if trouble := environment_trouble(error):
+            _complain(f"run: {trouble}")
+            return BadInputError.exit_code
+        raise
+    except KeyboardInterrupt:
+        return 130
+
+
+def run_pipeline(options: argparse.Namespace) -> int:
+    """Run every stage, on this machine's processes or in its containers, and say what came of it.
+
+    Args:
+        options: What the command line says.
+
+    Returns:
+        0, or the exit code of the stage that failed first.
+
+    Raises:
+        BadInputError: The dataset or a parameter cannot be used, ``home`` cannot be written, or a service refuses.
+        ServiceUnavailableError: The store, MLflow or the Docker engine is out of reach.
+    """
+    console = Console(highlight=False)
+    pipeline = load_pipeline(PIPELINE)
+    dataset = LocalDataset.find(options.dataset)
+    home = options.home.absolute()
+    arguments = choose_arguments(
+        pipeline,
+        dataset,
+        home,
+        params=options.param,
+        identifier=options.identifier,
+        store=options.store,
+        mlflow=options.mlflow,
+    )
+    # More processes would not end sooner together, and the longest of them later.
+    at_once = max(1, len(os.sched_getaffinity(0)) // threads())
+    with ExitStack() as stack:
+        engine = None
+        if options.runner == "docker":
+            check_for_containers(arguments)
+            engine = stack.enter_context(closing(open_engine({task.image for task in pipeline.tasks.values()})))
+        check_home(home)
+
+        _say(console, _beginning(dataset))
+        started, clock = utc_timestamp(), time.monotonic()
+        make_ready(arguments, dataset)
+        folder = make_run_folder(home, str(arguments["identifier"]))
+        environment = {"FLTS_THREADS": "1", **os.environ, VARIABLE: str(folder)}
+        starter: Starter = Containers(engine, folder, environment) if engine else Processes(environment)
+        stack.enter_context(watchdog(folder, containers=engine is not None))
+        stack.enter_context(preparing_mlflow(arguments, folder, environment))
+        view = stack.enter_context(open_view(console, pipeline.tasks.values()))
+        run = Run(pipeline, arguments, folder, starter=starter, at_once=at_once, observer=view.changed)
+        exit_code = run.execute()
+
+    for line in failures(run.states):
+        _complain(line)
+    summary = summarise(
+        run.states,
+        arguments,
+        exit_code=exit_code,
+        stopped=run.stopped,
+        started=started,
+        clock=clock,
+        seconds=time.monotonic() - clock,
+        versions=versions(ROOT),
+    )
+    results = places(run.states, arguments)
+    try:
+        results = write_results(home, folder, summary, run.states, results)
+    except BadInputError as error:
+        _complain(f"run: {error}")
+        exit_code = exit_code or error.exit_code
+    titles = {name: task.title for name, task in pipeline.tasks.items()}
+    _say(console, ending(summary, titles, results))
+    return exit_code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m pipeline.runner", description="Run the compiled pipeline.")
+    parser.add_argument(
+        "--runner",
+        choices=["local", "docker"],
+        default="local",
+        help="how the stages run; local: processes on this machine, docker: the images flts-*:kfp (default: local)",
+    )
+    parser.add_argument(
+        "--store",
+        metavar="URL",
+        help="object store: s3:// with the usual AWS variables, or file:///dir (default: a folder in --home)",
+    )
+    parser.add_argument(
+        "--mlflow",
+        metavar="URI",
+        help="MLflow: http://host:port or sqlite:///file.db (default: a database in --home)",
+    )
+    parser.add_argument(
+        "--dataset",
+        type=Path,
+        default=DEMO,
+        metavar="X.csv",
+        help="training data, CSV or Parquet; X_test.csv beside it is the test part, X.toml beside it holds parameters "
+        "(default: the demo, hourly weather at JFK airport)",
+    )
+    parser.add_argument(
+        "--param",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="set a parameter of the pipeline, for example epochs=5; may be repeated",
+    )
+    parser.add_argument("--identifier", help="name of the run (default: the dataset's name)")
+    parser.add_argument(
+        "--home", type=Path, default=ROOT / ".flts", help="folder of the store, MLflow and the runs (default: .flts)"
+    )
+    return parser
+
+
+def _beginning(dataset: LocalDataset) -> Iterator[str]:
+    yield f"Dataset {shown(dataset.train)}"
+    if dataset.test is None:
+        missing = f"{dataset.name}_test{dataset.train.suffix}"
+        yield f"There is no {missing} beside it: the last 20 % of its rows are the test part"
+    if dataset.settings is not None:
+        yield f"Parameters from {shown(dataset.settings)}"
+
+
+def _say(console: Console, lines: Iterable[str]) -> None:
+    for line in lines:
+        console.print(printable(line), markup=False, soft_wrap=True)
+
+
+def _complain(line: str) -> None:
+    print(printable(line), file=sys.stderr)

@@ -1,0 +1,65 @@
+"""Tasks as processes of this machine."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from flts.errors import FltsError
+from pipeline.runner.compiled import Task
+from pipeline.runner.state import Ended
+
+
+class Processes:
+    """Starts each task as a process in its folder."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        """Give ``environment`` to every task."""
+        # The commands of the environment that runs this program come first, activated or not.
+        path = os.pathsep.join((str(Path(sys.executable).parent), environment.get("PATH", os.defpath)))
+        self._environment = {**environment, "PATH": path}
+
+    def start(self, task: Task, command: Sequence[str], folder: Path) -> "_Process":  # noqa: ARG002 - as containers are
+        """Start a task.
+
+        Raises:
+            FltsError: Its command is not on this machine.
+        """
+        program, *arguments = command
+        found = shutil.which(program, path=self._environment["PATH"])
+        if found is None:
+            raise FltsError(f"the command {program} is not on PATH: is the project installed?")
+        return _Process(
+            subprocess.Popen(  # noqa: S603 - running what the pipeline says is the purpose
+                [found, *arguments],
+                cwd=folder,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        )
+
+
+class _Process:
+    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+        self._process = process
+
+    def lines(self) -> Iterator[bytes]:
+        assert self._process.stdout is not None  # noqa: S101 - for mypy
+        with self._process.stdout as output:
+            yield from output
+
+    def wait(self) -> Ended:
+        code = self._process.wait()
+        return Ended(code if code >= 0 else 128 - code)
+
+    def send(self, number: int) -> None:
+        # Each task leads a process group, so that its own children end with it.
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.Signals(number))

@@ -1,0 +1,221 @@
+"""``summary.json``: what a run did, for machines. The models here are its schema; docs/summary.md describes them."""
+
+import json
+import platform
+import subprocess
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from flts.version import __version__
+from pipeline.runner.compiled import Value
+from pipeline.runner.state import Status, TaskState
+
+PACKAGES = ("torch", "prophet", "mlflow", "numpy", "pandas", "pyarrow", "kfp")
+BASELINES = ("persistence", "seasonal_naive", "linear")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class StageSummary(_Part):
+    """One stage of the run."""
+
+    status: Literal["done", "cached", "failed", "not run", "stopped"] = Field(
+        description="how it ended; cached: an earlier result was reused, not run: a stage before it failed"
+    )
+    seconds: float | None = Field(description="how long it ran; null when it did not")
+    started_after: float | None = Field(description="seconds from the start of the run; null when it did not run")
+    cached: bool = Field(description="whether an earlier result was reused")
+    message: str = Field(description="what it made, one sentence")
+    notes: list[str] = Field(description="its warnings for people")
+    error: str | None = Field(description="why it failed, one sentence")
+    exit_code: int | None = Field(description="exit code of its process; null when it did not end by itself")
+
+
+class Scores(_Part):
+    """Errors one step ahead on the selection part; null when there is none."""
+
+    rmse: float | None = Field(description="root of the mean squared error")
+    mae: float | None = Field(description="mean absolute error")
+    mse: float | None = Field(description="mean squared error")
+
+
+class ModelSummary(_Part):
+    """A trained model beside the naive forecasts on the same rows, in min-max units of the fit part."""
+
+    run_id: str = Field(description="MLflow run that holds it")
+    composite_score: float | None = Field(description="0.5 rmse + 0.3 mae + 0.2 mse of `test`; the lowest is promoted")
+    test: Scores = Field(description="the model's own errors")
+    test_original: Scores = Field(description="the same in original units")
+    persistence: Scores = Field(description="errors of repeating the last value")
+    seasonal_naive: Scores = Field(description="errors of repeating the value of a day before")
+    linear: Scores = Field(description="errors of a ridge regression on the same windows")
+
+
+class PromotionSummary(_Part):
+    """The best model, and whether it was promoted."""
+
+    model_type: str = Field(description="its type, for example GRU")
+    run_id: str = Field(description="MLflow run that holds it")
+    model_uri: str = Field(description="its MLflow address")
+    composite_score: float = Field(description="its score, the lowest")
+    promotion_time: str = Field(description="when the last candidate was trained")
+    status: Literal["PROMOTED", "HELD"] = Field(
+        default="PROMOTED", description="HELD: a gate kept it from production, and the pointers stayed"
+    )
+    reason: str | None = Field(default=None, description="why, where a gate decided")
+
+
+class Summary(_Part):
+    """What a run did."""
+
+    v: Literal[1] = Field(default=1, description="version of this schema")
+    status: Literal["done", "failed", "stopped"] = Field(description="how the run ended; stopped: by a signal")
+    exit_code: int = Field(description="exit code of the run: 0, or that of the stage that failed first")
+    identifier: str = Field(description="name of the run, kept in every message and key")
+    dataset_name: str = Field(description="name of the dataset in the store")
+    config_hash: str | None = Field(description="SHA-256 of the preprocessing configuration; null before it is known")
+    started: str = Field(description="when the run started, ISO 8601, UTC")
+    seconds: float = Field(description="how long the run took")
+    parameters: dict[str, Value] = Field(description="value of every pipeline parameter")
+    stages: dict[str, StageSummary] = Field(description="by stage, in the order of the pipeline")
+    run_ids: dict[str, str] = Field(description="MLflow run by model type")
+    models: dict[str, ModelSummary] = Field(description="by model type")
+    promotion: PromotionSummary | None = Field(description="null when nothing was promoted")
+    forecast: dict[str, float | int | str] | None = Field(
+        description="the inference stage's metrics: `mae`, `rmse`, `mse` of the forecast steps and `backtest_*` of the "
+        "whole test file one step ahead, in original units; null when there is no forecast"
+    )
+    versions: dict[str, str] = Field(description="of flts, Python and the main packages, and the git commit if any")
+
+
+def summarise(
+    states: Mapping[str, TaskState],
+    arguments: Mapping[str, Value],
+    *,
+    exit_code: int,
+    stopped: bool,
+    started: str,
+    clock: float,
+    seconds: float,
+    versions: Mapping[str, str],
+) -> Summary:
+    """Summarise a run, whether it ended well or not.
+
+    Args:
+        states: Its tasks.
+        arguments: The pipeline's parameters.
+        exit_code: How it ended.
+        stopped: Whether a signal ended it.
+        started: When it started, ISO 8601.
+        clock: The same moment, in ``time.monotonic()`` seconds.
+        seconds: How long it took.
+        versions: What ran.
+    """
+    models = _models(states)
+    return Summary(
+        status="stopped" if stopped else "failed" if exit_code else "done",
+        exit_code=exit_code,
+        identifier=str(arguments["identifier"]),
+        dataset_name=str(arguments["dataset_name"]),
+        config_hash=_config_hash(states),
+        started=started,
+        seconds=round(seconds, 3),
+        parameters=dict(arguments),
+        stages={name: _stage(state, clock) for name, state in states.items()},
+        run_ids={name: model.run_id for name, model in models.items()},
+        models=models,
+        promotion=_promotion(states),
+        forecast=_output(states, "inference", "metrics"),
+        versions=dict(versions),
+    )
+
+
+def versions(root: Path) -> dict[str, str]:
+    """Return the versions of what runs here; ``root`` is the repository, whose commit is added where there is one."""
+    found = {"flts": __version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    commit = _git(root, "rev-parse", "HEAD")
+    if commit:
+        found["commit"] = commit + ("-dirty" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")
+    return found
+
+
+def _stage(state: TaskState, clock: float) -> StageSummary:
+    return StageSummary.model_validate(
+        {
+            "status": state.status.value,
+            "seconds": None if state.seconds is None else round(state.seconds, 3),
+            "started_after": None if state.started is None else round(state.started - clock, 3),
+            "cached": state.status is Status.CACHED,
+            "message": state.message if state.succeeded else "",
+            "notes": state.notes,
+            "error": state.error,
+            "exit_code": state.exit_code,
+        }
+    )
+
+
+def _config_hash(states: Mapping[str, TaskState]) -> str | None:
+    value = states["preprocess"].outputs.parameters.get("config_hash")
+    return None if value is None else str(value)
+
+
+def _models(states: Mapping[str, TaskState]) -> dict[str, ModelSummary]:
+    models = {}
+    for name, state in states.items():
+        if not {"model", "metrics"} <= state.task.output_artifacts.keys():  # it is no trainer
+            continue
+        trained, metrics = _output(states, name, "model"), _output(states, name, "metrics")
+        if trained is None or metrics is None:
+            continue
+        models[trained["model_type"]] = ModelSummary(
+            run_id=trained["run_id"],
+            composite_score=metrics.get("composite_score"),
+            test=_scores(metrics, "test_{}"),
+            test_original=_scores(metrics, "test_{}_original"),
+            **{baseline: _scores(metrics, f"{baseline}_test_{{}}") for baseline in BASELINES},
+        )
+    return models
+
+
+def _scores(metrics: Mapping[str, Any], metric_name: str) -> Scores:
+    return Scores(**{kind: metrics.get(metric_name.format(kind)) for kind in ("rmse", "mae", "mse")})
+
+
+def _promotion(states: Mapping[str, TaskState]) -> PromotionSummary | None:
+    promotion = _output(states, "eval", "promotion_metadata")
+    if promotion is None:
+        return None
+    return PromotionSummary(**{name: promotion[name] for name in PromotionSummary.model_fields if name in promotion})
+
+
+def _output(states: Mapping[str, TaskState], task: str, name: str) -> dict[str, Any] | None:
+    artifact = states[task].outputs.artifacts.get(name)
+    if artifact is None:
+        return None
+    content: dict[str, Any] = json.loads(artifact.path.read_bytes())
+    return content
+
+
+def _git(root: Path, *arguments: str) -> str:
+    try:
+        done = subprocess.run(  # noqa: S603
+            ["git", "-C", str(root), *arguments],  # noqa: S607 - whichever git the user has
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
