@@ -131,7 +131,8 @@ class TrainedModel(Message):
     """A finished training; the file of a Model artifact. Scores in min-max units of the fit part.
 
     ``experiment`` is the MLflow experiment of its run; ``bundle_sha256`` the SHA-256 of the bundle's
-    ``checksums.json``, which readers verify. Messages of older versions have neither.
+    ``checksums.json``, which readers verify; ``trained_until`` the time of the last row that was learned from.
+    Messages of older versions have none of them.
     """
 
     kind: ClassVar[str] = "trained-model message"
@@ -150,12 +151,26 @@ class TrainedModel(Message):
     operation: str
     experiment: str | None = None
     bundle_sha256: str | None = None
+    trained_until: str | None = None
 
 
 class Promotion(Message):
     """The model chosen by eval; also the content of the ``current.json`` pointers.
 
-    ``artifact_uri`` is where MLflow keeps the model, ``bundle_sha256`` as in the trained model; both may be missing.
+    Optional, and missing from messages of older versions, which are promotions:
+
+    Attributes:
+        artifact_uri: Where MLflow keeps the model.
+        bundle_sha256: As in the trained model.
+        operation: What made it: ``Promotion``, an evaluation; or ``Rollback``, a person.
+        status: ``PROMOTED``; or ``HELD``: a gate kept it from production, and no pointer names it.
+        reason: Why, one sentence.
+        by: Who rolled back.
+        gate: What the winner had to beat.
+        champion_run_id: Run of the model that was in production, where the winner was compared with it.
+        champion_time: The ``promotion_time`` of that model.
+        interval_coverage: Share of measured values inside the winner's intervals, where it has some.
+        data_config_hash: In a champion that stands in for a held winner: ``config_hash`` of the data to forecast.
     """
 
     kind: ClassVar[str] = "promotion"
@@ -178,6 +193,20 @@ class Promotion(Message):
     timestamp: str
     artifact_uri: Address | None = None
     bundle_sha256: str | None = None
+    operation: str | None = None
+    status: str | None = None
+    reason: str | None = None
+    by: str | None = None
+    gate: str | None = None
+    champion_run_id: str | None = None
+    champion_time: str | None = None
+    interval_coverage: float | None = None
+    data_config_hash: str | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether a gate kept it from production."""
+        return self.status == "HELD"
 
 
 class ForecastBatch(Message):

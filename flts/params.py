@@ -211,6 +211,15 @@ class EvalParams(_ServiceParams):
         ..., "Data", "config_hash that all candidates must share; empty: taken from them", standalone=""
     )
     identifier: Name = _param(..., "Data", "name of this run", standalone="")
+    gate: Literal["none", "baseline", "champion", "both"] = _param(
+        "none",
+        "Gate",
+        "what the winner must beat to be promoted: persistence and the linear model (baseline), what is in production "
+        "(champion), or both",
+    )
+    min_gain: float = _param(
+        0.0, "Gate", "share by which its composite score must be lower: 0.02 asks for 2 % less", ge=0, lt=1
+    )
     promotion_bucket: BucketName = _param("model-promotion", "Services", "bucket of promotions and pointers")
 
 

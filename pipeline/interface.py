@@ -21,12 +21,14 @@ def declared_by(stage: Stage) -> Callable[[Callable[[], dsl.ContainerSpec]], Cal
     """
     inputs = {name: item for name, item in stage.inputs.items() if item.kfp}
     fields = stage.params.model_fields
-    signature = [_parameter(name, dsl.Input[getattr(dsl, item.type)]) for name, item in inputs.items()]
+    artifacts = {name: dsl.Input[getattr(dsl, item.type)] for name, item in inputs.items()}
+    signature = [_parameter(name, artifacts[name]) for name, item in inputs.items() if item.required]
     signature += [_declared(name, field) for name, field in fields.items() if field.is_required()]
     signature += [
         _parameter(name, dsl.OutputPath(str) if item.type == "str" else dsl.Output[getattr(dsl, item.type)])
         for name, item in stage.outputs.items()
     ]
+    signature += [_parameter(name, artifacts[name], None) for name, item in inputs.items() if not item.required]
     signature += [_declared(name, field) for name, field in fields.items() if not field.is_required()]
     described = {name: item.help for name, item in inputs.items()} | _descriptions(fields)
     returned = {name: item.help for name, item in stage.outputs.items()}

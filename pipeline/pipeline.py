@@ -96,8 +96,9 @@ def flts_pipeline(given: Mapping[str, Any]) -> None:
     promotion = task(
         "eval",
         "Evaluate and promote",
-        cpu=("250m", "1"),
-        memory=("512Mi", "2Gi"),
+        cpu=("500m", "2"),
+        memory=("1Gi", "4Gi"),
+        training_data=data.outputs["training_data"],
         config_hash=config_hash,
         **{
             f"{slot}_{name}": training.outputs[name]

@@ -33,19 +33,22 @@ class Bundle:
     digest: str
 
 
-def save(directory: Path, forecaster: BundledForecaster, data: ProcessedData) -> None:
+def save(
+    directory: Path, forecaster: BundledForecaster, data: ProcessedData, *, trained_until: str | None = None
+) -> None:
     """Write a bundle into ``directory``, which is made when missing.
 
     Args:
         directory: Where the four files go.
         forecaster: The trained model.
         data: The training data that it was trained on.
+        trained_until: Time of the last row of it that was learned from.
 
     Raises:
         BadInputError: ``load`` would not accept it: a file is too large, or the data says what cannot be.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    config = _config(forecaster, data)
+    config = _config(forecaster, data, trained_until)
     forecaster.save(directory)
     (directory / CONFIG_FILE).write_text(config.to_json(), encoding="utf-8")
     (directory / SCALER_FILE).write_text(canonical_json(data.scaler.to_dict()) + "\n", encoding="utf-8")
@@ -55,7 +58,7 @@ def save(directory: Path, forecaster: BundledForecaster, data: ProcessedData) ->
     check_folder(directory, largest_files(), "model bundle")
 
 
-def _config(forecaster: BundledForecaster, data: ProcessedData) -> BundleConfig:
+def _config(forecaster: BundledForecaster, data: ProcessedData, trained_until: str | None) -> BundleConfig:
     try:
         return BundleConfig(
             model_type=forecaster.model_type,
@@ -69,6 +72,7 @@ def _config(forecaster: BundledForecaster, data: ProcessedData) -> BundleConfig:
             config_hash=data.config_hash,
             preprocess_config=data.config_json,
             target_range=dict(zip(data.targets, target_range(data).tolist(), strict=True)),
+            trained_until=trained_until,
         )
     except ValidationError as error:
         raise BadInputError(f"the {forecaster.model_type} model cannot be bundled: {first_problem(error)}") from None

@@ -23,7 +23,8 @@ class BundleConfig(Message):
     """What a bundle says of its model.
 
     ``preprocess_config`` is canonical JSON or ``""``; ``target_range`` the width of each target on the fit part,
-    the unit of the reported scores.
+    the unit of the reported scores. ``trained_until`` is the time of the last row that shaped its forecasts; bundles
+    of older versions do not say.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
@@ -41,6 +42,7 @@ class BundleConfig(Message):
     config_hash: ConfigHash
     preprocess_config: str
     target_range: dict[str, Annotated[float, Field(gt=0)]]
+    trained_until: str | None = None
 
     @model_validator(mode="after")
     def _names_columns_once(self) -> Self:

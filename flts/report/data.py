@@ -82,8 +82,21 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class Champion:
+    """What is in production; scores of it and of the winner on the same ``rows``, where they can be compared."""
+
+    model_type: str
+    run_id: str
+    promotion_time: str
+    scores: Scores | None = None
+    challenger: Scores | None = None
+    rows: int = 0
+    obstacle: str = ""
+
+
+@dataclass(frozen=True)
 class EvaluationReport:
-    """Report of eval; ``reason`` is the sentence that says why the winner won."""
+    """Report of eval; ``reason`` says why the winner won, ``decision`` why it was promoted or held, if a gate asked."""
 
     identifier: str
     config_hash: str
@@ -93,6 +106,9 @@ class EvaluationReport:
     weights: Mapping[str, float]
     promotion_time: str
     notes: Sequence[str] = ()
+    held: bool = False
+    decision: str = ""
+    champion: Champion | None = None
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def evaluation_page(report: EvaluationReport) -> str:
     ordered = sorted(report.candidates, key=lambda candidate: _rank(candidate.composite))
     return render(
         "evaluation.html",
-        title=f"{report.winner} is promoted." if report.winner else "No model is promoted.",
+        title=f"{report.winner} is {_decided(report)}." if report.winner else "No model is promoted.",
         eyebrow="Evaluation report",
         lead=report.reason,
         facts=_facts(report),
@@ -52,6 +52,10 @@ def evaluation_page(report: EvaluationReport) -> str:
             for name, weight in report.weights.items()
         ],
         groups=_groups(report, ordered),
+        decided=_decided(report),
+        decision=report.decision,
+        champion=report.champion,
+        winner=report.winner,
         words=[
             "Persistence",
             "Seasonal naive",
@@ -73,6 +77,10 @@ def evaluation_page(report: EvaluationReport) -> str:
     )
 
 
+def _decided(report: EvaluationReport) -> str:
+    return "held" if report.held else "promoted"
+
+
 def _rank(composite: float) -> float:
     return composite if math.isfinite(composite) else math.inf
 
@@ -92,7 +100,7 @@ def _facts(report: EvaluationReport) -> list[Fact]:
     if winner:
         lead = change(winner.composite, valid[1]) if len(valid) > 1 else math.nan
         facts = [
-            Fact("Promoted", winner.model_type),
+            Fact(_decided(report).capitalize(), winner.model_type),
             Fact("Composite score", number(winner.composite), "min-max units; lower is better"),
             Fact("Against persistence", signed_percent(_against_persistence(winner)), "RMSE; below zero is better"),
             Fact("Against the next", signed_percent(lead) if valid[1:] else UNKNOWN, "composite score"),

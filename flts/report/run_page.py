@@ -107,11 +107,18 @@ def _title(summary: Mapping[str, Any], promoted: str, forecast: Mapping[str, Any
     if status == "done" and promoted:
         share = _backtest_share(forecast)
         if math.isnan(share):
-            return f"{promoted} is promoted."
+            return f"{promoted} is {_decided(summary)}."
+        if _decided(summary) == "held":
+            # What was forecast with may be the champion in its place.
+            return verdict(f"{promoted} is held; the forecast", share) + "."
         return verdict(f"{promoted} is promoted and", share) + "."
     return {"done": "The run is done.", "failed": "The run failed.", "stopped": "The run was stopped."}.get(
         status, "A run."
     )
+
+
+def _decided(summary: Mapping[str, Any]) -> str:
+    return str(_part(summary, "promotion").get("status") or "promoted").lower()
 
 
 def _backtest_share(forecast: Mapping[str, Any]) -> float:
@@ -128,7 +135,7 @@ def _facts(summary: Mapping[str, Any], promoted: str, forecast: Mapping[str, Any
     facts = [Fact("Took", duration(_float(summary, "seconds")), str(summary.get("status", "")))]
     if promoted:
         score = _float(_part(summary, "promotion"), "composite_score")
-        facts.append(Fact("Promoted", promoted, f"composite score {number(score)}"))
+        facts.append(Fact(_decided(summary).capitalize(), promoted, f"composite score {number(score)}"))
     share = _backtest_share(forecast)
     if not math.isnan(share):
         facts.append(Fact("Backtest against persistence", signed_percent(share), "RMSE; below zero is better"))

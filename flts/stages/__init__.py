@@ -67,11 +67,16 @@ EVAL = Stage(
     name="eval",
     summary="Compare the trained models and promote the best.",
     params=EvalParams,
-    inputs={name: item for model in MODELS.values() for name, item in _of_trainer(model.slot).items()},
+    inputs={name: item for model in MODELS.values() for name, item in _of_trainer(model.slot).items()}
+    | {
+        "training_data": Input(
+            "Dataset", "training data of preprocess, to score what is in production on the same rows", required=False
+        )
+    },
     outputs={
-        "selected_model": Output("Model", "promotion of the winner"),
-        "promotion_metadata": Output("Artifact", "the same promotion, as metadata"),
-        "report": Output("HTML", "score table and why the winner won"),
+        "selected_model": Output("Model", "model to forecast with: the winner, or what is in production if it is held"),
+        "promotion_metadata": Output("Artifact", "the decision as the history keeps it"),
+        "report": Output("HTML", "score table, why the winner won, and whether it was promoted"),
     },
     function="flts.stages.evaluation.stage:run",
 )

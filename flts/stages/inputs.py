@@ -1,6 +1,8 @@
 """Reading input artifacts: a claim check or the dataset itself, a message or the model bundle itself."""
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -169,6 +171,17 @@ def load_selected(selected: Promotion | TrainedModel, tracking_uri: str | None, 
         if found != announced:
             raise BadInputError(f"the model at {selected.model_uri} has {name} {found}, but {announced} was announced")
     return loaded
+
+
+def with_time_features(data: "ProcessedData", features: Sequence[str]) -> "ProcessedData":
+    """Add the time features that a model wants and a foreign file lacks: they follow from its timestamps."""
+    from flts.timeseries.features import TIME_FEATURES, time_features
+
+    wanted = [name for name in features if name in TIME_FEATURES and name not in data.features]
+    if not wanted:
+        return data
+    computed = time_features(data.frame.time)
+    return replace(data, frame=replace(data.frame, columns={**data.frame.columns, **{n: computed[n] for n in wanted}}))
 
 
 def _of_bundle(artifact: InputArtifact) -> TrainedModel:

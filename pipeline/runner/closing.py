@@ -24,13 +24,23 @@ def places(states: Mapping[str, TaskState], arguments: Mapping[str, Value]) -> d
     """
     found: dict[str, Place] = {}
     store = str(arguments["gateway_url"])
-    if "promotion_metadata" in states["eval"].outputs.artifacts:
+    if _in_production(states["eval"]):
         pointer = PurePosixPath(str(arguments["promotion_bucket"]), owner(str(arguments["identifier"])), "current.json")
         found["Promotion"] = _place(store, pointer)
     if predictions := states["inference"].outputs.artifacts.get("predictions"):
         log = PurePosixPath(str(predictions.metadata["log_bucket"]), str(predictions.metadata["log_object_key"]))
         found["Forecasts"] = _place(store, log.with_name("predictions.parquet"))
     return found
+
+
+def _in_production(evaluation: TaskState) -> bool:
+    """Whether there is a pointer: the winner was promoted, or held while something else is in production."""
+    made = evaluation.outputs.artifacts
+    if "promotion_metadata" not in made:
+        return False
+    decided = made["promotion_metadata"].metadata
+    stands_in = "selected_model" in made and made["selected_model"].metadata.get("run_id") != decided.get("run_id")
+    return decided.get("status") != "HELD" or stands_in
 
 
 def failures(states: Mapping[str, TaskState]) -> Iterator[str]:
@@ -46,7 +56,7 @@ def failures(states: Mapping[str, TaskState]) -> Iterator[str]:
 
 
 def ending(summary: Summary, titles: Mapping[str, str], results: Mapping[str, Place]) -> Iterator[str]:
-    """Say what was promoted and where everything lies.
+    """Say what was promoted, or held and why, and where everything lies.
 
     Args:
         summary: The run's summary.
@@ -63,7 +73,9 @@ def ending(summary: Summary, titles: Mapping[str, str], results: Mapping[str, Pl
             if name != summary.promotion.model_type
         )
         winner = f"{summary.promotion.model_type}, composite score {summary.promotion.composite_score:.4g}"
-        yield f"{'Promoted':<11}{winner} ({others})"
+        yield f"{summary.promotion.status.capitalize():<11}{winner} ({others})"
+        if summary.promotion.reason:
+            yield f"{'':<11}{summary.promotion.reason}"
     for name, place in results.items():
         yield f"{name:<11}{place if isinstance(place, str) else shown(place)}"
     if summary.run_ids:

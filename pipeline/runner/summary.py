@@ -58,13 +58,17 @@ class ModelSummary(_Part):
 
 
 class PromotionSummary(_Part):
-    """The promoted model."""
+    """The best model, and whether it was promoted."""
 
     model_type: str = Field(description="its type, for example GRU")
     run_id: str = Field(description="MLflow run that holds it")
     model_uri: str = Field(description="its MLflow address")
     composite_score: float = Field(description="its score, the lowest")
     promotion_time: str = Field(description="when the last candidate was trained")
+    status: Literal["PROMOTED", "HELD"] = Field(
+        default="PROMOTED", description="HELD: a gate kept it from production, and the pointers stayed"
+    )
+    reason: str | None = Field(default=None, description="why, where a gate decided")
 
 
 class Summary(_Part):
@@ -193,7 +197,7 @@ def _promotion(states: Mapping[str, TaskState]) -> PromotionSummary | None:
     promotion = _output(states, "eval", "promotion_metadata")
     if promotion is None:
         return None
-    return PromotionSummary(**{name: promotion[name] for name in PromotionSummary.model_fields})
+    return PromotionSummary(**{name: promotion[name] for name in PromotionSummary.model_fields if name in promotion})
 
 
 def _output(states: Mapping[str, TaskState], task: str, name: str) -> dict[str, Any] | None:

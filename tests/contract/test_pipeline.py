@@ -84,6 +84,7 @@ def test_data_flows_from_preprocess_through_the_trainers_and_eval_to_inference(t
         "train-lstm": training,
         "train-prophet": training,
         "eval": hashed
+        | {"training_data": "preprocess.training_data"}
         | {
             f"{model}_{output}": f"train-{model}.{output}"
             for model in ("gru", "lstm", "prophet")

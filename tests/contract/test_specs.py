@@ -58,7 +58,9 @@ def test_artifacts_and_output_parameters_are_those_of_the_stage(root: Path, stag
     assert {name: (item["artifactType"]["schemaTitle"], item["description"]) for name, item in inputs.items()} == {
         name: (f"system.{item.type}", item.help) for name, item in stage.inputs.items() if item.kfp
     }
-    assert {name for name, item in inputs.items() if item.get("isOptional")} == set()
+    assert {name for name, item in inputs.items() if item.get("isOptional")} == {
+        name for name, item in stage.inputs.items() if item.kfp and not item.required
+    }
     assert {
         name: (item["artifactType"]["schemaTitle"], item["description"]) for name, item in outputs["artifacts"].items()
     } == {name: (f"system.{item.type}", item.help) for name, item in stage.outputs.items() if item.type != "str"}

@@ -11,7 +11,7 @@ from tests.support.commands import BIN, run
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("standalone")]
 
-_TRAINED = {"model.json", "metrics.json", "report.html", "bundle"}
+_TRAINED = {"model.json", "metrics.json", "report.html", "selection.json", "bundle"}
 FILES = {
     "preprocess": {
         "training_data.json",

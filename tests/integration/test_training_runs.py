@@ -88,6 +88,7 @@ def test_a_run_shows_parameters_losses_scores_data_plots_scaler_and_report(place
         "plots/forecast.html",
         "plots/loss.html",
         "preprocess_config.json",
+        "selection.json",
         "report.html",
         "scaler",
         "scaler/scaler.json",

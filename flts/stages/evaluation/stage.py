@@ -1,164 +1,83 @@
-"""The eval stage: compares the three trained models and promotes the one with the lowest composite score."""
+"""The eval stage: compares the trained models, and promotes the best where its gate lets it pass."""
 
-import math
 import os
-import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-from flts.contracts import SCORE_WEIGHTS, ModelType, Promotion, TrainedModel, parse_timestamp, utc_timestamp
+from flts.contracts import SCORE_WEIGHTS, Promotion, TrainedModel, parse_timestamp, utc_timestamp
 from flts.errors import BadInputError
-from flts.models.registry import MODELS, ModelEntry
 from flts.params import EvalParams
-from flts.problems import shown
-from flts.promotion import promote
-from flts.report.data import Candidate, EvaluationReport
+from flts.promotion import Promoted, promote
+from flts.report import data as report_data
 from flts.report.pages import evaluation_page
 from flts.stage import Artifact, Context, Result
-from flts.stages.inputs import given, is_path, read_trained
-from flts.timeseries.metrics import Scores
-from flts.untrusted import json_object, read_document
+from flts.stages.evaluation import ranking
+from flts.stages.evaluation.candidates import Candidate, common_config_hash, read_candidates
+from flts.stages.evaluation.gate import Gate
+from flts.stages.inputs import is_path
 
 _CLOCKS_DIFFER = timedelta(days=1)
 
-BASELINES: Mapping[str, str] = {"persistence": "persistence", "linear": "the linear model"}
-
-
-@dataclass(frozen=True)
-class _Candidate:
-    """A candidate: its message, and the metrics that decide."""
-
-    message: TrainedModel
-    metrics_path: Path
-    scores: Scores
-    baselines: Mapping[str, Scores]
-    experiment: str
-
-    @property
-    def name(self) -> ModelType:
-        return self.message.model_type
-
 
 def run(params: EvalParams, context: Context) -> Result:
-    """Score the candidates, promote the best, and say why it won.
+    """Score the candidates, promote the best if it passes the gate, and say why.
 
     Raises:
         BadInputError: A trainer is missing or not finished, a model is of another type than its input, the models
             were trained on different data, or none has metrics that can be compared.
+        ServiceUnavailableError: The store, or MLflow where a champion lies there, stay out of reach.
     """
-    candidates = [_candidate(context, model) for model in MODELS.values()]
-    config_hash = _common_config_hash(params.config_hash, candidates)
-    ranking = sorted((c for c in candidates if _valid(c.scores)), key=lambda c: c.scores.composite)
-    if not ranking:
-        raise BadInputError(
-            "no model can be promoted, because none has test_rmse, test_mae and test_mse that are finite numbers: "
-            + ", ".join(f"{c.name} in {c.metrics_path}" for c in candidates)
-        )
-    winner = ranking[0]
-    notes = [
-        f"{c.name} cannot win: test_rmse, test_mae and test_mse must be finite numbers, {c.metrics_path} has "
-        f"{c.scores.rmse}, {c.scores.mae} and {c.scores.mse}"
-        for c in candidates
-        if c not in ranking
-    ]
-    notes += _lost_to_baselines(winner)
-    promotion = _promotion(params.identifier, config_hash, winner, candidates, context.output_dir)
-    message = f"selected {winner.name} (run {winner.message.run_id}), composite score {winner.scores.composite:.4g}"
-    cached = False
+    candidates = read_candidates(context)
+    config_hash = common_config_hash(params.config_hash, candidates)
+    ranked = ranking.rank(candidates)
+    winner = ranked[0]
+    proposed = _promotion(params.identifier, config_hash, winner, candidates, context.output_dir)
+    gate = Gate(params, context, winner, proposed)
     if context.store:
-        promoted = promote(context.store, promotion, [c.message.run_id for c in candidates], params.promotion_bucket)
-        promotion, cached = promoted.promotion, promoted.repeated
-        message += f", {'found' if cached else 'promoted'} as {params.promotion_bucket}/{promoted.history_key}"
-        notes += [f"{params.promotion_bucket}/{key} already names a later promotion" for key in promoted.behind]
-
-    report = EvaluationReport(
+        run_ids = [candidate.message.run_id for candidate in candidates]
+        done = promote(context.store, proposed, run_ids, params.promotion_bucket, gate.decide)
+    else:
+        done = Promoted(gate.decide(None), history_key="", repeated=False)
+    decided = done.promotion
+    stand_in = gate.stand_in(done.champion) if decided.held else None
+    notes = [
+        *ranking.notes(candidates, winner, "held" if decided.held else "promoted"),
+        *gate.notes,
+        *([decided.reason] if decided.held and decided.reason else []),
+        *(f"{params.promotion_bucket}/{key} already names a later promotion" for key in done.behind),
+    ]
+    report = report_data.EvaluationReport(
         identifier=params.identifier,
         config_hash=config_hash,
-        candidates=[Candidate(c.name, c.message.run_id, c.scores, c.scores.composite, c.baselines) for c in candidates],
+        candidates=[
+            report_data.Candidate(c.name, c.message.run_id, c.scores, c.scores.composite, c.baselines)
+            for c in candidates
+        ],
         winner=winner.name,
-        reason=_reason(ranking),
+        reason=ranking.reason(ranked),
         weights=SCORE_WEIGHTS,
-        promotion_time=promotion.promotion_time,
+        promotion_time=decided.promotion_time,
         notes=notes,
+        held=decided.held,
+        decision=decided.reason or "",
+        champion=_champion(gate, done.champion),
     )
-    selected = Artifact(promotion.to_json(), promotion.metadata())
+    selected = stand_in or decided
     return Result(
         artifacts={
-            "selected_model": selected,
-            "promotion_metadata": selected,
+            "selected_model": Artifact(selected.to_json(), selected.metadata()),
+            "promotion_metadata": Artifact(decided.to_json(), decided.metadata()),
             "report": Artifact(evaluation_page(report)),
         },
-        message=message,
-        cached=cached,
+        message=_message(params, winner, done, stand_in),
+        cached=done.repeated,
         notes=tuple(notes),
     )
 
 
-def _candidate(context: Context, expected: ModelEntry) -> _Candidate:
-    slot = expected.slot
-    model, metrics = given(context, f"{slot}_model"), given(context, f"{slot}_metrics")
-    message = read_trained(model)
-    if message.model_type != expected.model_type:
-        raise BadInputError(
-            f"{slot}_model ({model.path}) is a {message.model_type} model: {expected.model_type} is expected"
-        )
-    fields = _read_metrics(metrics.path)
-    scores = _scores(fields, "", metrics.path)
-    for name, reported in (("rmse", message.test_rmse), ("mae", message.test_mae), ("mse", message.test_mse)):
-        measured = getattr(scores, name)
-        if reported is not None and math.isfinite(measured) and not math.isclose(reported, measured, rel_tol=1e-6):
-            raise BadInputError(
-                f"{slot}_metrics ({metrics.path}) are not of {slot}_model ({model.path}): "
-                f"test_{name} is {measured} in one, {reported} in the other"
-            )
-    baselines = {
-        name: _scores(fields, f"{name}_", metrics.path) for name in ("persistence", "seasonal_naive", "linear")
-    }
-    experiment = message.experiment or model.metadata.get("experiment") or "flts"
-    return _Candidate(
-        message=message,
-        metrics_path=metrics.path,
-        scores=scores,
-        baselines={name: scores for name, scores in baselines.items() if _valid(scores)},
-        experiment=str(experiment),
-    )
-
-
-def _read_metrics(path: Path) -> dict[str, Any]:
-    return json_object(read_document(path, "metrics file"), str(path), "a metrics file", allow_nan=True)
-
-
-def _scores(fields: Mapping[str, Any], prefix: str, path: Path) -> Scores:
-    """Take three scores from a metrics file; a missing one or ``null`` is NaN."""
-    values = {name: fields.get(f"{prefix}test_{name}") for name in ("rmse", "mae", "mse")}
-    for name, value in values.items():
-        too_large = isinstance(value, int) and abs(value) > sys.float_info.max
-        if isinstance(value, bool) or not isinstance(value, int | float | None) or too_large:
-            raise BadInputError(f"{path}: field '{prefix}test_{name}' is {shown(value)}, a number is expected")
-    return Scores(**{name: math.nan if value is None else float(value) for name, value in values.items()})
-
-
-def _valid(scores: Scores) -> bool:
-    return all(math.isfinite(value) and value >= 0 for value in (scores.rmse, scores.mae, scores.mse))
-
-
-def _common_config_hash(expected: str, candidates: Sequence[_Candidate]) -> str:
-    """Return the one ``config_hash`` of all candidates, which were else trained on different data."""
-    expected = expected or candidates[0].message.config_hash
-    for candidate in candidates:
-        if candidate.message.config_hash != expected:
-            raise BadInputError(
-                f"{candidate.name} was trained on data with config_hash {candidate.message.config_hash}, "
-                f"but {expected} is expected of all candidates"
-            )
-    return expected
-
-
 def _promotion(
-    identifier: str, config_hash: str, winner: _Candidate, candidates: Sequence[_Candidate], output_dir: Path | None
+    identifier: str, config_hash: str, winner: Candidate, candidates: Sequence[Candidate], output_dir: Path | None
 ) -> Promotion:
     """Describe the winner. The time is the latest ``train_end``, so that a repeat is the same promotion."""
     moment = utc_timestamp(max(_train_end(c.message) for c in candidates))
@@ -187,6 +106,9 @@ def _promotion(
         timestamp=moment,
         artifact_uri=artifact_uri,
         bundle_sha256=winner.message.bundle_sha256,
+        interval_coverage=winner.coverage,
+        operation="Promotion",
+        status="PROMOTED",
     )
 
 
@@ -206,38 +128,28 @@ def _train_end(message: TrainedModel) -> datetime:
         ) from None
 
 
-def _lost_to_baselines(winner: _Candidate) -> list[str]:
-    return [
-        f"the promoted {winner.name} is worse than {label}: composite score {winner.scores.composite:.4g} against "
-        f"{winner.baselines[name].composite:.4g}"
-        for name, label in BASELINES.items()
-        if name in winner.baselines and winner.baselines[name].composite < winner.scores.composite
-    ]
+def _champion(gate: Gate, champion: Promotion | None) -> report_data.Champion | None:
+    """Describe what is in production for the report, with scores where it was compared."""
+    contest = gate.contest
+    in_production = contest.champion if contest else champion
+    if in_production is None:
+        return None
+    met = contest.comparison if contest else None
+    return report_data.Champion(
+        model_type=in_production.model_type,
+        run_id=in_production.run_id,
+        promotion_time=in_production.promotion_time,
+        scores=met.champion if met else None,
+        challenger=met.challenger if met else None,
+        rows=met.rows if met else 0,
+        obstacle=contest.obstacle if contest else "",
+    )
 
 
-def _reason(ranking: Sequence[_Candidate]) -> str:
-    """Say in one sentence why the first of the ranking won, and what it is worth beside the baselines."""
-    winner = ranking[0]
-    best = winner.scores.composite
-    if len(ranking) == 1:
-        sentence = f"{winner.name} is the only model whose metrics can be compared, with composite score {best:.4g}"
-    elif (second := ranking[1]).scores.composite == best:
-        sentence = f"{winner.name} and {second.name} tie at composite score {best:.4g}, and {winner.name} comes first"
-    else:
-        margin = second.scores.composite - best
-        gains = {
-            name: weight * (getattr(second.scores, name) - getattr(winner.scores, name))
-            for name, weight in SCORE_WEIGHTS.items()
-        }
-        decisive = max(gains, key=lambda name: gains[name])
-        sentence = (
-            f"{winner.name} has the lowest composite score, {best:.4g}: {margin / second.scores.composite:.1%} below "
-            f"{second.name}, mostly through its {decisive.upper()}"
-        )
-    verdicts = [
-        f"{'beats' if best < winner.baselines[name].composite else 'does not beat'} {label} "
-        f"({winner.baselines[name].composite:.4g})"
-        for name, label in BASELINES.items()
-        if name in winner.baselines
-    ]
-    return f"{sentence}; it {' and '.join(verdicts)}." if verdicts else f"{sentence}."
+def _message(params: EvalParams, winner: Candidate, done: Promoted, stand_in: Promotion | None) -> str:
+    model = f"{winner.name} (run {winner.message.run_id}), composite score {winner.scores.composite:.4g}"
+    kept = f"{params.promotion_bucket}/{done.history_key}" if done.history_key else ""
+    if not done.promotion.held:
+        return f"selected {model}" + (f", {'found' if done.repeated else 'promoted'} as {kept}" if kept else "")
+    instead = f"{stand_in.model_type} (run {stand_in.run_id}) stays in production" if stand_in else "it is not promoted"
+    return f"held {model}: {instead}" + (f"; kept as {kept}" if kept else "")

@@ -9,8 +9,7 @@ from flts.models import bundle
 from flts.models.base import Forecaster
 from flts.params import InferenceParams
 from flts.stage import Context
-from flts.stages.inputs import given, load_selected, read_dataset, read_selected
-from flts.timeseries.features import TIME_FEATURES, time_features
+from flts.stages.inputs import given, load_selected, read_dataset, read_selected, with_time_features
 from flts.timeseries.processed import ProcessedData
 
 # A model that knows one sampling interval forecasts another: worth a warning.
@@ -49,7 +48,7 @@ def read_input(params: InferenceParams, context: Context) -> ForecastInput:
     _check_config_hash(params.config_hash, data, selected, path)
     loaded = load_selected(selected, context.tracking_uri, context.work_dir / "model")
     forecaster = loaded.forecaster
-    data = _with_time_features(data, forecaster)
+    data = with_time_features(data, forecaster.features)
     lacking = [name for name in dict.fromkeys([*forecaster.features, *forecaster.targets]) if name not in data.features]
     if lacking:
         raise BadInputError(
@@ -66,25 +65,18 @@ def read_input(params: InferenceParams, context: Context) -> ForecastInput:
 
 
 def _check_config_hash(expected: str, data: ProcessedData, selected: Promotion | TrainedModel, path: Path) -> None:
-    """Refuse data and model of different preprocessing; a foreign file, which has none, is judged by its columns."""
-    if data.config_json and data.config_hash != (expected or selected.config_hash):
-        raise BadInputError(
-            f"{path} has config_hash {data.config_hash}, but {expected or selected.config_hash} is expected"
-        )
-    if expected and selected.config_hash != expected:
+    """Refuse data and model of different preprocessing; a foreign file, which has none, is judged by its columns.
+
+    So is a champion that stands in for a held winner: eval says for which data.
+    """
+    suiting = getattr(selected, "data_config_hash", None) or selected.config_hash
+    if data.config_json and data.config_hash != (expected or suiting):
+        raise BadInputError(f"{path} has config_hash {data.config_hash}, but {expected or suiting} is expected")
+    if expected and suiting != expected:
         raise BadInputError(
             f"the selected {selected.model_type} (run {selected.run_id}) was trained on data with config_hash "
             f"{selected.config_hash}, but {expected} is expected"
         )
-
-
-def _with_time_features(data: ProcessedData, forecaster: Forecaster) -> ProcessedData:
-    """Add the time features that the model wants and a foreign file lacks: they follow from its timestamps."""
-    wanted = [name for name in forecaster.features if name in TIME_FEATURES and name not in data.features]
-    if not wanted:
-        return data
-    computed = time_features(data.frame.time)
-    return replace(data, frame=replace(data.frame, columns={**data.frame.columns, **{n: computed[n] for n in wanted}}))
 
 
 def _of_model(data: ProcessedData, forecaster: Forecaster) -> ProcessedData:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC
 from pathlib import Path
 
 from flts.contracts import ModelType, utc_timestamp
@@ -30,6 +31,7 @@ class Trained:
         bundle: The folder of its bundle.
         start: When training began, a timestamp.
         end: When it ended.
+        until: Time of the last row that was learned from, a timestamp.
     """
 
     fit: Fit
@@ -37,6 +39,7 @@ class Trained:
     bundle: Path
     start: str
     end: str
+    until: str
 
     @property
     def metrics(self) -> Mapping[str, float]:
@@ -83,5 +86,8 @@ def train(
     if params.refit:
         # What is kept has seen every row; what was scored has not, so that the scores stay honest.
         forecaster = fit.refit(part_of(progress, FITTED, REFITTED))
-    bundle.save(folder, forecaster, data)
-    return Trained(fit, evaluation, folder, start=start, end=utc_timestamp())
+    # The validation part counts: it chose the epoch, or the strength of a correction.
+    learned = len(data) if params.refit else data.parts.validation_end
+    until = utc_timestamp(data.frame.time[learned - 1].item().replace(tzinfo=UTC))
+    bundle.save(folder, forecaster, data, trained_until=until)
+    return Trained(fit, evaluation, folder, start=start, end=utc_timestamp(), until=until)

@@ -15,6 +15,7 @@ from flts.report.data import TrainingReport
 from flts.report.pages import training_page, training_plots
 from flts.stage import Artifact, Context, Result
 from flts.stages.inputs import given, read_dataset
+from flts.stages.selection import SELECTION_FILE, SelectionForecasts
 from flts.stages.training.fitting import Trained, train
 from flts.stages.training.publication import Outcome, Publication
 from flts.stages.training.run import TrainingRun
@@ -93,7 +94,10 @@ def _train_alone(spec: TrainingSpec, params: TrainerParams, context: Context, da
     started = spec.message(bundle.digest(trained.bundle)[:32], trained.start)
     message = _finished(started.model_copy(update={"model_uri": BUNDLE_DIR, "artifact_uri": BUNDLE_DIR}), trained)
     report = training_page(_report(message, spec, data, trained))
-    return _result(Outcome(message, trained.metrics, report), notes=trained.notes, files={BUNDLE_DIR: trained.bundle})
+    scored = context.work_dir / SELECTION_FILE
+    scored.write_text(_selection(data, trained).to_json(), encoding="utf-8")
+    files = {BUNDLE_DIR: trained.bundle, SELECTION_FILE: scored}
+    return _result(Outcome(message, trained.metrics, report), notes=trained.notes, files=files)
 
 
 def _load(params: TrainerParams, context: Context) -> _Data:
@@ -127,6 +131,7 @@ def _finished(message: TrainedModel, trained: Trained) -> TrainedModel:
             "status": "SUCCESS",
             "train_end": trained.end,
             "bundle_sha256": bundle.digest(trained.bundle),
+            "trained_until": trained.until,
             **scores,
         }
     )
@@ -145,7 +150,7 @@ def _publication(spec: TrainingSpec, training_run: TrainingRun, data: _Data, tra
             Series("step_mae", trained.evaluation.step_mae),
         ],
         dataset=_dataset_source(data),
-        files=_run_files(data.processed, report),
+        files=_run_files(data.processed, report) | {SELECTION_FILE: _selection(data, trained).to_json()},
     )
 
 
@@ -174,6 +179,12 @@ def _report(
         notes=(*(notes or ()), *trained.notes),
         remark=MODELS[message.model_type].remark,
     )
+
+
+def _selection(data: _Data, trained: Trained) -> SelectionForecasts:
+    evaluation = trained.evaluation
+    columns = dict(zip(data.processed.targets, evaluation.predicted.T, strict=True))
+    return SelectionForecasts(data.processed.frame.time[evaluation.origins], columns)
 
 
 def _dataset_source(data: _Data) -> DatasetSource:

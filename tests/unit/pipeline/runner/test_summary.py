@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from pipeline.runner.closing import ending, places
 from pipeline.runner.compiled import Task
 from pipeline.runner.messages import Outputs, RuntimeArtifact
 from pipeline.runner.state import Status, TaskState
@@ -207,3 +208,40 @@ def kind(field: dict[str, Any]) -> str:
         case _:
             words = field["type"]
     return words
+
+
+def test_a_held_model_says_so_and_why(states: dict[str, TaskState]) -> None:
+    finish_all(states)
+    (states["eval"].folder / "promotion_metadata").write_text(
+        json.dumps(promotion(status="HELD", reason="the champion is better"))
+    )
+    found = summary(states)
+    assert found.promotion is not None
+    assert (found.promotion.status, found.promotion.reason) == ("HELD", "the champion is better")
+    found = found.model_copy(update={"run_ids": {}})
+    lines = list(ending(found, dict.fromkeys(STAGES, "title"), {}))
+    assert next(line for line in lines if line.startswith("Held")).split()[1] == "LSTM,"
+    assert "           the champion is better" in lines
+
+
+def test_a_promotion_of_an_older_version_is_promoted(states: dict[str, TaskState]) -> None:
+    finish_all(states)
+    found = summary(states)
+    assert found.promotion is not None
+    assert (found.promotion.status, found.promotion.reason) == ("PROMOTED", None)
+
+
+@pytest.mark.parametrize(
+    ("status", "selected", "there"),
+    [("PROMOTED", "winner", True), ("HELD", "champion", True), ("HELD", "winner", False)],
+)
+def test_a_pointer_is_named_only_where_something_is_in_production(
+    states: dict[str, TaskState], status: str, selected: str, *, there: bool
+) -> None:
+    made = {"promotion_metadata": {"run_id": "winner", "status": status}, "selected_model": {"run_id": selected}}
+    states["eval"].outputs = Outputs(
+        {}, {name: RuntimeArtifact(name, Path(name), {}, metadata) for name, metadata in made.items()}
+    )
+    arguments = {"gateway_url": "s3://", "promotion_bucket": "model-promotion", "identifier": "x"}
+    found = places(states, arguments)
+    assert found.get("Promotion") == ("s3://model-promotion/x/current.json" if there else None)

@@ -108,6 +108,8 @@ def test_the_lowest_composite_score_wins(candidates):
         mse=0.045,
         score=0.114,
         timestamp="2025-01-31T12:00:00.000000Z",
+        operation="Promotion",
+        status="PROMOTED",
         artifact_uri="/mlflow/lstm",
     )
     assert result.artifacts["promotion_metadata"] == result.artifacts["selected_model"]

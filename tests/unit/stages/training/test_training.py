@@ -13,6 +13,7 @@ from flts.models import bundle
 from flts.models.forecasting import one_step
 from flts.stage import Context, InputArtifact
 from flts.stages import STAGES
+from flts.stages.selection import SelectionForecasts
 from flts.stages.training.scoring import scored_origins
 from flts.timeseries.metrics import score, target_range
 from flts.timeseries.parquet import read_processed, write_processed
@@ -47,7 +48,7 @@ def message(result) -> TrainedModel:
 def test_a_trainer_hands_on_message_metrics_report_and_a_bundle_that_loads(name, training_data, tmp_path):
     result = train(name, training_data, tmp_path)
     told, metrics = message(result), json.loads(result.artifacts["metrics"].content)
-    assert set(result.files) == {"bundle"}
+    assert set(result.files) == {"bundle", "selection.json"}
     loaded = bundle.load(result.files["bundle"])
     assert told.model_type == loaded.config.model_type == name.removeprefix("train-").upper()
     assert told.status == "SUCCESS"
@@ -67,6 +68,25 @@ def test_without_mlflow_a_run_is_named_after_its_bundle(name, training_data, tmp
     assert result.parameters == {"run_id": digest[:32]}
     assert message(result).run_id == digest[:32]
     assert message(result).model_uri == message(result).artifact_uri == "bundle"
+
+
+@pytest.mark.parametrize(("refit", "last"), [(False, int(0.85 * 150) - 1), (True, 149)])
+def test_message_and_bundle_say_until_when_it_was_trained(training_data, tmp_path, refit, last):
+    result = train("train-prophet", training_data, tmp_path, refit=refit)
+    told = np.datetime64(message(result).trained_until.removesuffix("Z"))
+    assert told == make_data(150).frame.time[last]
+    assert bundle.load(result.files["bundle"]).config.trained_until == message(result).trained_until
+
+
+@pytest.mark.parametrize("refit", [False, True])
+def test_the_kept_forecasts_are_those_that_were_scored_before_a_refit(training_data, tmp_path, refit):
+    result, data = train("train-gru", training_data, tmp_path, refit=refit), make_data(150)
+    kept = SelectionForecasts.parse(result.files["selection.json"].read_text(), source="selection.json")
+    rows = np.searchsorted(data.frame.time, kept.time)
+    assert rows[0] == data.parts.validation_end
+    found = score(data.actual_matrix()[rows], kept.predicted["a"][:, None], unit=target_range(data))
+    metrics = json.loads(result.artifacts["metrics"].content)
+    assert found.rmse == pytest.approx(metrics["test_rmse"], rel=1e-12)
 
 
 @pytest.mark.parametrize("name", TRAINERS)

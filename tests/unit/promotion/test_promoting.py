@@ -8,7 +8,7 @@ import pytest
 
 from flts.contracts import Promotion
 from flts.errors import PreconditionFailedError, ServiceUnavailableError
-from flts.promotion import promote
+from flts.promotion import history, promote
 from flts.store.file import FileStore
 
 BUCKET = "model-promotion"
@@ -173,12 +173,13 @@ def test_eight_processes_at_once_end_at_the_latest(tmp_path):
 class ContestedStore(FileStore):
     """Lets another promotion, one second later each time, slip in before every swap of a pointer."""
 
-    def __init__(self, root, rivals):
+    def __init__(self, root, rivals, key="current.json"):
         super().__init__(root)
         self.rivals = rivals
+        self.key = key
 
     def put(self, bucket, key, data, *, if_match=None, if_none_match=False):
-        if key == "current.json" and self.rivals:
+        if key == self.key and self.rivals:
             super().put(bucket, key, self.rivals.pop(0).to_json().encode())
         return super().put(bucket, key, data, if_match=if_match, if_none_match=if_none_match)
 
@@ -195,6 +196,47 @@ def test_a_lost_swap_to_a_later_promotion_leaves_it(tmp_path):
     assert pointer(store) == promotion(10)
 
 
+def held(promotion):
+    return promotion.model_copy(update={"status": "HELD", "reason": "the champion is better"})
+
+
+def test_a_held_promotion_goes_to_the_history_and_moves_no_pointer(store):
+    promote(store, promotion(1, run_id="champion"), RUNS, BUCKET)
+    done = promote(store, promotion(2), ["other"], BUCKET, lambda champion: held(promotion(2)))
+    assert done.promotion == history.find(store, BUCKET, done.history_key) == held(promotion(2))
+    assert done.champion == pointer(store) == promotion(1, run_id="champion")
+    assert done.behind == ()
+
+
+def test_a_repeat_of_a_held_promotion_does_not_ask_again(store):
+    first = promote(store, promotion(2), RUNS, BUCKET, lambda champion: held(promotion(2)))
+    again = promote(store, promotion(2), RUNS, BUCKET, lambda champion: promotion(2))
+    assert (again.promotion, again.repeated, again.champion) == (first.promotion, True, None)
+    assert keys(store) == [first.history_key]
+
+
+def test_the_gate_is_asked_again_about_a_champion_that_came_meanwhile(tmp_path):
+    store = ContestedStore(tmp_path, [promotion(5, run_id="rival")], key="run-001/current.json")
+    asked = []
+
+    def decide(champion):
+        asked.append(champion and champion.promotion.run_id)
+        return held(promotion(9)) if champion else promotion(9)
+
+    done = promote(store, promotion(9), RUNS, BUCKET, decide)
+
+    assert asked == [None, "rival"]
+    assert (done.promotion, done.champion.run_id) == (held(promotion(9)), "rival")
+    assert keys(store) == sorted([done.history_key, "run-001/current.json"])
+    assert pointer(store, "run-001/current.json").run_id == "rival"
+
+
+def test_the_gate_is_asked_once_about_each_champion(tmp_path):
+    store, asked = FileStore(tmp_path), []
+    promote(store, promotion(9), RUNS, BUCKET, lambda champion: asked.append(champion) or promotion(9))
+    assert asked == [None]
+
+
 class RefusingStore(FileStore):
     def put(self, bucket, key, data, *, if_match=None, if_none_match=False):
         if key == "current.json":
@@ -203,6 +245,6 @@ class RefusingStore(FileStore):
 
 
 def test_a_pointer_that_never_holds_still_is_a_service_error(tmp_path, monkeypatch):
-    monkeypatch.setattr("flts.promotion.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("flts.promotion.pointers.time.sleep", lambda seconds: None)
     with pytest.raises(ServiceUnavailableError, match=r"model-promotion/current\.json"):
         promote(RefusingStore(tmp_path), promotion(), RUNS, BUCKET)

@@ -1,0 +1,148 @@
+"""Whether pointers, history, MLflow runs and bundles agree."""
+
+import json
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from flts.contracts import Promotion, parse_timestamp
+from flts.errors import BadInputError
+from flts.models import bundle
+from flts.promotion import Entry, entries, overtaken, owner, pointer_keys, read_pointer
+from flts.stages.inputs import is_path
+from flts.store import ObjectStore
+from flts.tracking import Tracking, download_bundle
+
+_METRICS_FILE = "metrics.json"
+_POINTER = "current.json"
+
+
+@dataclass
+class Checked:
+    """What was looked at, and what does not agree, one sentence each; ``unseen`` models lie in an MLflow not named."""
+
+    problems: list[str] = field(default_factory=list)
+    promotions: int = 0
+    pointers: int = 0
+    models: int = 0
+    unseen: int = 0
+
+
+def verify(store: ObjectStore, bucket: str, name: str, tracking_uri: str) -> Checked:
+    """Check an owner's promotions, or everybody's where none is named.
+
+    Raises:
+        ServiceUnavailableError: Store or MLflow are out of reach.
+    """
+    found = entries(store, bucket, name)
+    checked = Checked(promotions=len(found))
+    for entry in found:
+        checked.problems += _entry_problems(entry, bucket)
+    keys = _pointers(store, bucket, name, found)
+    checked.pointers = len(keys)
+    for key in keys:
+        checked.problems += _pointer_problems(store, bucket, key, found)
+    models = {(p.run_id, p.model_uri, p.bundle_sha256): p for entry in found if (p := entry.promotion)}
+    for promotion in models.values():
+        if not tracking_uri and not is_path(promotion.model_uri):
+            checked.unseen += 1
+            continue
+        checked.models += 1
+        if problem := model_problem(promotion, tracking_uri):
+            checked.problems.append(problem)
+    return checked
+
+
+def model_problem(promotion: Promotion, tracking_uri: str) -> str:
+    """Say what is wrong with a promotion's run or bundle; empty when nothing is."""
+    title = f"{promotion.model_type} of run {promotion.run_id}"
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            if is_path(promotion.model_uri):
+                path = Path(promotion.model_uri)
+                if not path.is_absolute():
+                    return f"{title}: model_uri {promotion.model_uri} is relative to a folder that the history lacks"
+            else:
+                if problem := _run_problem(promotion, Tracking(tracking_uri), title):
+                    return problem
+                path = download_bundle(tracking_uri, promotion, Path(folder))
+            config = bundle.verify(path)
+            digest = bundle.digest(path)
+    except BadInputError as error:
+        return f"{title}: {error}"
+    if promotion.bundle_sha256 not in (None, digest):
+        return f"{title}: its bundle has SHA-256 {digest}, the promotion says {promotion.bundle_sha256}"
+    for one in ("model_type", "config_hash"):
+        if getattr(config, one) != getattr(promotion, one):
+            return f"{title}: its bundle has {one} {getattr(config, one)}, the promotion {getattr(promotion, one)}"
+    return ""
+
+
+def _run_problem(promotion: Promotion, tracking: Tracking, title: str) -> str:
+    status = tracking.status(promotion.run_id)
+    if status is None:
+        return f"{title}: MLflow has no such run"
+    if status != "FINISHED":
+        return f"{title}: its run is {status}"
+    text = tracking.read_artifacts(promotion.run_id, (_METRICS_FILE,)).get(_METRICS_FILE)
+    if text is None:
+        return f"{title}: its run has no {_METRICS_FILE}"
+    try:
+        metrics = json.loads(text)
+        scores = {name: metrics.get(name) for name in ("test_rmse", "test_mae", "test_mse")}
+    except (ValueError, AttributeError):
+        return f"{title}: {_METRICS_FILE} of its run is damaged"
+    for name, value in scores.items():
+        if value != getattr(promotion, name):
+            return f"{title}: its run has {name} {value}, the promotion {getattr(promotion, name)}"
+    return ""
+
+
+def _entry_problems(entry: Entry, bucket: str) -> Iterator[str]:
+    promotion = entry.promotion
+    if promotion is None:
+        yield entry.problem
+        return
+    said = {"identifier": (owner(promotion.identifier), entry.owner)}
+    said["config_hash"] = (promotion.config_hash, entry.config_hash)
+    said["promotion_time"] = (promotion.promotion_time, entry.time)
+    for name, (content, key) in said.items():
+        if content != key:
+            yield f"{bucket}/{entry.key} has {name} {content}, but lies under {key}"
+
+
+def _pointers(store: ObjectStore, bucket: str, name: str, found: list[Entry]) -> list[str]:
+    """Return the keys of the pointers that there are, and of those that there should be."""
+    there = {info.key for info in store.list(bucket, f"{name}/" if name else "")}
+    keys = {key for key in there if key == _POINTER or key.endswith(f"/{_POINTER}")}
+    for entry in found:
+        if entry.promoted and not overtaken(entry, found):
+            identifier = entry.promotion.identifier if entry.promotion else ""
+            keys |= set(pointer_keys(identifier, entry.config_hash)[: 2 if name else 3])
+    return sorted(keys)
+
+
+def _pointer_problems(store: ObjectStore, bucket: str, key: str, found: list[Entry]) -> Iterator[str]:
+    place = f"{bucket}/{key}"
+    pointer = read_pointer(store, bucket, key)
+    if pointer is None:
+        yield f"{place} is missing"
+        return
+    if pointer.promotion is None:
+        yield f"{place} does not name a promotion"
+        return
+    promotion, folder = pointer.promotion, key.removesuffix(_POINTER)
+    twin = next((e for e in found if e.run_id == promotion.run_id and e.time == promotion.promotion_time), None)
+    if twin is None:
+        yield f"{place} names run {promotion.run_id} at {promotion.promotion_time}, which the history lacks"
+    elif twin.promotion != promotion:
+        yield f"{place} differs from {bucket}/{twin.key}"
+    elif promotion.held:
+        yield f"{place} names {twin.id}, which was held"
+    elif not twin.key.startswith(folder):
+        yield f"{place} names a promotion of another place: {bucket}/{twin.key}"
+    in_scope = [e for e in found if e.promoted and e.key.startswith(folder) and not overtaken(e, found)]
+    if in_scope and parse_timestamp(in_scope[-1].time) > pointer.time:
+        latest = in_scope[-1]
+        yield f"{place} names {promotion.promotion_time}, but {latest.id} was promoted later, at {latest.time}"

@@ -1,0 +1,34 @@
+"""Which model is in production: the history of promotions, and the pointers to the latest one.
+
+History objects are written once and never change. Pointers move by compare-and-swap, and only to a later
+``promotion_time``, so that any number of evaluations at once, in any order, end at the latest that its gate lets pass.
+"""
+
+from flts.promotion.gates import Hurdle, asks_baselines, asks_champion, held_by
+from flts.promotion.history import Entry, choose, entries, overtaken
+from flts.promotion.keys import GLOBAL, history_key, owner, pointer_keys, production_key
+from flts.promotion.pointers import Pointer, read_pointer
+from flts.promotion.promoting import Promoted, promote
+from flts.promotion.rollback import roll_back, rollback_target
+
+__all__ = [
+    "GLOBAL",
+    "Entry",
+    "Hurdle",
+    "Pointer",
+    "Promoted",
+    "asks_baselines",
+    "asks_champion",
+    "choose",
+    "entries",
+    "held_by",
+    "history_key",
+    "overtaken",
+    "owner",
+    "pointer_keys",
+    "production_key",
+    "promote",
+    "read_pointer",
+    "roll_back",
+    "rollback_target",
+]

@@ -1,0 +1,53 @@
+"""Gates: what the best of a run must beat before it goes into production.
+
+All scores are composite scores in min-max units, lower is better, each pair measured on the same rows.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Hurdle:
+    """Something that a challenger must beat.
+
+    Attributes:
+        name: What people call it.
+        score: Its score; NaN where it is not known, which nothing can be shown to beat.
+        challenger: The challenger's score on the same rows.
+    """
+
+    name: str
+    score: float
+    challenger: float
+
+
+def asks_baselines(gate: str) -> bool:
+    """Whether a gate asks to beat persistence and the linear model."""
+    return gate in ("baseline", "both")
+
+
+def asks_champion(gate: str) -> bool:
+    """Whether a gate asks to beat what is in production."""
+    return gate in ("champion", "both")
+
+
+def held_by(hurdles: Iterable[Hurdle], min_gain: float) -> tuple[str, ...]:
+    """Say why a challenger is held, once per hurdle that it does not take; nothing when it passes.
+
+    It must score below ``hurdle * (1 - min_gain)``: a tie is not a gain.
+    """
+    return tuple(_shortfall(hurdle, min_gain) for hurdle in hurdles if not _beats(hurdle, min_gain))
+
+
+def _beats(hurdle: Hurdle, min_gain: float) -> bool:
+    return hurdle.challenger < hurdle.score * (1 - min_gain)  # false for NaN
+
+
+def _shortfall(hurdle: Hurdle, min_gain: float) -> str:
+    if math.isnan(hurdle.score):
+        return f"nothing says how {hurdle.name} scores"
+    margin = f" by {min_gain:.2%}" if min_gain else ""
+    scores = f"composite score {hurdle.challenger:.4g} against {hurdle.score:.4g}"
+    return f"it does not beat {hurdle.name}{margin}: {scores}"

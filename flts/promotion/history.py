@@ -1,0 +1,109 @@
+"""The history: one object per decision, written once."""
+
+import re
+from dataclasses import dataclass
+
+from flts.contracts import Promotion, parse_timestamp
+from flts.errors import BadInputError, ObjectNotFoundError, PreconditionFailedError
+from flts.promotion.gates import asks_champion
+from flts.store import ObjectStore
+from flts.store.parallel import in_order
+
+_KEY = re.compile(r"([^/]+)/([^/]+)/promotion-(.+)-([0-9a-f]{12})\.json")
+_READ_AHEAD = 8
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A decision in the history.
+
+    Attributes:
+        key: Its object.
+        owner: The identifier that it is for, or ``global``.
+        config_hash: As its key says, like ``time``: its ``promotion_time``.
+        id: What people call it; 12 hex digits.
+        promotion: What it says; ``None`` where that cannot be read.
+        problem: Why it cannot be read, one sentence.
+    """
+
+    key: str
+    owner: str
+    config_hash: str
+    time: str
+    id: str
+    promotion: Promotion | None
+    problem: str = ""
+
+    @property
+    def promoted(self) -> bool:
+        """Whether it put, or was to put, a model into production."""
+        return self.promotion is not None and not self.promotion.held
+
+    @property
+    def run_id(self) -> str:
+        """The run of its model."""
+        return self.promotion.run_id if self.promotion else ""
+
+
+def find(store: ObjectStore, bucket: str, key: str) -> Promotion | None:
+    """Return a decision that was made, ``None`` when it was not; ``BadInputError`` when it cannot be read."""
+    try:
+        data, _ = store.get(bucket, key)
+    except ObjectNotFoundError:
+        return None
+    return Promotion.parse(data, source=f"{bucket}/{key}")
+
+
+def record(store: ObjectStore, bucket: str, key: str, promotion: Promotion) -> tuple[Promotion, bool]:
+    """Write a decision unless there is one; returns the one that stands, and whether it was there already."""
+    try:
+        store.put(bucket, key, promotion.to_json().encode(), if_none_match=True)
+    except PreconditionFailedError:
+        return find(store, bucket, key) or promotion, True
+    return promotion, False
+
+
+def entries(store: ObjectStore, bucket: str, name: str = "") -> list[Entry]:
+    """Return the decisions of an owner, of all where none is named, the earliest first."""
+    keys = (info.key for info in store.list(bucket, f"{name}/" if name else ""))
+    matched = [match for key in keys if (match := _KEY.fullmatch(key))]
+    found = in_order(lambda match: _entry(store, bucket, match), matched, _READ_AHEAD)
+    return sorted(found, key=lambda entry: (entry.time, entry.key))
+
+
+def choose(found: list[Entry], wanted: str) -> Entry:
+    """Return the one decision whose id begins with ``wanted``.
+
+    Raises:
+        BadInputError: There is none, or more than one.
+    """
+    matching = [entry for entry in found if entry.id.startswith(wanted)]
+    if not matching:
+        raise BadInputError(f"the history has no promotion {wanted!r}: the command list shows the ids")
+    if len(matching) > 1:
+        raise BadInputError(f"{len(matching)} promotions begin with {wanted!r}: {', '.join(e.key for e in matching)}")
+    return matching[0]
+
+
+def overtaken(entry: Entry, found: list[Entry]) -> bool:
+    """Tell whether a promotion that passed its gate against a champion came too late to replace that champion.
+
+    Another of ``found`` did first. The gate was then asked again, in view of the new champion, and held it.
+    """
+    promotion = entry.promotion
+    if promotion is None or promotion.held or not promotion.gate or not asks_champion(promotion.gate):
+        return False
+    return any(other.promoted and (promotion.champion_time or "") < other.time < entry.time for other in found)
+
+
+def _entry(store: ObjectStore, bucket: str, match: "re.Match[str]") -> Entry:
+    name, config_hash, time, digest = match.groups()
+    promotion, problem = None, ""
+    try:
+        parse_timestamp(time)
+        promotion = find(store, bucket, match[0])
+    except BadInputError as error:
+        problem = str(error)
+    except ValueError:
+        problem = f"{bucket}/{match[0]} names {time!r}, which is not a time"
+    return Entry(match[0], name, config_hash, time, digest, promotion, problem)

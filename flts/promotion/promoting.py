@@ -1,0 +1,91 @@
+"""Promoting: the decision goes to the history, then the pointers move."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from flts.contracts import Promotion
+from flts.promotion import history, pointers
+from flts.promotion.keys import history_key, owner, pointer_keys, production_key
+from flts.promotion.pointers import Move, Pointer
+from flts.store import ObjectStore
+
+Decide = Callable[[Pointer | None], Promotion]
+
+
+@dataclass(frozen=True)
+class Promoted:
+    """What promoting did.
+
+    Attributes:
+        promotion: The decision as it stands in the history: the earlier one's when this was a repeat. Held as well
+            when another promotion was quicker, and the winner does not beat that one.
+        history_key: Where it is kept.
+        repeated: Whether it was there already.
+        behind: The pointers that stay where they are, because they name a later promotion.
+        champion: What is in production when the winner is held; ``None`` when nothing is.
+    """
+
+    promotion: Promotion
+    history_key: str
+    repeated: bool
+    behind: tuple[str, ...] = ()
+    champion: Promotion | None = None
+
+
+def promote(
+    store: ObjectStore, promotion: Promotion, run_ids: Sequence[str], bucket: str, decide: Decide | None = None
+) -> Promoted:
+    """Write a promotion to the history, then move the pointers that name an earlier one; a held one moves none.
+
+    A repeat finds the history object, writes no second one, and moves the pointers that a killed run left behind.
+    What a gate decided holds for the champion that it compared with: when another promotion is quicker, the gate is
+    asked again, so that nothing replaces a champion that it was not compared with.
+
+    Args:
+        store: Where promotions are kept.
+        promotion: The winner.
+        run_ids: The runs of all candidates.
+        bucket: The bucket of promotions.
+        decide: Returns the promotion, held or not, in view of what is in production; default: never held.
+
+    Raises:
+        BadInputError: The history object is damaged.
+        ServiceUnavailableError: A pointer kept changing under every attempt.
+    """
+    key, production = history_key(promotion, run_ids), production_key(owner(promotion.identifier))
+    gate = _Gate(decide or (lambda _: promotion))
+    decided = history.find(store, bucket, key)
+    repeated = decided is not None
+    if decided is None:
+        champion = pointers.read_pointer(store, bucket, production)
+        decided, repeated = history.record(store, bucket, key, gate.decide(champion))
+    if decided.held:
+        champion = pointers.read_pointer(store, bucket, production)
+        return Promoted(decided, key, repeated, champion=champion.promotion if champion else None)
+    move = pointers.advance(store, decided, bucket, production, gate.may_replace)
+    if move is Move.REFUSED:
+        return Promoted(gate.latest, key, repeated, champion=gate.champion)
+    specific, _, latest = pointer_keys(decided.identifier, decided.config_hash)
+    moves = {name: pointers.advance(store, decided, bucket, name) for name in (specific, latest)}
+    moves = {specific: moves[specific], production: move, latest: moves[latest]}
+    return Promoted(decided, key, repeated, tuple(name for name, how in moves.items() if how is Move.BEHIND))
+
+
+class _Gate:
+    """Remembers what was decided in view of which champion, so that each is compared once."""
+
+    def __init__(self, decide: Decide) -> None:
+        self._decide = decide
+        self._decisions: dict[str | None, Promotion] = {}
+        self.latest: Promotion
+        self.champion: Promotion | None = None
+
+    def decide(self, champion: Pointer | None) -> Promotion:
+        etag = champion.etag if champion else None
+        if etag not in self._decisions:
+            self._decisions[etag] = self._decide(champion)
+        self.latest, self.champion = self._decisions[etag], champion.promotion if champion else None
+        return self.latest
+
+    def may_replace(self, champion: Pointer | None) -> bool:
+        return not self.decide(champion).held

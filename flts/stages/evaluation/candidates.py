@@ -1,0 +1,124 @@
+"""The candidates: what the trainers handed on, checked to be comparable."""
+
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flts.contracts import ModelType, TrainedModel
+from flts.errors import BadInputError
+from flts.models.registry import MODELS, ModelEntry
+from flts.problems import shown
+from flts.stage import Context
+from flts.stages.inputs import given, read_trained
+from flts.stages.selection import SELECTION_FILE
+from flts.timeseries.metrics import Scores
+from flts.untrusted import json_object, read_document
+
+BASELINES: Mapping[str, str] = {"persistence": "persistence", "linear": "the linear model"}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A candidate: its message, and the metrics that decide.
+
+    Attributes:
+        message: The trainer's.
+        metrics_path: The file of its metrics.
+        selection_path: Where a training without MLflow puts its forecasts of the selection part.
+        scores: On the selection part, in min-max units; NaN where one is missing.
+        baselines: Scores of what needs no model, on the same rows; those that are known.
+        coverage: Share of measured values inside its intervals; ``None`` where it has none.
+        experiment: MLflow experiment of its run.
+    """
+
+    message: TrainedModel
+    metrics_path: Path
+    selection_path: Path
+    scores: Scores
+    baselines: Mapping[str, Scores]
+    coverage: float | None
+    experiment: str
+
+    @property
+    def name(self) -> ModelType:
+        """Its model type."""
+        return self.message.model_type
+
+    @property
+    def valid(self) -> bool:
+        """Whether its scores can be compared."""
+        return _valid(self.scores)
+
+
+def read_candidates(context: Context) -> list[Candidate]:
+    """Read every trainer's model and metrics.
+
+    Raises:
+        BadInputError: One is missing or not finished, is of another type than its input, or its metrics are not of it.
+    """
+    return [_candidate(context, model) for model in MODELS.values()]
+
+
+def common_config_hash(expected: str, candidates: Sequence[Candidate]) -> str:
+    """Return the one ``config_hash`` of all candidates; ``BadInputError`` if they were trained on different data."""
+    expected = expected or candidates[0].message.config_hash
+    for candidate in candidates:
+        if candidate.message.config_hash != expected:
+            raise BadInputError(
+                f"{candidate.name} was trained on data with config_hash {candidate.message.config_hash}, "
+                f"but {expected} is expected of all candidates"
+            )
+    return expected
+
+
+def _candidate(context: Context, expected: ModelEntry) -> Candidate:
+    slot = expected.slot
+    model, metrics = given(context, f"{slot}_model"), given(context, f"{slot}_metrics")
+    message = read_trained(model)
+    if message.model_type != expected.model_type:
+        raise BadInputError(
+            f"{slot}_model ({model.path}) is a {message.model_type} model: {expected.model_type} is expected"
+        )
+    fields = _read_metrics(metrics.path)
+    scores = _scores(fields, "", metrics.path)
+    for name, reported in (("rmse", message.test_rmse), ("mae", message.test_mae), ("mse", message.test_mse)):
+        measured = getattr(scores, name)
+        if reported is not None and math.isfinite(measured) and not math.isclose(reported, measured, rel_tol=1e-6):
+            raise BadInputError(
+                f"{slot}_metrics ({metrics.path}) are not of {slot}_model ({model.path}): "
+                f"test_{name} is {measured} in one, {reported} in the other"
+            )
+    baselines = {
+        name: _scores(fields, f"{name}_", metrics.path) for name in ("persistence", "seasonal_naive", "linear")
+    }
+    experiment = message.experiment or model.metadata.get("experiment") or "flts"
+    return Candidate(
+        message=message,
+        metrics_path=metrics.path,
+        selection_path=model.path.parent / SELECTION_FILE,
+        scores=scores,
+        baselines={name: scores for name, scores in baselines.items() if _valid(scores)},
+        coverage=coverage if isinstance(coverage := fields.get("interval_coverage"), float) else None,
+        experiment=str(experiment),
+    )
+
+
+def _read_metrics(path: Path) -> dict[str, Any]:
+    return json_object(read_document(path, "metrics file"), str(path), "a metrics file", allow_nan=True)
+
+
+def _scores(fields: Mapping[str, Any], prefix: str, path: Path) -> Scores:
+    """Take three scores from a metrics file; a missing one or ``null`` is NaN."""
+    values = {name: fields.get(f"{prefix}test_{name}") for name in ("rmse", "mae", "mse")}
+    for name, value in values.items():
+        too_large = isinstance(value, int) and abs(value) > sys.float_info.max
+        if isinstance(value, bool) or not isinstance(value, int | float | None) or too_large:
+            raise BadInputError(f"{path}: field '{prefix}test_{name}' is {shown(value)}, a number is expected")
+    return Scores(**{name: math.nan if value is None else float(value) for name, value in values.items()})
+
+
+def _valid(scores: Scores) -> bool:
+    return all(math.isfinite(value) and value >= 0 for value in (scores.rmse, scores.mae, scores.mse))

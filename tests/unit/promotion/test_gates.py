@@ -1,0 +1,43 @@
+"""What a challenger must beat, and by how much."""
+
+import math
+
+import pytest
+
+from flts.promotion import Hurdle, asks_baselines, asks_champion, held_by
+
+
+@pytest.mark.parametrize(
+    ("gate", "baselines", "champion"),
+    [("none", False, False), ("baseline", True, False), ("champion", False, True), ("both", True, True)],
+)
+def test_what_each_gate_asks(gate, baselines, champion):
+    assert (asks_baselines(gate), asks_champion(gate)) == (baselines, champion)
+
+
+@pytest.mark.parametrize(
+    ("challenger", "score", "min_gain", "passes"),
+    [
+        (0.9, 1.0, 0.0, True),
+        (1.0, 1.0, 0.0, False),
+        (1.1, 1.0, 0.0, False),
+        (0.94, 1.0, 0.05, True),
+        (0.96, 1.0, 0.05, False),
+        (0.0, 0.0, 0.0, False),
+        (0.1, math.nan, 0.0, False),
+    ],
+)
+def test_the_score_must_be_lower_by_the_margin(challenger, score, min_gain, passes):
+    assert (held_by([Hurdle("persistence", score, challenger)], min_gain) == ()) is passes
+
+
+def test_every_hurdle_that_is_not_taken_is_named():
+    hurdles = [Hurdle("persistence", 0.1, 0.2), Hurdle("the linear model", 0.3, 0.2), Hurdle("it", math.nan, 0.2)]
+    assert held_by(hurdles, 0.01) == (
+        "it does not beat persistence by 1.00%: composite score 0.2 against 0.1",
+        "nothing says how it scores",
+    )
+
+
+def test_without_hurdles_everything_passes():
+    assert held_by([], 0.5) == ()
