@@ -19,7 +19,7 @@ from flts.models.prophet_curve import Curve
 from flts.params import ProphetParams
 from flts.progress import Progress, no_progress
 from flts.timeseries.arrays import Floats, Indices
-from flts.timeseries.frame import Frame
+from flts.timeseries.frame import Frame, time_of
 from flts.timeseries.processed import ProcessedData
 from flts.timeseries.scaling import Scaler
 
@@ -133,9 +133,7 @@ class ProphetForecaster:
     def _yhat(self, frame: Frame, rows: Indices) -> Floats:
         """Return Prophet's curves (.., targets) at row numbers of any shape, each distinct row evaluated once."""
         distinct, position = np.unique(rows, return_inverse=True)
-        last = len(frame) - 1
-        interval = np.timedelta64(round(self.sampling_seconds * 1e6), "us")
-        time = frame.time[np.minimum(distinct, last)] + np.maximum(distinct - last, 0) * interval
+        time = time_of(distinct, frame.time, self.sampling_seconds)
         return np.stack([curve(time) for curve in self._curves], axis=1)[position.reshape(rows.shape)]
 
 

@@ -1,0 +1,52 @@
+"""How much each target moves at a time, so that quiet and loud regimes can count alike."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from flts.timeseries.arrays import Floats, Indices
+from flts.timeseries.averages import TAPS, exponential_averages
+
+HALF_LIFE = 15.0
+FLOOR = 0.1  # of the mean: a stretch without any change does not count without bound
+# Rows up to the present one that its volatility is computed from: so many changes have one row more.
+REACH = TAPS + 1
+
+
+@dataclass(frozen=True)
+class Volatility:
+    """``v[t] = m[t] + 0.1 mean(m)``, with ``m`` the exponential average, half-life 15 rows, of ``|y[t] - y[t-1]|``.
+
+    Changes across gaps do not count; ``m`` is ``mean(m)`` in a row behind a gap, where there are none. ``v[t]`` depends
+    on the rows up to ``t`` alone.
+
+    Attributes:
+        mean: (targets,) mean of ``m`` on the rows that it was learned from, in the target's units; 1 where it is zero.
+    """
+
+    mean: Floats
+
+    @classmethod
+    def learn(cls, values: Floats, since: Indices) -> Self:
+        """Learn from (n, targets) values, ``since`` (n,) rows behind the last gap."""
+        average = _average_change(values, since)
+        known = since > 0
+        mean = average[known].mean(axis=0) if known.any() else np.zeros(values.shape[1])
+        return cls(np.where(mean > 0, mean, 1.0))
+
+    def at(self, values: Floats, since: Indices) -> Floats:
+        """Return (n, targets) ``v`` of every row."""
+        average: Floats = np.where(since[:, None] > 0, _average_change(values, since), self.mean)
+        return average + FLOOR * self.mean
+
+
+def relative_weights(volatility: Floats) -> Floats:
+    """Return the weights ``1 / v`` of (n, targets) rows, divided by their mean over the rows."""
+    weights: Floats = 1.0 / volatility
+    return weights / weights.mean(axis=0)
+
+
+def _average_change(values: Floats, since: Indices) -> Floats:
+    change = np.abs(np.diff(values, axis=0, prepend=values[:1]))
+    return exponential_averages(change, since - 1, (HALF_LIFE,))[:, 0]
