@@ -19,6 +19,8 @@ class Forecaster(Protocol):
     model_type: ModelType
     input_seq_len: int
     output_seq_len: int
+    history_rows: int
+    """Rows before an origin that its forecast depends on, where there are so many; at least ``input_seq_len``."""
     targets: tuple[str, ...]
     features: tuple[str, ...]
 
@@ -68,7 +70,8 @@ class Fit:
         learned: Figures of the fit worth recording.
         train_loss: Loss of each epoch's batches while training, in scaled units; empty without epochs.
         validation_loss: Loss on the validation part after each epoch.
-        best_epoch: The epoch with the lowest validation loss, from 1; 0 without epochs.
+        best_epoch: The epoch with the lowest validation loss, from 1; 0 without epochs, or where none was better than
+            the model before the first.
         stopped_early: Whether training ended because the validation loss no longer fell.
     """
 

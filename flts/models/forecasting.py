@@ -85,7 +85,7 @@ class _Extension:
 
     def __init__(self, forecaster: Forecaster, data: ProcessedData, until: int) -> None:
         lags = {name: lag for name in forecaster.features if (lag := parse_lag(name)) and lag[0] in data.frame.columns}
-        reach = max([forecaster.input_seq_len, *(n for _, n in lags.values())])
+        reach = max([forecaster.history_rows, *(n for _, n in lags.values())])
         first = max(0, len(data) - reach)
         # Values known from the start are written at once; a lag of a held column is as good as known.
         time = _times(data, until + forecaster.output_seq_len)[first:]
@@ -102,7 +102,7 @@ class _Extension:
 
     def forecast(self) -> Floats:
         """Forecast the next block, (output_seq_len, targets)."""
-        history = self._forecaster.input_seq_len
+        history = min(self._end, self._forecaster.history_rows)
         window = self._frame.rows(self._end - history, self._end + self._forecaster.output_seq_len)
         block: Floats = self._forecaster.forecast(window, np.array([history]))[0]
         return block

@@ -77,6 +77,7 @@ class ProphetForecaster:
         self.phi = phi
         self.input_seq_len = input_seq_len
         self.output_seq_len = output_seq_len
+        self.history_rows = input_seq_len
         self.targets = tuple(models)
         self.features = self.targets
         self.hyperparameters = hyperparameters

@@ -23,7 +23,10 @@ BATCH = 8192  # origins whose features are in memory at once
 
 @dataclass(frozen=True)
 class Rows:
-    """Measured columns (n, columns) over ``time`` (n,), where ``since`` (n,) counts the rows behind the last gap."""
+    """Measured columns (n, columns) over time, where ``since`` counts the rows behind the last gap.
+
+    ``time`` and ``since`` may go on behind the last of the ``values``, to the rows that are forecast.
+    """
 
     time: Times
     values: Floats
@@ -127,6 +130,23 @@ class LinearSkip:
     def tensors(self) -> Mapping[str, Floats]:
         """Return the arrays that ``calendar`` completes to this skip, by name."""
         return {name: getattr(self, name) for name in ("centre", "scale", "coefficients", "alphas")}
+
+    @classmethod
+    def of_tensors(
+        cls, tensors: Mapping[str, Floats], calendar: tuple[str, ...], *, columns: int, horizon: int, targets: int
+    ) -> Self:
+        """Restore what ``tensors`` gave; ``KeyError``, or ``ValueError`` where it is of other columns or steps."""
+        features = columns * (RECENT + len(HALF_LIVES)) + len(calendar)
+        shapes = {
+            "centre": (columns,),
+            "scale": (columns,),
+            "coefficients": (horizon, targets, 1 + features),
+            "alphas": (horizon, targets),
+        }
+        for name, shape in shapes.items():
+            if tensors[name].shape != shape:
+                raise ValueError(f"{name} of a linear skip must have the shape {shape}, not {tensors[name].shape}")
+        return cls(calendar=calendar, **{name: tensors[name] for name in shapes})
 
     def _moments(self, rows: Rows, origins: Indices, labels: Floats, weights: Floats, cuts: Indices) -> Floats:
         """Return (horizon, targets, pieces, p + 2, p + 2) of the origins between two cuts each."""

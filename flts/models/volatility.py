@@ -38,15 +38,18 @@ class Volatility:
     def at(self, values: Floats, since: Indices) -> Floats:
         """Return (n, targets) ``v`` of every row."""
         average: Floats = np.where(since[:, None] > 0, _average_change(values, since), self.mean)
-        return average + FLOOR * self.mean
+        volatility: Floats = average + FLOOR * self.mean
+        return volatility
 
 
 def relative_weights(volatility: Floats) -> Floats:
     """Return the weights ``1 / v`` of (n, targets) rows, divided by their mean over the rows."""
     weights: Floats = 1.0 / volatility
-    return weights / weights.mean(axis=0)
+    relative: Floats = weights / weights.mean(axis=0)
+    return relative
 
 
 def _average_change(values: Floats, since: Indices) -> Floats:
     change = np.abs(np.diff(values, axis=0, prepend=values[:1]))
-    return exponential_averages(change, since - 1, (HALF_LIFE,))[:, 0]
+    averages: Floats = exponential_averages(change, since - 1, (HALF_LIFE,))[:, 0]
+    return averages

@@ -225,24 +225,28 @@ def test_loading_a_prophet_bundle_imports_no_heavy_library(folder: Path):
     assert loaded.stdout.split() == []
 
 
-@pytest.fixture
-def recurrent(tmp_path: Path) -> Path:
-    """The bundle of a GRU with arbitrary weights."""
+@pytest.fixture(params=["network", "skip"])
+def recurrent(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """The bundle of GRUs with arbitrary weights."""
     import torch
 
+    from flts.models.framing import Framing, ScaledFraming, SkipFraming
     from flts.models.network import RecurrentNet
     from flts.models.recurrent import RecurrentForecaster
 
     torch.manual_seed(0)
     features, targets = DATA.features, DATA.targets
-    gru = RecurrentForecaster(
-        RecurrentNet("GRU", len(features), 8, 2, 2 * len(targets)),
-        input_seq_len=4,
-        output_seq_len=2,
-        features=features,
-        targets=targets,
-        scaler=DATA.scaler,
-    )
+    sizes = {"input_seq_len": 4, "output_seq_len": 2}
+    framing: Framing = ScaledFraming(features, targets, DATA.scaler, **sizes)
+    if request.param == "skip":
+        framing = SkipFraming.learn(
+            DATA.frame, features, targets, np.arange(4, 9), np.ones((5, 2)), sampling_seconds=3600.0, **sizes
+        )
+    nets = [
+        RecurrentNet("GRU", framing.width, 8, 2, 2 * len(targets))
+        for _ in range(1 if request.param == "network" else 3)
+    ]
+    gru = RecurrentForecaster(nets, framing, features=features, targets=targets, **sizes)
     bundle.save(tmp_path / "gru", gru, DATA)
     bundle.save(tmp_path / "again", gru, DATA)
     np.save(tmp_path / "forecast.npy", gru.forecast(DATA.frame, np.array([4, 10])))
