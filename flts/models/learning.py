@@ -15,11 +15,10 @@ from flts.models.base import Fit
 from flts.models.framing import Framing, ScaledFraming, SkipFraming
 from flts.models.network import Labels, RecurrentNet, RecurrentType, Series, engine, predict_all, to_device
 from flts.models.recurrent import RecurrentForecaster
-from flts.models.volatility import Volatility
+from flts.models.volatility import error_weights
 from flts.params import RecurrentParams
 from flts.progress import Progress, no_progress
 from flts.timeseries.arrays import Floats, Indices
-from flts.timeseries.averages import rows_since_gap
 from flts.timeseries.processed import ProcessedData
 from flts.timeseries.windows import forecast_origins
 
@@ -147,13 +146,13 @@ class Learner:
         origins = _origins(data, params, 0, stop, part)
         self._data, self._params = data, params
         self._features = data.learnable_features()
-        weights = _Weights(data, params, origins, stop)
-        self.framing = self._learn_framing(origins, weights(origins), stop, alphas)
+        weights = error_weights(data, origins, stop, by_volatility=params.volatility_weighting)
+        self.framing = self._learn_framing(origins, weights[origins], stop, alphas)
         inputs = self.framing.inputs(data.frame)
         self.series = Series.of(inputs, params.input_seq_len, compute.device())
         self.origins = self.series.origins(origins)
         known = origins if validation is None else np.concatenate([origins, validation])
-        self.labels = self._labels(origins, known, weights(known))
+        self.labels = self._labels(origins, known, weights[known])
         outputs = params.output_seq_len * len(data.targets)
         with torch.random.fork_rng(devices=[]):  # drawn on the CPU, so that every device starts from the same weights
             torch.manual_seed(params.seed)
@@ -239,21 +238,6 @@ class Learner:
         by_row = np.zeros((2, len(self._data) + 1, wanted[0].size))
         by_row[:, known] = np.stack([wanted, balanced]).reshape(2, len(known), -1)
         return Labels(*(to_device(values, compute.device()) for values in by_row))
-
-
-class _Weights:
-    """Weights of squared errors by recent volatility, relative to the mean over the origins learned from."""
-
-    def __init__(self, data: ProcessedData, params: RecurrentParams, origins: Indices, stop: int) -> None:
-        values, since = data.frame.matrix(data.targets), rows_since_gap(data.gap_before())
-        volatility = Volatility.learn(values[:stop], since[:stop]).at(values, since)
-        self._inverse = 1.0 / volatility if params.volatility_weighting else np.ones_like(volatility)
-        self._mean = self._inverse[origins - 1].mean(axis=0)
-
-    def __call__(self, origins: Indices) -> Floats:
-        """Return (k, targets)."""
-        weights: Floats = self._inverse[origins - 1] / self._mean
-        return weights
 
 
 def _origins(data: ProcessedData, params: RecurrentParams, start: int, stop: int, part: str) -> Indices:

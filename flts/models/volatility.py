@@ -6,7 +6,8 @@ from typing import Self
 import numpy as np
 
 from flts.timeseries.arrays import Floats, Indices
-from flts.timeseries.averages import TAPS, exponential_averages
+from flts.timeseries.averages import TAPS, exponential_averages, rows_since_gap
+from flts.timeseries.processed import ProcessedData
 
 HALF_LIFE = 15.0
 FLOOR = 0.1  # of the mean: a stretch without any change does not count without bound
@@ -42,11 +43,18 @@ class Volatility:
         return volatility
 
 
-def relative_weights(volatility: Floats) -> Floats:
-    """Return the weights ``1 / v`` of (n, targets) rows, divided by their mean over the rows."""
-    weights: Floats = 1.0 / volatility
-    relative: Floats = weights / weights.mean(axis=0)
-    return relative
+def error_weights(data: ProcessedData, origins: Indices, stop: int, *, by_volatility: bool) -> Floats:
+    """Return weights of the squared errors of forecasts from each row on: ``1 / v`` of the row before.
+
+    Their mean over the ``origins`` (k,) is one. What they are relative to is learned from the rows [0, stop); without
+    ``by_volatility`` all are one. The row behind the data has a weight, too: (n + 1, targets).
+    """
+    values, since = data.frame.matrix(data.targets), rows_since_gap(data.gap_before())
+    if not by_volatility:
+        return np.ones((len(values) + 1, values.shape[1]))
+    inverse = 1.0 / Volatility.learn(values[:stop], since[:stop]).at(values, since)
+    weights: Floats = np.concatenate([inverse[:1], inverse]) / inverse[origins - 1].mean(axis=0)
+    return weights
 
 
 def _average_change(values: Floats, since: Indices) -> Floats:

@@ -15,6 +15,7 @@ import pytest
 from flts.errors import BadInputError, ChecksumMismatchError
 from flts.models import bundle
 from flts.models.prophet import ProphetForecaster
+from flts.models.residuals import Correction
 from tests.support.processed import processed, prophet_line
 
 FILES = ["checksums.json", "config.json", "prophet.json", "scaler.json"]
@@ -24,7 +25,7 @@ DATA = processed({"y": range(10, 20), "x": [3] * 10, "z": range(20)[::-2]}, targ
 def forecaster() -> ProphetForecaster:
     return ProphetForecaster(
         {"z": prophet_line(-2, 19), "y": prophet_line(1, 10)},
-        phi={"z": 0.25, "y": 0.5},
+        corrections={"z": Correction.decay(0.25, 2), "y": Correction.decay(0.5, 2)},
         input_seq_len=4,
         output_seq_len=2,
         sampling_seconds=3600,
@@ -57,8 +58,20 @@ def test_a_loaded_bundle_forecasts_what_the_saved_model_did(folder: Path):
     origins = np.array([4, 7, 10])
     before = forecaster().forecast(DATA.frame, origins)
     assert np.array_equal(loaded.forecaster.forecast(DATA.frame, origins), before)
-    assert loaded.forecaster.config() == {"growth": "linear", "seed": 7, "phi": {"z": 0.25, "y": 0.5}}
+    assert loaded.forecaster.config() == {"growth": "linear", "seed": 7}
     assert loaded.scaler.to_dict() == DATA.scaler.to_dict()
+
+
+def test_an_older_bundle_whose_residuals_decay_is_still_loaded(folder: Path):
+    config = json.loads((folder / "config.json").read_text())
+    config["hyperparameters"]["phi"] = {"z": 0.25, "y": 0.5}
+    (folder / "config.json").write_text(json.dumps(config))
+    models = json.loads((folder / "prophet.json").read_text())["models"]
+    (folder / "prophet.json").write_text(json.dumps({"models": models}))
+    rehash(folder)
+    loaded, origins = bundle.load(folder).forecaster, np.array([4, 7, 10])
+    assert np.array_equal(loaded.forecast(DATA.frame, origins), forecaster().forecast(DATA.frame, origins))
+    assert loaded.config() == {"growth": "linear", "seed": 7}
 
 
 def test_the_configuration_tells_what_the_model_is(folder: Path):
@@ -70,7 +83,7 @@ def test_the_configuration_tells_what_the_model_is(folder: Path):
         "output_seq_len": 2,
         "features": ["z", "y"],
         "targets": ["z", "y"],
-        "hyperparameters": {"growth": "linear", "seed": 7, "phi": {"z": 0.25, "y": 0.5}},
+        "hyperparameters": {"growth": "linear", "seed": 7},
         "sampling_seconds": 3600.0,
         "parts": {"fit_end": 7, "validation_end": 8, "rows": 10},
         "config_hash": "0" * 64,
@@ -187,7 +200,7 @@ def edit_config(folder: Path, **fields: object) -> None:
         ({"parts": {"fit_end": 1}}, "field 'parts.validation_end': Field required"),
         ({"model_type": "GRU"}, "is a GRU bundle without model.safetensors"),
         ({"targets": ["y", "unheard"]}, "prophet.json is not the PROPHET model that config.json describes"),
-        ({"hyperparameters": {}}, "prophet.json is not the PROPHET model that config.json describes"),
+        ({"output_seq_len": 3}, "prophet.json is not the PROPHET model that config.json describes"),
     ],
 )
 def test_a_configuration_that_does_not_fit_is_told(folder: Path, fields: dict[str, object], expected: str):

@@ -1,7 +1,8 @@
 import numpy as np
 
-from flts.models.volatility import REACH, Volatility, relative_weights
+from flts.models.volatility import REACH, Volatility, error_weights
 from flts.timeseries.averages import rows_since_gap
+from tests.support.series import changed_from, make_data
 
 
 def since(rows: int, *gaps: int) -> np.ndarray:
@@ -37,12 +38,23 @@ def test_volatility_sees_no_later_row_no_change_across_a_gap_and_no_more_rows_th
 def test_a_target_that_never_moves_has_a_volatility():
     values = np.full((50, 1), 7.0)
     volatility = Volatility.learn(values, since(50))
-    assert np.isfinite(relative_weights(volatility.at(values, since(50)))).all()
+    assert (volatility.at(values, since(50)) > 0).all()
     assert Volatility.learn(values[:1], since(1)).mean.tolist() == [1.0]
 
 
-def test_weights_fall_with_volatility_and_have_mean_one():
-    weights = relative_weights(np.array([[1.0, 5.0], [2.0, 5.0], [4.0, 5.0]]))
-    np.testing.assert_allclose(weights.mean(axis=0), 1.0)
-    np.testing.assert_allclose(weights[0, 0] / weights[2, 0], 4.0)
-    np.testing.assert_allclose(weights[:, 1], 1.0)
+def test_an_error_weighs_the_inverse_of_the_volatility_before_it_with_mean_one():
+    data = make_data(100, targets=("a", "b"), gaps=(60,))
+    origins = np.r_[10:55, 65:70]
+    weights = error_weights(data, origins, 70, by_volatility=True)
+    counted = since(100, 60)
+    values = data.frame.matrix(("a", "b"))
+    volatility = Volatility.learn(values[:70], counted[:70]).at(values, counted)
+    np.testing.assert_allclose(weights[origins].mean(axis=0), 1.0)
+    np.testing.assert_allclose(weights[20] / weights[100], volatility[99] / volatility[19])
+    assert (error_weights(data, origins, 70, by_volatility=False) == 1.0).all()
+
+
+def test_weights_up_to_a_row_do_not_depend_on_what_follows():
+    data, origins = make_data(100), np.arange(10, 70)
+    ours, theirs = (error_weights(each, origins, 70, by_volatility=True) for each in (data, changed_from(data, 80)))
+    assert np.array_equal(ours[:81], theirs[:81])
