@@ -12,6 +12,7 @@ from flts.store import ObjectStore
 from flts.store.file import FileStore
 
 FORMATS = (".csv", ".parquet")
+RECOMMENDED = Path(__file__).with_name("recommended.toml")
 
 
 @dataclass(frozen=True)
@@ -45,20 +46,19 @@ class LocalDataset:
         )
 
     def parameters(self) -> Mapping[str, Any]:
-        """Return the pipeline parameters that the settings file sets in its table ``[parameters]``.
+        """Return the pipeline parameters of the settings file's table ``[parameters]``; without one, those recommended.
 
         Raises:
             BadInputError: The file is not such TOML.
         """
-        if self.settings is None:
-            return {}
+        settings = self.settings or RECOMMENDED
         try:
-            document = tomllib.loads(self.settings.read_text(encoding="utf-8"))
+            document = tomllib.loads(settings.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-            raise BadInputError(f"{self.settings} cannot be read as TOML: {error}") from None
+            raise BadInputError(f"{settings} cannot be read as TOML: {error}") from None
         parameters = document.get("parameters")
         if document.keys() != {"parameters"} or not isinstance(parameters, dict):
-            raise BadInputError(f"{self.settings} must hold one table, [parameters]")
+            raise BadInputError(f"{settings} must hold one table, [parameters]")
         return parameters
 
     def put(self, store: ObjectStore, bucket: str) -> None:

@@ -22,7 +22,7 @@ from flts.runtime.parameters import check_params
 from flts.stages import STAGES
 from pipeline.closing import ending, failures, places, shown
 from pipeline.containers import DockerRun, open_engine
-from pipeline.dataset import LocalDataset
+from pipeline.dataset import RECOMMENDED, LocalDataset
 from pipeline.ir import Pipeline, Value, load_pipeline
 from pipeline.local import LocalRun
 from pipeline.running import Run
@@ -145,8 +145,8 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         default=DEMO,
         metavar="X.csv",
-        help="training data, CSV or Parquet; X_test.csv beside it is the test part, X.toml beside it holds parameters "
-        "(default: the demo, hourly weather at JFK airport)",
+        help="training data, CSV or Parquet; X_test.csv beside it is the test part, X.toml beside it holds parameters, "
+        "without which pipeline/recommended.toml does (default: the demo, hourly weather at JFK airport)",
     )
     parser.add_argument(
         "--param",
@@ -206,8 +206,7 @@ def _beginning(dataset: LocalDataset) -> Iterator[str]:
     if dataset.test is None:
         missing = f"{dataset.name}_test{dataset.train.suffix}"
         yield f"There is no {missing} beside it: the last 20 % of its rows are the test part"
-    if dataset.settings is not None:
-        yield f"Parameters from {shown(dataset.settings)}"
+    yield f"Parameters from {shown(dataset.settings or RECOMMENDED)}"
 
 
 def _make_run_folder(home: Path, identifier: str) -> Path:

@@ -85,7 +85,7 @@ def test_metadata_repeats_message_and_metrics(training_data, tmp_path):
 
 @pytest.mark.parametrize("name", TRAINERS)
 def test_reported_scores_are_those_of_the_saved_model(name, training_data, tmp_path):
-    result = train(name, training_data, tmp_path)
+    result = train(name, training_data, tmp_path, refit=False)
     data = read_processed(training_data)
     model = bundle.load(result.files["bundle"]).forecaster
     origins = scored_origins(data, STAGES[name].params(config_hash="", config_json="", identifier=""))
@@ -105,7 +105,7 @@ def test_the_same_training_twice_gives_the_same_bytes(name, training_data, tmp_p
 
 @pytest.mark.parametrize("name", TRAINERS)
 def test_refit_keeps_the_metrics_and_changes_the_model(name, training_data, tmp_path):
-    plain, refit = train(name, training_data, tmp_path / "a"), train(name, training_data, tmp_path / "b", refit=True)
+    plain, refit = (train(name, training_data, tmp_path / str(on), refit=on) for on in (False, True))
     assert refit.artifacts["metrics"].content == plain.artifacts["metrics"].content
     assert refit.parameters != plain.parameters
 
