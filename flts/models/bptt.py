@@ -15,7 +15,7 @@ M is networks, T steps, B windows, I inputs and H units; rows of a (M, T * B, ..
 window. Networks do not mix: each has weights and windows of its own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -26,6 +26,12 @@ _tanh_backward = torch.ops.aten.tanh_backward.grad_input
 
 Weights = Mapping[str, Tensor]
 """(M, ..) tensors by the names that PyTorch gives them: ``rnn.weight_ih_l0`` .., ``head.weight``, ``head.bias``."""
+
+
+def _add_products(sums: Sequence[Tensor], lefts: Sequence[Tensor], rights: Sequence[Tensor]) -> None:
+    """Add to each sum the product of two matrices; for few rows each, this beats one call for all of them."""
+    for total, left, right in zip(sums, lefts, rights, strict=True):
+        total.addmm_(left, right)
 
 
 class _Layer:
@@ -69,6 +75,8 @@ class _Layer:
         self.minus_one, self.one, self.two = inputs.new_tensor([-1.0, 1.0, 2.0]).unbind(0)
         self.state_at, self.kept_at = self.states.unbind(1), self.kept.unbind(1)
         self.d_state_at, self.wide_d_state_at = self.d_states.unbind(1), self.d_states.unsqueeze(3).unbind(1)
+        self.state_of_each_at = [state.unbind(0) for state in self.state_at]
+        self.d_state_of_each_at = [state.unbind(0) for state in self.d_state_at]
 
     def forward(self) -> None:
         """Fill ``states`` from ``inputs``."""
@@ -115,11 +123,12 @@ class _Gru(_Layer):
         self.initial = inputs.new_zeros(self.networks, self.batch, hidden)
         self.gate_at = self.gates.unbind(1)
         self.rz_at = torch.split(self.flat_rz, self.batch, dim=1)
-        self.recurrent_at = torch.split(self.flat_recurrent, self.batch, dim=1)
+        recurrent_at = torch.split(self.flat_recurrent, self.batch, dim=1)
+        self.recurrent_of_each_at = [part.unbind(0) for part in recurrent_at]
         self.r_at, self.z_at, self.state_part_at, self.n_at = (gate.unbind(1) for gate in self.gates.unbind(3))
 
     def forward(self) -> None:
-        w_hh, b_rz = self.w_hh.mT, (self.b_ih_rz + self.b_hh_rz).unsqueeze(1)
+        w_hh, b_rz = self.w_hh.mT.unbind(0), (self.b_ih_rz + self.b_hh_rz).unsqueeze(1)
         w_rz, w_n, b_n = self.w_rz.mT, self.w_n.mT, self.b_ih_n.unsqueeze(1)
         state = self.initial
         for t in range(self.steps):
@@ -129,7 +138,7 @@ class _Gru(_Layer):
                 torch.baddbmm(b_n, self.fed_inputs[fed], w_n, beta=2, alpha=2, out=self.flat_n)
                 self.flat_state_part.copy_(self.b_hh_n.unsqueeze(1))
             if t > 0:
-                self.recurrent_at[k].baddbmm_(state, w_hh)
+                _add_products(self.recurrent_of_each_at[k], self.state_of_each_at[t - 1], w_hh)
             self.rz_at[k].sigmoid_()
             candidate = self._tanh_of_doubled(self.n_at[k].addcmul_(self.r_at[k], self.state_part_at[k], value=2))
             state = torch.lerp(candidate, state, self.z_at[k], out=self.state_at[t])
@@ -146,11 +155,12 @@ class _Gru(_Layer):
         torch.mul(n, state_part, out=scratch)
         torch.mul(n, r, out=state_part)
         _sigmoid_backward(scratch, r, grad_input=r)
+        w_hh = self.w_hh.unbind(0)
         for t in reversed(range(self.steps)):
             torch.mul(self.wide_d_state_at[t], self.gate_at[t], out=self.gate_at[t])
             if t > 0:
-                below = self.d_state_at[t - 1].addcmul_(self.d_state_at[t], self.kept_at[t])
-                below.baddbmm_(self.recurrent_at[t], self.w_hh)
+                self.d_state_at[t - 1].addcmul_(self.d_state_at[t], self.kept_at[t])
+                _add_products(self.d_state_of_each_at[t - 1], self.recurrent_of_each_at[t], w_hh)
 
         torch.bmm(self.flat_recurrent[:, self.batch :].mT, self.past_states, out=self.g_w_hh)
         torch.bmm(self.flat_rz.mT, self.inputs, out=self.g_w_rz)
@@ -180,18 +190,19 @@ class _Lstm(_Layer):
         self.cells, self.tanh_cells = self._buffers(2)
         self.cell_at, self.tanh_cell_at = self.cells.unbind(1), self.tanh_cells.unbind(1)
         self.scratch_at, self.all_at = self.scratch.unbind(1), torch.split(self.flat_gates, self.batch, dim=1)
+        self.all_of_each_at = [gates.unbind(0) for gates in self.all_at]
         self.i_at, self.f_at, self.g_at, self.o_at = (gate.unbind(1) for gate in self.gates.unbind(3))
         self.ifg_at = self.gates[:, :, :, :3].unbind(1)
         self.d_cell = inputs.new_empty(self.networks, self.batch, self.hidden)
 
     def forward(self) -> None:
-        w_ih, w_hh, bias = self.w_ih.mT, self.w_hh.mT, (self.b_ih + self.b_hh).unsqueeze(1)
+        w_ih, w_hh, bias = self.w_ih.mT, self.w_hh.mT.unbind(0), (self.b_ih + self.b_hh).unsqueeze(1)
         for t in range(self.steps):
             fed, k = divmod(t, self.kept_steps)
             if k == 0:
                 torch.baddbmm(bias, self.fed_inputs[fed], w_ih, out=self.flat_gates)
             if t > 0:
-                self.all_at[k].baddbmm_(self.state_at[t - 1], w_hh)
+                _add_products(self.all_of_each_at[k], self.state_of_each_at[t - 1], w_hh)
             g = self.g_at[k].mul_(self.two)
             self.all_at[k].sigmoid_()
             torch.add(self.minus_one, g, alpha=2, out=g)
@@ -214,14 +225,14 @@ class _Lstm(_Layer):
         _sigmoid_backward(self.cells[:, :-1], kept[:, 1:], grad_input=f[:, 1:])
         f[:, 0].zero_()
         d_cell = self.d_cell.zero_()
-        wide_d_cell = d_cell.unsqueeze(2)
+        wide_d_cell, w_hh = d_cell.unsqueeze(2), self.w_hh.unbind(0)
         for t in reversed(range(self.steps)):
             d_cell.addcmul_(self.d_state_at[t], self.scratch_at[t])
             torch.mul(wide_d_cell, self.ifg_at[t], out=self.ifg_at[t])
             self.o_at[t].mul_(self.d_state_at[t])
             if t > 0:
                 d_cell.mul_(self.kept_at[t])
-                self.d_state_at[t - 1].baddbmm_(self.all_at[t], self.w_hh)
+                _add_products(self.d_state_of_each_at[t - 1], self.all_of_each_at[t], w_hh)
 
         torch.bmm(self.flat_gates[:, self.batch :].mT, self.past_states, out=self.g_w_hh)
         torch.bmm(self.flat_gates.mT, self.inputs, out=self.g_w_ih)

@@ -7,13 +7,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from flts.models import bundle
 from flts.models.forecasting import forecast_steps
 from flts.models.framing import SkipFraming
-from flts.models.learning import fit_recurrent
+from flts.models.learning import Learner, fit_recurrent
+from flts.models.residuals import Correction
 from flts.models.table import forecast_table
-from flts.models.volatility import REACH
+from flts.models.volatility import REACH, error_weights
 from flts.params import RecurrentParams
 from flts.timeseries.features import time_features
 from flts.timeseries.frame import Frame, Parts
@@ -100,8 +103,8 @@ def test_before_the_first_epoch_a_model_is_its_skip_which_may_stay_the_best():
 def test_nothing_is_learned_from_a_row_behind_the_part_that_it_is_learned_from(part: str, tmp_path: Path):
     data = series(targets=("load", "other"))
     end = getattr(data.parts, part)
-    settings = params(output_seq_len=2, epochs=1)
-    first, other = (fit_recurrent("GRU", each, settings) for each in (data, changed_from(data, end)))
+    chosen = params(output_seq_len=2, epochs=1)
+    first, other = (fit_recurrent("GRU", each, chosen) for each in (data, changed_from(data, end)))
     assert first.train_loss == other.train_loss
     ours, theirs = first.forecaster.framing, other.forecaster.framing
     assert {name: values.tobytes() for name, values in ours.tensors().items()} == {
@@ -110,6 +113,44 @@ def test_nothing_is_learned_from_a_row_behind_the_part_that_it_is_learned_from(p
     if part == "validation_end":
         assert saved(first.forecaster, tmp_path) == saved(other.forecaster, tmp_path)
         assert first.validation_loss == other.validation_loss
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    row=st.integers(0, 209),
+    column=st.sampled_from(["load", "other", "constant"]),
+    value=st.floats(-1e6, 1e6),
+    horizon=st.integers(1, 2),
+)
+def test_no_value_behind_the_fit_part_changes_anything_learned_from_it(
+    row: int, column: str, value: float, horizon: int
+):
+    data = series(targets=("load", "other"))
+    end = data.parts.fit_end
+    values = data.frame.columns[column].copy()
+    values[end + row] = value
+    changed = replace(data, frame=replace(data.frame, columns={**data.frame.columns, column: values}))
+    chosen, learned = params(output_seq_len=horizon, epochs=1), []
+    for each in (data, changed):
+        learner = Learner("GRU", each, chosen, stop=end, part="fit part")
+        losses = learner.epoch()
+        known = np.arange(10, end - horizon + 1)
+        weights = error_weights(each, known, end, by_volatility=True)[: end + row + 1]
+        rows = each.frame.rows(0, end)
+        correction = Correction.learn(
+            rows,
+            rows.columns["load"] - 100.0,
+            known,
+            weights[known, 0],
+            columns=("load", "other"),
+            calendar=(),
+            horizon=horizon,
+            embargo=10,
+            sampling_seconds=each.sampling_seconds,
+        )
+        arrays = [*learner.framing.tensors().values(), *(w.numpy() for w in learner.weights()), weights]
+        learned.append((losses, each.learnable_features(), correction.to_dict(), [a.tobytes() for a in arrays]))
+    assert learned[0] == learned[1]
 
 
 def test_a_refit_keeps_alpha_and_epochs_and_learns_everything_else_from_all_rows():
