@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run services test test-images lint format specs docs images wheelhouse lock bench bench-images clean
+.PHONY: help venv run services test test-images lint format specs docs images wheelhouse lock bench bench-skill bench-images clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ lock: venv ## Pin new versions of what pyproject.toml asks for
 
 bench: venv ## Measure what the project promises; prints a table and writes build/bench.json
 	@$(BIN)/python -m benchmarks
+
+bench-skill: venv ## Measure how well the models forecast eight series; writes build/bench_skill.json (half an hour)
+	@$(BIN)/python -m benchmarks.bench_skill
 
 bench-images: venv images ## Measure the images (size, rebuild, start) and the S3 store; writes build/bench_images.json
 	@$(BIN)/python -m benchmarks.bench_images

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 
 from flts.models.forecasting import forecast_steps
+from flts.models.learning import fit_recurrent
 from flts.models.network import RecurrentNet
-from flts.models.recurrent import RecurrentForecaster, fit_recurrent
+from flts.models.recurrent import RecurrentForecaster
 from flts.params import RecurrentParams
 from flts.timeseries.arrays import Floats
 from flts.timeseries.features import time_features
@@ -47,8 +48,11 @@ def synthetic(rows: int) -> ProcessedData:
 def plain_loop(forecaster: RecurrentForecaster, data: ProcessedData, rows: range) -> Floats:
     """Forecast each row by PyTorch's network from a window of its own."""
     history, features = forecaster.input_seq_len, forecaster.features
-    net = RecurrentNet("GRU", len(features), **forecaster.config(), outputs=len(forecaster.targets))
-    net.load_state_dict(forecaster.net.state_dict())
+    (trained,) = forecaster.networks
+    net = RecurrentNet(
+        "GRU", len(features), trained.rnn.hidden_size, trained.rnn.num_layers, outputs=len(forecaster.targets)
+    )
+    net.load_state_dict(trained.state_dict())
     matrix = data.frame.matrix(features)
     values = []
     with torch.inference_mode():
@@ -73,7 +77,15 @@ def timed(function: Callable[[], Floats]) -> tuple[float, Floats]:
 
 def measure(steps: int = STEPS, repeats: int = 5) -> dict[str, float]:
     """Return wall times, their ratios, and the largest difference between the forecasts in standard deviations."""
-    params = RecurrentParams(config_hash="", config_json="", identifier="", epochs=1)
+    params = RecurrentParams(
+        config_hash="",
+        config_json="",
+        identifier="",
+        epochs=1,
+        members=1,
+        linear_skip=False,
+        volatility_weighting=False,
+    )
     data = synthetic(steps + params.input_seq_len)
     forecaster = fit_recurrent("GRU", data, params).forecaster
     assert isinstance(forecaster, RecurrentForecaster)

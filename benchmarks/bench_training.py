@@ -21,8 +21,8 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from flts.models.network import RecurrentNet, RecurrentType
-from flts.models.recurrent import MAX_GRADIENT_NORM, Learner
+from flts.models.learning import Learner
+from flts.models.network import MAX_GRADIENT_NORM, RecurrentNet, RecurrentType
 from flts.params import PreprocessParams, RecurrentParams
 from flts.timeseries.frame import Frame
 from flts.timeseries.preparing import prepare
@@ -48,8 +48,8 @@ def dataset(path: Path) -> tuple[str, ProcessedData]:
 
 def forward_flops(model_type: RecurrentType, learner: Learner, params: RecurrentParams) -> float:
     """Return the matrix-product FLOPs of one forward pass over all training windows."""
-    features, hidden = learner.series.values.shape[1], params.hidden_size
-    outputs = learner.net.head.out_features
+    features, hidden = learner.series.inputs.shape[1], params.hidden_size
+    outputs = learner.networks[0].head.out_features
     inputs = [features] + [hidden] * (params.num_layers - 1)
     step = sum(2 * GATES[model_type] * hidden * (width + hidden) for width in inputs)
     return float(len(learner.origins) * (params.input_seq_len * step + 2 * hidden * outputs))
@@ -68,7 +68,7 @@ def plain_step(
 def plain_epochs(model_type: RecurrentType, learner: Learner, params: RecurrentParams) -> dict[str, Callable[[], None]]:
     """Return an epoch of a loop that slices a resident series, and one over a DataLoader; a new network each."""
     series, origins = learner.series, learner.origins
-    rnn, head = learner.net.rnn, learner.net.head
+    rnn, head = learner.networks[0].rnn, learner.networks[0].head
 
     def fresh() -> tuple[RecurrentNet, torch.optim.Optimizer]:
         net = RecurrentNet(model_type, rnn.input_size, rnn.hidden_size, rnn.num_layers, head.out_features)
@@ -76,16 +76,16 @@ def plain_epochs(model_type: RecurrentType, learner: Learner, params: RecurrentP
 
     sliced_net, sliced_optimizer = fresh()
     loader_net, loader_optimizer = fresh()
-    windows = series.values[series.window_rows(origins).t()]
-    loader = DataLoader(TensorDataset(windows, series.wanted(origins)), batch_size=params.batch_size, shuffle=True)
+    windows, wanted = series.inputs[series.window_rows(origins).t()], learner.labels.wanted
+    loader = DataLoader(TensorDataset(windows, wanted[origins]), batch_size=params.batch_size, shuffle=True)
 
     def sliced() -> None:
         for batch in torch.split(origins[torch.randperm(len(origins))], params.batch_size):
-            plain_step(sliced_net, sliced_optimizer, series.values[series.window_rows(batch)], series.wanted(batch))
+            plain_step(sliced_net, sliced_optimizer, series.inputs[series.window_rows(batch)], wanted[batch])
 
     def loaded() -> None:
-        for batch, wanted in loader:
-            plain_step(loader_net, loader_optimizer, batch.transpose(0, 1), wanted)
+        for batch, labels in loader:
+            plain_step(loader_net, loader_optimizer, batch.transpose(0, 1), labels)
 
     return {"plain": sliced, "dataloader": loaded}
 
@@ -106,7 +106,9 @@ def seconds(function: Callable[[], object]) -> float:
 
 def measure_model(model_type: RecurrentType, data: ProcessedData, repeats: int) -> dict[str, Any]:
     """Return the best of sgemm and of every loop's epoch: seconds, useful GFLOP/s and its share of sgemm."""
-    params = RecurrentParams(config_hash="", config_json="", identifier="bench")
+    params = RecurrentParams(
+        config_hash="", config_json="", identifier="bench", members=1, linear_skip=False, volatility_weighting=False
+    )
     learner = Learner(model_type, data, params, stop=data.parts.fit_end, part="fit part")
     flops = 3 * forward_flops(model_type, learner, params)
     loops: dict[str, Callable[[], object]] = {"flts": learner.epoch, **plain_epochs(model_type, learner, params)}

@@ -13,7 +13,7 @@ from flts.text import printable
 
 # What a model may be like, whether it is trained here or comes in a bundle; the network as a whole has a limit of its
 # own in flts.models.network.
-MAX_HIDDEN_SIZE, MAX_LAYERS = 8192, 64
+MAX_HIDDEN_SIZE, MAX_LAYERS, MAX_MEMBERS = 8192, 64, 64
 MAX_WINDOW = 10_000
 
 GATEWAY_URL = "http://fastapi-app:8000"
@@ -158,7 +158,12 @@ class _ServiceParams(Params):
 
 
 class _TrackingParams(Params):
-    refit: bool = _param(False, "Training", "train once more on all rows before saving; reported metrics stay")
+    volatility_weighting: bool = _param(
+        True,
+        "Training",
+        "weight squared errors by the inverse of recent volatility, so that quiet and loud times count alike",
+    )
+    refit: bool = _param(True, "Training", "train once more on all rows before saving; reported metrics stay")
     seed: int = _param(42, "Training", "random seed", ge=0, le=2**32 - 1)
     experiment_name: str = _param("flts", "Services", "MLflow experiment", min_length=1)
 
@@ -184,6 +189,14 @@ class RecurrentParams(TrainerParams):
     learning_rate: float = _param(1e-4, "Training", "Adam's step size", gt=0)
     early_stopping: bool = _param(True, "Training", "stop when the validation loss no longer falls")
     patience: int = _param(3, "Training", "epochs without improvement before stopping", ge=1, le=100_000)
+    linear_skip: bool = _param(
+        True,
+        "Network",
+        "forecast the change from the last value by a ridge on recent rows; networks learn what it leaves",
+    )
+    members: int = _param(
+        4, "Network", "networks whose mean is the forecast, each with weights of its own", ge=1, le=MAX_MEMBERS
+    )
 
 
 class ProphetParams(TrainerParams):
@@ -201,7 +214,7 @@ class ProphetParams(TrainerParams):
     weekly_seasonality: Seasonality = _param("auto", "Seasonality", "auto, true, false or a Fourier order")
     yearly_seasonality: Seasonality = _param("auto", "Seasonality", "auto, true, false or a Fourier order")
     holidays_country: str = _param("", "Seasonality", "country code (ISO 3166) whose holidays are effects; empty: none")
-    residual_ar: bool = _param(True, "Trend", "correct forecasts by the decaying last residual")
+    residual_ar: bool = _param(True, "Trend", "correct forecasts by a ridge on recent rows and residuals")
 
 
 class EvalParams(_ServiceParams):

@@ -19,6 +19,8 @@ class Forecaster(Protocol):
     model_type: ModelType
     input_seq_len: int
     output_seq_len: int
+    history_rows: int
+    """Rows before an origin that its forecast depends on, where there are so many; at least ``input_seq_len``."""
     targets: tuple[str, ...]
     features: tuple[str, ...]
 
@@ -28,8 +30,9 @@ class Forecaster(Protocol):
         Args:
             frame: Cleaned columns in original units, without NaN; holds at least the ``features``. Windows may stand
                 one behind the other in it: time then ascends within each of them only.
-            origins: (k,) rows with ``input_seq_len <= t <= len(frame)``. Only the ``input_seq_len`` rows before ``t``
-                are seen, and the times of those forecast; the values from ``t`` on are not.
+            origins: (k,) rows with ``input_seq_len <= t <= len(frame)``. Only the ``history_rows`` rows before ``t``
+                are seen, as far as there are so many without a gap, and the times of those forecast; the values from
+                ``t`` on are not.
 
         Returns:
             (k, output_seq_len, targets) in original units.
@@ -69,7 +72,8 @@ class Fit:
         learned: Figures of the fit worth recording.
         train_loss: Loss of each epoch's batches while training, in scaled units; empty without epochs.
         validation_loss: Loss on the validation part after each epoch.
-        best_epoch: The epoch with the lowest validation loss, from 1; 0 without epochs.
+        best_epoch: The epoch with the lowest validation loss, from 1; 0 without epochs, or where none was better than
+            the model before the first.
         stopped_early: Whether training ended because the validation loss no longer fell.
     """
 

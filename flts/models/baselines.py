@@ -88,7 +88,7 @@ def linear(data: ProcessedData, params: TrainParams, origins: Indices) -> Floats
             f"the training data's fit part has {parts.fit_end} rows and no window without a gap in time; input_seq_len "
             f"{history} needs at least {history + 1} consecutive rows there"
         )
-    features = _standardised(data.frame.matrix(data.features), parts.fit_end)
+    features = _standardised(data.frame.matrix(data.learnable_features()), parts.fit_end)
     targets = data.frame.matrix(data.targets)
     centre, level = _mean_window(features, fit, history), targets[fit].mean(axis=0)
 

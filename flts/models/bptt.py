@@ -1,6 +1,7 @@
 """Training and forecasting passes of GRU and LSTM on the CPU, with nearly all their time in matrix products.
 
-Backpropagation through time, written out. What differs from ``nn.GRU`` and ``nn.LSTM`` with automatic derivatives:
+Backpropagation through time, written out, for several networks of one shape at once. What differs from ``nn.GRU`` and
+``nn.LSTM`` with automatic derivatives:
 
 - All buffers are allocated once. Touching a megabyte of fresh memory means hundreds of page faults, which take longer
   than the matrix product that fills it. Views of single steps are made once, too.
@@ -10,14 +11,27 @@ Backpropagation through time, written out. What differs from ``nn.GRU`` and ``nn
 - ``tanh(x) = 2 sigmoid(2 x) - 1``, because PyTorch's tanh takes three times as long as its sigmoid.
 
 Equations, weights and the order of the weights' gates are those of ``torch.nn.GRU`` and ``torch.nn.LSTM``. In shapes,
-T is steps, B windows, I inputs and H units; rows of a (T * B, ..) matrix are ordered by step, then by window.
+M is networks, T steps, B windows, I inputs and H units; rows of a (M, T * B, ..) tensor are ordered by step, then by
+window. Networks do not mix: each has weights and windows of its own.
 """
 
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 _sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
 _tanh_backward = torch.ops.aten.tanh_backward.grad_input
+
+Weights = Mapping[str, Tensor]
+"""(M, ..) tensors by the names that PyTorch gives them: ``rnn.weight_ih_l0`` .., ``head.weight``, ``head.bias``."""
+
+
+def _add_products(sums: Sequence[Tensor], lefts: Sequence[Tensor], rights: Sequence[Tensor]) -> None:
+    """Add to each sum the product of two matrices; for few rows each, this beats one call for all of them."""
+    for total, left, right in zip(sums, lefts, rights, strict=True):
+        total.addmm_(left, right)
 
 
 class _Layer:
@@ -27,32 +41,42 @@ class _Layer:
     and fills the parameters' gradients and ``d_inputs``; it needs the gates of all steps.
 
     Attributes:
-        inputs: (T * B, I).
-        d_inputs: (T * B, I) gradient of the loss by ``inputs``; ``None`` where nobody needs it.
-        states: (T, B, H), the output of every step.
-        d_states: (T, B, H) gradient of the loss by ``states`` through what lies above this layer.
-        gates: (K, B, 4, H), of the last K steps; after ``backward`` the gradient of the loss by what goes into the
+        inputs: (M, T * B, I).
+        d_inputs: (M, T * B, I) gradient of the loss by ``inputs``; ``None`` where nobody needs it.
+        states: (M, T, B, H), the output of every step.
+        d_states: (M, T, B, H) gradient of the loss by ``states`` through what lies above this layer.
+        gates: (M, K, B, 4, H), of the last K steps; after ``backward`` the gradient of the loss by what goes into the
             activations.
     """
 
     def __init__(
-        self, rnn: nn.RNNBase, index: int, inputs: Tensor, d_inputs: Tensor | None, steps: int, kept_steps: int
+        self,
+        weights: Weights,
+        gradients: Weights,
+        index: int,
+        inputs: Tensor,
+        d_inputs: Tensor | None,
+        steps: int,
+        kept_steps: int,
     ) -> None:
-        parameters = [getattr(rnn, f"{name}_l{index}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
-        self.w_ih, self.w_hh, self.b_ih, self.b_hh = (parameter.detach() for parameter in parameters)
-        self.g_w_ih, self.g_w_hh, self.g_b_ih, self.g_b_hh = (parameter.grad for parameter in parameters)
+        names = [f"rnn.{name}_l{index}" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+        self.w_ih, self.w_hh, self.b_ih, self.b_hh = (weights[name] for name in names)
+        self.g_w_ih, self.g_w_hh, self.g_b_ih, self.g_b_hh = (gradients[name] for name in names)
         self.inputs, self.d_inputs = inputs, d_inputs
-        self.steps, self.batch, self.hidden = steps, len(inputs) // steps, rnn.hidden_size
+        self.networks, rows, _ = inputs.shape
+        self.steps, self.batch, self.hidden = steps, rows // steps, self.w_hh.shape[2]
         self.states, self.d_states, self.scratch, self.kept = self._buffers(4)
         self.kept_steps = kept_steps
-        self.gates = inputs.new_empty(kept_steps, self.batch, 4, self.hidden)
-        self.flat_gates = self.gates.view(-1, 4 * self.hidden)
-        self.fed_inputs = torch.split(inputs, kept_steps * self.batch)
-        self.past_states = self.states.view(len(inputs), self.hidden)[: -self.batch]
+        self.gates = inputs.new_empty(self.networks, kept_steps, self.batch, 4, self.hidden)
+        self.flat_gates = self.gates.view(self.networks, -1, 4 * self.hidden)
+        self.fed_inputs = torch.split(inputs, kept_steps * self.batch, dim=1)
+        self.past_states = self.states.view(self.networks, rows, self.hidden)[:, : -self.batch]
         # As tensors, numbers need no conversion in every call.
         self.minus_one, self.one, self.two = inputs.new_tensor([-1.0, 1.0, 2.0]).unbind(0)
-        self.state_at, self.kept_at = self.states.unbind(0), self.kept.unbind(0)
-        self.d_state_at, self.wide_d_state_at = self.d_states.unbind(0), self.d_states.unsqueeze(2).unbind(0)
+        self.state_at, self.kept_at = self.states.unbind(1), self.kept.unbind(1)
+        self.d_state_at, self.wide_d_state_at = self.d_states.unbind(1), self.d_states.unsqueeze(3).unbind(1)
+        self.state_of_each_at = [state.unbind(0) for state in self.state_at]
+        self.d_state_of_each_at = [state.unbind(0) for state in self.d_state_at]
 
     def forward(self) -> None:
         """Fill ``states`` from ``inputs``."""
@@ -63,7 +87,7 @@ class _Layer:
         raise NotImplementedError
 
     def _buffers(self, count: int) -> tuple[Tensor, ...]:
-        return self.inputs.new_empty(count, self.steps, self.batch, self.hidden).unbind(0)
+        return self.inputs.new_empty(count, self.networks, self.steps, self.batch, self.hidden).unbind(0)
 
     def _tanh_of_doubled(self, doubled: Tensor) -> Tensor:
         """Replace 2 x by tanh(x)."""
@@ -78,89 +102,107 @@ class _Gru(_Layer):
     """
 
     def __init__(
-        self, rnn: nn.RNNBase, index: int, inputs: Tensor, d_inputs: Tensor | None, steps: int, kept_steps: int
+        self,
+        weights: Weights,
+        gradients: Weights,
+        index: int,
+        inputs: Tensor,
+        d_inputs: Tensor | None,
+        steps: int,
+        kept_steps: int,
     ) -> None:
-        super().__init__(rnn, index, inputs, d_inputs, steps, kept_steps)
+        super().__init__(weights, gradients, index, inputs, d_inputs, steps, kept_steps)
         hidden = self.hidden
         rz_n = [2 * hidden, hidden]
-        self.w_rz, self.w_n = torch.split(self.w_ih, rz_n)
-        self.g_w_rz, self.g_w_n = torch.split(self.g_w_ih, rz_n)
-        self.b_ih_rz, self.b_ih_n = torch.split(self.b_ih, rz_n)
-        self.b_hh_rz, self.b_hh_n = torch.split(self.b_hh, rz_n)
-        self.flat_rz, self.flat_state_part, self.flat_n = torch.split(self.flat_gates, [*rz_n, hidden], dim=1)
-        self.flat_recurrent = self.flat_gates[:, : 3 * hidden]
-        self.initial = inputs.new_zeros(self.batch, hidden)
-        self.gate_at = self.gates.unbind(0)
-        self.rz_at = torch.split(self.flat_rz, self.batch)
-        self.recurrent_at = torch.split(self.flat_recurrent, self.batch)
-        self.r_at, self.z_at, self.state_part_at, self.n_at = (gate.unbind(0) for gate in self.gates.unbind(2))
+        self.w_rz, self.w_n = torch.split(self.w_ih, rz_n, dim=1)
+        self.g_w_rz, self.g_w_n = torch.split(self.g_w_ih, rz_n, dim=1)
+        self.b_ih_rz, self.b_ih_n = torch.split(self.b_ih, rz_n, dim=1)
+        self.b_hh_rz, self.b_hh_n = torch.split(self.b_hh, rz_n, dim=1)
+        self.flat_rz, self.flat_state_part, self.flat_n = torch.split(self.flat_gates, [*rz_n, hidden], dim=2)
+        self.flat_recurrent = self.flat_gates[:, :, : 3 * hidden]
+        self.initial = inputs.new_zeros(self.networks, self.batch, hidden)
+        self.gate_at = self.gates.unbind(1)
+        self.rz_at = torch.split(self.flat_rz, self.batch, dim=1)
+        recurrent_at = torch.split(self.flat_recurrent, self.batch, dim=1)
+        self.recurrent_of_each_at = [part.unbind(0) for part in recurrent_at]
+        self.r_at, self.z_at, self.state_part_at, self.n_at = (gate.unbind(1) for gate in self.gates.unbind(3))
 
     def forward(self) -> None:
-        w_hh, b_rz = self.w_hh.t(), self.b_ih_rz + self.b_hh_rz
+        w_hh, b_rz = self.w_hh.mT.unbind(0), (self.b_ih_rz + self.b_hh_rz).unsqueeze(1)
+        w_rz, w_n, b_n = self.w_rz.mT, self.w_n.mT, self.b_ih_n.unsqueeze(1)
         state = self.initial
         for t in range(self.steps):
             fed, k = divmod(t, self.kept_steps)
             if k == 0:
-                torch.addmm(b_rz, self.fed_inputs[fed], self.w_rz.t(), out=self.flat_rz)
-                torch.addmm(self.b_ih_n, self.fed_inputs[fed], self.w_n.t(), beta=2, alpha=2, out=self.flat_n)
-                self.flat_state_part.copy_(self.b_hh_n)
+                torch.baddbmm(b_rz, self.fed_inputs[fed], w_rz, out=self.flat_rz)
+                torch.baddbmm(b_n, self.fed_inputs[fed], w_n, beta=2, alpha=2, out=self.flat_n)
+                self.flat_state_part.copy_(self.b_hh_n.unsqueeze(1))
             if t > 0:
-                self.recurrent_at[k].addmm_(state, w_hh)
+                _add_products(self.recurrent_of_each_at[k], self.state_of_each_at[t - 1], w_hh)
             self.rz_at[k].sigmoid_()
             candidate = self._tanh_of_doubled(self.n_at[k].addcmul_(self.r_at[k], self.state_part_at[k], value=2))
             state = torch.lerp(candidate, state, self.z_at[k], out=self.state_at[t])
 
     def backward(self) -> None:
-        r, z, state_part, n = self.gates.unbind(2)
+        r, z, state_part, n = self.gates.unbind(3)
         # Each gate becomes the derivative of h_t by what went into its activation; kept is that by h_{t-1}, past n.
         scratch, kept = self.scratch, self.kept.copy_(z)
-        torch.sub(self.states[:-1], n[1:], out=scratch[1:])
-        torch.neg(n[0], out=scratch[0])
+        torch.sub(self.states[:, :-1], n[:, 1:], out=scratch[:, 1:])
+        torch.neg(n[:, 0], out=scratch[:, 0])
         _sigmoid_backward(scratch, kept, grad_input=z)
         torch.sub(self.one, kept, out=scratch)
         _tanh_backward(scratch, n, grad_input=n)
         torch.mul(n, state_part, out=scratch)
         torch.mul(n, r, out=state_part)
         _sigmoid_backward(scratch, r, grad_input=r)
+        w_hh = self.w_hh.unbind(0)
         for t in reversed(range(self.steps)):
             torch.mul(self.wide_d_state_at[t], self.gate_at[t], out=self.gate_at[t])
             if t > 0:
-                below = self.d_state_at[t - 1].addcmul_(self.d_state_at[t], self.kept_at[t])
-                below.addmm_(self.recurrent_at[t], self.w_hh)
+                self.d_state_at[t - 1].addcmul_(self.d_state_at[t], self.kept_at[t])
+                _add_products(self.d_state_of_each_at[t - 1], self.recurrent_of_each_at[t], w_hh)
 
-        torch.mm(self.flat_recurrent[self.batch :].t(), self.past_states, out=self.g_w_hh)
-        torch.mm(self.flat_rz.t(), self.inputs, out=self.g_w_rz)
-        torch.mm(self.flat_n.t(), self.inputs, out=self.g_w_n)
-        d_gates = self.flat_gates.sum(0)
-        self.g_b_hh.copy_(d_gates[: -self.hidden])
-        self.g_b_ih[: -self.hidden].copy_(d_gates[: -2 * self.hidden])
-        self.g_b_ih[-self.hidden :].copy_(d_gates[-self.hidden :])
+        torch.bmm(self.flat_recurrent[:, self.batch :].mT, self.past_states, out=self.g_w_hh)
+        torch.bmm(self.flat_rz.mT, self.inputs, out=self.g_w_rz)
+        torch.bmm(self.flat_n.mT, self.inputs, out=self.g_w_n)
+        d_gates = self.flat_gates.sum(1)
+        self.g_b_hh.copy_(d_gates[:, : -self.hidden])
+        self.g_b_ih[:, : -self.hidden].copy_(d_gates[:, : -2 * self.hidden])
+        self.g_b_ih[:, -self.hidden :].copy_(d_gates[:, -self.hidden :])
         if self.d_inputs is not None:
-            torch.mm(self.flat_rz, self.w_rz, out=self.d_inputs).addmm_(self.flat_n, self.w_n)
+            torch.bmm(self.flat_rz, self.w_rz, out=self.d_inputs).baddbmm_(self.flat_n, self.w_n)
 
 
 class _Lstm(_Layer):
     """``c_t = f c_{t-1} + i g``, ``h_t = o tanh(c_t)``; the gates lie as i, f, g, o."""
 
     def __init__(
-        self, rnn: nn.RNNBase, index: int, inputs: Tensor, d_inputs: Tensor | None, steps: int, kept_steps: int
+        self,
+        weights: Weights,
+        gradients: Weights,
+        index: int,
+        inputs: Tensor,
+        d_inputs: Tensor | None,
+        steps: int,
+        kept_steps: int,
     ) -> None:
-        super().__init__(rnn, index, inputs, d_inputs, steps, kept_steps)
+        super().__init__(weights, gradients, index, inputs, d_inputs, steps, kept_steps)
         self.cells, self.tanh_cells = self._buffers(2)
-        self.cell_at, self.tanh_cell_at = self.cells.unbind(0), self.tanh_cells.unbind(0)
-        self.scratch_at, self.all_at = self.scratch.unbind(0), torch.split(self.flat_gates, self.batch)
-        self.i_at, self.f_at, self.g_at, self.o_at = (gate.unbind(0) for gate in self.gates.unbind(2))
-        self.ifg_at = self.gates[:, :, :3].unbind(0)
-        self.d_cell = inputs.new_empty(self.batch, self.hidden)
+        self.cell_at, self.tanh_cell_at = self.cells.unbind(1), self.tanh_cells.unbind(1)
+        self.scratch_at, self.all_at = self.scratch.unbind(1), torch.split(self.flat_gates, self.batch, dim=1)
+        self.all_of_each_at = [gates.unbind(0) for gates in self.all_at]
+        self.i_at, self.f_at, self.g_at, self.o_at = (gate.unbind(1) for gate in self.gates.unbind(3))
+        self.ifg_at = self.gates[:, :, :, :3].unbind(1)
+        self.d_cell = inputs.new_empty(self.networks, self.batch, self.hidden)
 
     def forward(self) -> None:
-        w_hh, bias = self.w_hh.t(), self.b_ih + self.b_hh
+        w_ih, w_hh, bias = self.w_ih.mT, self.w_hh.mT.unbind(0), (self.b_ih + self.b_hh).unsqueeze(1)
         for t in range(self.steps):
             fed, k = divmod(t, self.kept_steps)
             if k == 0:
-                torch.addmm(bias, self.fed_inputs[fed], self.w_ih.t(), out=self.flat_gates)
+                torch.baddbmm(bias, self.fed_inputs[fed], w_ih, out=self.flat_gates)
             if t > 0:
-                self.all_at[k].addmm_(self.state_at[t - 1], w_hh)
+                _add_products(self.all_of_each_at[k], self.state_of_each_at[t - 1], w_hh)
             g = self.g_at[k].mul_(self.two)
             self.all_at[k].sigmoid_()
             torch.add(self.minus_one, g, alpha=2, out=g)
@@ -171,7 +213,7 @@ class _Lstm(_Layer):
             torch.mul(self.o_at[k], tanh_cell, out=self.state_at[t])
 
     def backward(self) -> None:
-        i, f, g, o = self.gates.unbind(2)
+        i, f, g, o = self.gates.unbind(3)
         # i, f, g become the derivatives of c_t by what went into their activations, o and scratch those of h_t by
         # that of o and by c_t; kept is that of c_t by c_{t-1}.
         tanh_cells, kept = self.tanh_cells, self.kept.copy_(f)
@@ -180,70 +222,88 @@ class _Lstm(_Layer):
         _sigmoid_backward(g, i, grad_input=tanh_cells)
         _tanh_backward(i, g, grad_input=g)
         i.copy_(tanh_cells)
-        _sigmoid_backward(self.cells[:-1], kept[1:], grad_input=f[1:])
-        f[0].zero_()
+        _sigmoid_backward(self.cells[:, :-1], kept[:, 1:], grad_input=f[:, 1:])
+        f[:, 0].zero_()
         d_cell = self.d_cell.zero_()
-        wide_d_cell = d_cell.unsqueeze(1)
+        wide_d_cell, w_hh = d_cell.unsqueeze(2), self.w_hh.unbind(0)
         for t in reversed(range(self.steps)):
             d_cell.addcmul_(self.d_state_at[t], self.scratch_at[t])
             torch.mul(wide_d_cell, self.ifg_at[t], out=self.ifg_at[t])
             self.o_at[t].mul_(self.d_state_at[t])
             if t > 0:
                 d_cell.mul_(self.kept_at[t])
-                self.d_state_at[t - 1].addmm_(self.all_at[t], self.w_hh)
+                _add_products(self.d_state_of_each_at[t - 1], self.all_of_each_at[t], w_hh)
 
-        torch.mm(self.flat_gates[self.batch :].t(), self.past_states, out=self.g_w_hh)
-        torch.mm(self.flat_gates.t(), self.inputs, out=self.g_w_ih)
-        torch.sum(self.flat_gates, 0, out=self.g_b_hh)
+        torch.bmm(self.flat_gates[:, self.batch :].mT, self.past_states, out=self.g_w_hh)
+        torch.bmm(self.flat_gates.mT, self.inputs, out=self.g_w_ih)
+        torch.sum(self.flat_gates, 1, out=self.g_b_hh)
         self.g_b_ih.copy_(self.g_b_hh)
         if self.d_inputs is not None:
-            torch.mm(self.flat_gates, self.w_ih, out=self.d_inputs)
+            torch.bmm(self.flat_gates, self.w_ih, out=self.d_inputs)
 
 
 class Bptt:
-    """The passes of a recurrent network with a linear head on its last state, for one shape of batch.
+    """The passes of recurrent networks with a linear head on their last state, for one shape of batch.
 
-    Writes gradients to the parameters' ``grad``, which must exist and must stay the same tensors, as must the
-    parameters. Holds one batch at a time: not for several threads at once.
+    Holds one batch at a time: not for several threads at once.
 
     Attributes:
-        inputs: (T * B, I), to be filled before ``forward``.
+        inputs: (M, T * B, I), to be filled before ``forward``.
     """
 
-    def __init__(self, rnn: nn.GRU | nn.LSTM, head: nn.Linear, steps: int, batch: int, *, keep_gates: bool) -> None:
-        """Allocate buffers for ``batch`` windows of ``steps`` rows each.
+    def __init__(
+        self,
+        kind: Literal["GRU", "LSTM"],
+        weights: Weights,
+        gradients: Weights,
+        steps: int,
+        batch: int,
+        *,
+        keep_gates: bool,
+    ) -> None:
+        """Allocate buffers for ``batch`` windows of ``steps`` rows for each network.
 
         Unless ``keep_gates``, there is no ``backward``: the gates of one step are overwritten by those of the next.
         That is faster for many windows, whose gates then stay in the processor's cache, and slower for few.
+
+        Args:
+            kind: What the layers are.
+            weights: The networks' parameters, read in every pass: they must stay the same tensors.
+            gradients: Of the same names and shapes; what ``backward`` writes to.
+            steps: Rows of a window.
+            batch: Windows.
+            keep_gates: Whether there will be a ``backward``.
         """
-        kind = _Gru if isinstance(rnn, nn.GRU) else _Lstm
-        self.inputs = head.weight.new_empty(steps * batch, rnn.input_size).detach()
+        self._weight, self._bias = weights["head.weight"], weights["head.bias"].unsqueeze(1)
+        self._g_weight, self._g_bias = gradients["head.weight"], gradients["head.bias"]
+        networks, outputs, hidden = self._weight.shape
+        self.inputs = self._weight.new_empty(networks, steps * batch, weights["rnn.weight_ih_l0"].shape[2])
         self._layers: list[_Layer] = []
         inputs, d_inputs = self.inputs, None
-        for index in range(rnn.num_layers):
-            layer = kind(rnn, index, inputs, d_inputs, steps, steps if keep_gates else 1)
+        for index in range(sum(name.startswith("rnn.weight_ih") for name in weights)):
+            layer = {"GRU": _Gru, "LSTM": _Lstm}[kind](
+                weights, gradients, index, inputs, d_inputs, steps, steps if keep_gates else 1
+            )
             inputs, d_inputs = (
-                tensor.view(steps * batch, rnn.hidden_size) for tensor in (layer.states, layer.d_states)
+                tensor.view(networks, steps * batch, hidden) for tensor in (layer.states, layer.d_states)
             )
             self._layers.append(layer)
-        self._weight, self._bias = head.weight.detach(), head.bias.detach()
-        self._g_weight, self._g_bias = head.weight.grad, head.bias.grad
-        self._outputs = self.inputs.new_empty(batch, head.out_features)
+        self._outputs = self.inputs.new_empty(networks, batch, outputs)
 
     @torch.no_grad()
     def forward(self) -> Tensor:
-        """Return (B, outputs); the tensor is overwritten by the next call."""
+        """Return (M, B, outputs); the tensor is overwritten by the next call."""
         for layer in self._layers:
             layer.forward()
-        return torch.addmm(self._bias, self._layers[-1].states[-1], self._weight.t(), out=self._outputs)
+        return torch.baddbmm(self._bias, self._layers[-1].state_at[-1], self._weight.mT, out=self._outputs)
 
     @torch.no_grad()
     def backward(self, d_outputs: Tensor) -> None:
-        """Fill the parameters' gradients, given the loss's by the outputs (B, outputs) of the last ``forward``."""
+        """Fill the gradients, given the loss's by the outputs (M, B, outputs) of the last ``forward``."""
         top = self._layers[-1]
-        torch.mm(d_outputs.t(), top.states[-1], out=self._g_weight)
-        torch.sum(d_outputs, 0, out=self._g_bias)
-        top.d_states[:-1].zero_()
-        torch.mm(d_outputs, self._weight, out=top.d_states[-1])
+        torch.bmm(d_outputs.mT, top.state_at[-1], out=self._g_weight)
+        torch.sum(d_outputs, 1, out=self._g_bias)
+        top.d_states[:, :-1].zero_()
+        torch.bmm(d_outputs, self._weight, out=top.d_state_at[-1])
         for layer in reversed(self._layers):
             layer.backward()

@@ -109,10 +109,10 @@ class _Extension:
 
     def __init__(self, forecaster: Forecaster, data: ProcessedData, origins: Indices, room: int) -> None:
         lags = {name: lag for name in forecaster.features if (lag := parse_lag(name)) and lag[0] in data.frame.columns}
-        self._history = forecaster.input_seq_len
+        self._history = forecaster.history_rows
         reach = max([self._history, *(n for _, n in lags.values())])
         ahead = np.arange(-reach, room)
-        # From its origin on every column is held; rows before the data are only ever asked for lags, see below.
+        # From its origin on every column is held. Before the data its first row stands still, which is a gap in time.
         rows = np.clip(origins[:, None] + ahead, 0, origins[:, None] - 1)
         self._time = data.frame.time[rows] + np.maximum(ahead + 1, 0) * _interval(data)
         names = {*forecaster.features, *forecaster.targets, *(column for column, _ in lags.values())}

@@ -1,4 +1,4 @@
-"""The network of the recurrent models, the series it reads, and how it is computed on the CPU and on a GPU."""
+"""The networks of the recurrent models, the series they read, and how they are computed on the CPU and on a GPU."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -12,18 +12,59 @@ import torch
 from torch import Tensor, nn
 
 from flts.errors import BadInputError
-from flts.models.bptt import Bptt
-from flts.timeseries.arrays import Indices
-from flts.timeseries.frame import Frame
-from flts.timeseries.scaling import Scaler
+from flts.models.bptt import Bptt, Weights
+from flts.timeseries.arrays import Floats, Indices
 
 RecurrentType = Literal["GRU", "LSTM"]
 # Outside training, so many windows are computed at once, and fewer of long ones: bounds memory.
 FORECAST_BATCH, FORECAST_ROWS = 512, 65_536
-# 1 GiB of float32. Training holds some six copies: weights, gradients, Adam's two moments, the best epoch's weights.
+# Of all members together, 1 GiB of float32. Training holds some six copies: weights, gradients, Adam's two moments,
+# the best epoch's weights.
 LARGEST_NETWORK = 1 << 28
 # Numbers that the passes over one batch may hold at once: 16 GiB of float32.
 LARGEST_BATCH = 1 << 32
+MAX_GRADIENT_NORM = 1.0
+
+
+class RecurrentNet(nn.Module):
+    """Recurrent layers whose last state goes through a linear head."""
+
+    def __init__(self, model_type: RecurrentType, inputs: int, hidden_size: int, num_layers: int, outputs: int) -> None:
+        """Make a network with PyTorch's initial weights, drawn from the global random state."""
+        super().__init__()
+        self.model_type: RecurrentType = model_type
+        self.rnn = {"GRU": nn.GRU, "LSTM": nn.LSTM}[model_type](inputs, hidden_size, num_layers)
+        self.head = nn.Linear(hidden_size, outputs)
+
+    @torch.no_grad()
+    def start_at_zero(self) -> None:
+        """Let every output be zero until the first step of training."""
+        self.head.weight.zero_()
+        self.head.bias.zero_()
+
+    def forward(self, windows: Tensor) -> Tensor:
+        """Return (B, outputs) for windows (T, B, inputs)."""
+        states, _ = self.rnn(windows)
+        outputs: Tensor = self.head(states[-1])
+        return outputs
+
+
+def make_networks(
+    model_type: RecurrentType, inputs: int, hidden_size: int, num_layers: int, outputs: int, members: int
+) -> list[RecurrentNet]:
+    """Make ``members`` networks of one shape, each as ``RecurrentNet`` does.
+
+    Raises:
+        BadInputError: They would have more weights than ``LARGEST_NETWORK``.
+    """
+    weights = members * weight_count(model_type, inputs, hidden_size, num_layers, outputs)
+    if weights > LARGEST_NETWORK:
+        one, has = (f"{members} networks, each a", "have") if members > 1 else ("a", "has")
+        raise BadInputError(
+            f"{one} {model_type} of {inputs} inputs, num_layers {num_layers}, hidden_size {hidden_size} and {outputs} "
+            f"outputs {has} {weights:,} weights ({_gib(weights)}): at most {LARGEST_NETWORK:,} are accepted"
+        )
+    return [RecurrentNet(model_type, inputs, hidden_size, num_layers, outputs) for _ in range(members)]
 
 
 def weight_count(model_type: RecurrentType, inputs: int, hidden_size: int, num_layers: int, outputs: int) -> int:
@@ -33,114 +74,67 @@ def weight_count(model_type: RecurrentType, inputs: int, hidden_size: int, num_l
     return layers + (hidden_size + 1) * outputs
 
 
-class RecurrentNet(nn.Module):
-    """Recurrent layers whose last state goes through a linear head."""
-
-    def __init__(self, model_type: RecurrentType, inputs: int, hidden_size: int, num_layers: int, outputs: int) -> None:
-        """Make a network with PyTorch's initial weights, drawn from the global random state.
-
-        Raises:
-            BadInputError: It would have more weights than ``LARGEST_NETWORK``.
-        """
-        weights = weight_count(model_type, inputs, hidden_size, num_layers, outputs)
-        if weights > LARGEST_NETWORK:
-            raise BadInputError(
-                f"a {model_type} of {inputs} inputs, num_layers {num_layers}, hidden_size {hidden_size} and {outputs} "
-                f"outputs has {weights:,} weights ({_gib(weights)}): at most {LARGEST_NETWORK:,} are accepted"
-            )
-        super().__init__()
-        self.model_type: RecurrentType = model_type
-        self.rnn = {"GRU": nn.GRU, "LSTM": nn.LSTM}[model_type](inputs, hidden_size, num_layers)
-        self.head = nn.Linear(hidden_size, outputs)
-
-    def forward(self, windows: Tensor) -> Tensor:
-        """Return (B, outputs) for windows (T, B, inputs)."""
-        states, _ = self.rnn(windows)
-        outputs: Tensor = self.head(states[-1])
-        return outputs
-
-
 @dataclass(frozen=True)
 class Series:
-    """A scaled series that stays in the device's memory; batches gather their windows from it.
+    """Inputs of networks that stay in the device's memory; batches gather their windows from them.
 
     Attributes:
-        values: (rows, features), float32.
-        target_values: (rows, targets), float32.
-        history: Rows before an origin that a window holds.
-        horizon: Rows from the origin on that are forecast.
+        inputs: (rows, inputs), float32.
+        history: (T, 1) the rows of a window, counted from its origin.
     """
 
-    values: Tensor
-    target_values: Tensor
+    inputs: Tensor
     history: Tensor
-    horizon: Tensor
 
     @classmethod
-    def of(
-        cls,
-        frame: Frame,
-        features: Sequence[str],
-        targets: Sequence[str],
-        scaler: Scaler,
-        *,
-        input_seq_len: int,
-        output_seq_len: int,
-        device: torch.device,
-    ) -> Self:
-        """Scale a frame, and lay out the windows of ``input_seq_len`` rows before forecasts of ``output_seq_len``.
-
-        Raises:
-            BadInputError: A value is missing or not finite.
-        """
-        scaled = scaler.transform(features, frame.matrix(features)).astype(np.float32)
-        if not np.isfinite(scaled).all():
-            row, column = np.argwhere(~np.isfinite(scaled))[0]
-            raise BadInputError(
-                f"column {features[column]!r} at {frame.time[row]} is missing or not finite: "
-                f"recurrent models need every value"
-            )
-        values = torch.from_numpy(scaled).to(device)
-        return cls(
-            values,
-            values[:, [features.index(name) for name in targets]],
-            torch.arange(-input_seq_len, 0, device=device)[:, None],
-            torch.arange(output_seq_len, device=device)[:, None],
-        )
+    def of(cls, inputs: Floats, input_seq_len: int, device: torch.device) -> Self:
+        """Bring (rows, inputs) to the device; a window is the ``input_seq_len`` rows before its origin."""
+        return cls(to_device(inputs, device), torch.arange(-input_seq_len, 0, device=device)[:, None])
 
     def origins(self, rows: Indices) -> Tensor:
         """Bring origins (k,) to the device."""
-        return torch.from_numpy(rows).to(self.values.device)
+        return torch.from_numpy(rows).to(self.inputs.device)
 
     def window_rows(self, origins: Tensor) -> Tensor:
-        """Return (input_seq_len, B): the rows of the windows that end just before the origins, by step."""
-        return origins + self.history
-
-    def wanted(self, origins: Tensor) -> Tensor:
-        """Return (B, output_seq_len x targets): the values to forecast."""
-        return self.target_values[(origins + self.horizon).t()].flatten(1)
+        """Return (.., T, B): the rows of the windows that end just before the origins (.., B), by step."""
+        return origins.unsqueeze(-2) + self.history
 
 
-def check_batch(net: RecurrentNet, steps: int, windows: int) -> None:
-    """Make sure that training on ``windows`` windows of ``steps`` rows at once stays within ``LARGEST_BATCH``.
+@dataclass(frozen=True)
+class Labels:
+    """What networks learn, by origin: (rows, outputs) ``wanted`` and ``weights`` of the squared errors, float32."""
+
+    wanted: Tensor
+    weights: Tensor
+
+
+def to_device(values: Floats, device: torch.device) -> Tensor:
+    """Return float64 values as float32 on a device."""
+    return torch.from_numpy(values.astype(np.float32)).to(device)
+
+
+def check_batch(networks: Sequence[RecurrentNet], steps: int, windows: int) -> None:
+    """Make sure that training each on ``windows`` windows of ``steps`` rows at once stays within ``LARGEST_BATCH``.
 
     Raises:
         BadInputError: It does not; the sentence says what it would need.
     """
-    rnn = net.rnn
-    numbers = steps * windows * numbers_per_row(net, training=True)
+    rnn = networks[0].rnn
+    numbers = steps * windows * numbers_per_row(networks, training=True)
     if numbers > LARGEST_BATCH:
         raise BadInputError(
-            f"training on {windows} windows of {steps} rows at once with num_layers {rnn.num_layers} and hidden_size "
-            f"{rnn.hidden_size} needs {_gib(numbers)} of memory: at most {_gib(LARGEST_BATCH)} are accepted; a smaller "
-            "batch_size, input_seq_len or network is needed"
+            f"training on {windows} windows of {steps} rows at once with num_layers {rnn.num_layers}, hidden_size "
+            f"{rnn.hidden_size} and members {len(networks)} needs {_gib(numbers)} of memory: at most "
+            f"{_gib(LARGEST_BATCH)} are accepted; a smaller batch_size, input_seq_len or network, or fewer members, is "
+            "needed"
         )
 
 
-def numbers_per_row(net: RecurrentNet, *, training: bool) -> int:
-    """Return how many numbers the passes of ``flts.models.bptt`` hold for a row of a window."""
-    buffers = {"GRU": 4, "LSTM": 6}[net.model_type] + (4 if training else 0)  # of each unit; the four are its gates
-    return int(net.rnn.input_size + buffers * net.rnn.num_layers * net.rnn.hidden_size)
+def numbers_per_row(networks: Sequence[RecurrentNet], *, training: bool) -> int:
+    """Return how many numbers the passes of ``flts.models.bptt`` hold for a row of a window of each network."""
+    rnn, kind = networks[0].rnn, networks[0].model_type
+    buffers = {"GRU": 4, "LSTM": 6}[kind] + (4 if training else 0)  # of each unit; the four are its gates
+    return len(networks) * int(rnn.input_size + buffers * rnn.num_layers * rnn.hidden_size)
 
 
 def _gib(numbers: int) -> str:
@@ -148,7 +142,7 @@ def _gib(numbers: int) -> str:
 
 
 class Engine(Protocol):
-    """Computes a network on windows of a series."""
+    """Computes networks of one shape on windows of a series."""
 
     parameters: list[Tensor]
     """What the optimizer steps; ``train`` fills their gradients."""
@@ -156,20 +150,24 @@ class Engine(Protocol):
     """How many numbers a forecast holds for a row of a window."""
 
     def predict(self, series: Series, origins: Tensor) -> Tensor:
-        """Return (B, outputs) for the windows before the origins (B,); valid until the next call."""
+        """Return (B, outputs), the mean of the networks, for the windows before the origins (B,)."""
         ...
 
-    def train(self, series: Series, origins: Tensor) -> Tensor:
-        """Return the mean squared error of the windows before the origins (B,), and fill the gradients."""
+    def train(self, series: Series, labels: Labels, origins: Tensor) -> Tensor:
+        """Return the mean weighted squared error, and fill the gradients.
+
+        The origins (M, B) are a batch for each of M networks. A network's gradient is that of its own mean error,
+        clipped to norm 1.
+        """
         ...
 
 
-def engine(net: RecurrentNet) -> Engine:
-    """Return what computes ``net`` where its parameters are.
+def engine(networks: Sequence[RecurrentNet]) -> Engine:
+    """Return what computes the networks where their parameters are.
 
-    On the CPU the parameters become views of one vector; ``state_dict`` and ``load_state_dict`` work as before.
+    On the CPU the parameters become views of one matrix; ``state_dict`` and ``load_state_dict`` work as before.
     """
-    return _CudaEngine(net) if net.head.weight.is_cuda else _CpuEngine(net)
+    return _CudaEngine(networks) if networks[0].head.weight.is_cuda else _CpuEngine(networks)
 
 
 def predict_all(computing: Engine, series: Series, origins: Tensor, workers: int = 1) -> Tensor:
@@ -181,7 +179,7 @@ def predict_all(computing: Engine, series: Series, origins: Tensor, workers: int
     batches = torch.split(origins, max(1, min(FORECAST_BATCH, rows // len(series.history))))
 
     def predict(batch: Tensor) -> Tensor:
-        return computing.predict(series, batch).clone()
+        return computing.predict(series, batch)
 
     if min(workers, len(batches)) <= 1:
         return torch.cat([predict(batch) for batch in batches])
@@ -196,68 +194,95 @@ class _Buffers(local):
         self.passes: OrderedDict[tuple[torch.Size, bool], Bptt] = OrderedDict()
 
 
+def stack(networks: Sequence[RecurrentNet]) -> tuple[Tensor, Weights, Weights]:
+    """Make the parameters of M networks views of one (M, parameters) matrix, and theirs gradients of its gradient.
+
+    Clipping and the optimizer's step are few operations then, and the networks can be computed at once.
+
+    Returns:
+        The matrix, and its values and its gradient as (M, ..) tensors by the names of the networks' parameters.
+    """
+    matrix = torch.stack([torch.cat([part.detach().flatten() for part in net.parameters()]) for net in networks])
+    matrix.grad = torch.zeros_like(matrix)
+    names, shapes = zip(*((name, part.shape) for name, part in networks[0].named_parameters()), strict=True)
+    sizes = [shape.numel() for shape in shapes]
+    # Matrices lie column by column: they are multiplied transposed, and MKL is faster on rows.
+    values, gradients = (
+        {
+            name: part.view(len(networks), *shape[::-1]).mT if len(shape) == 2 else part
+            for name, shape, part in zip(names, shapes, torch.split(whole, sizes, dim=1), strict=True)
+        }
+        for whole in (matrix, matrix.grad)
+    )
+    for row, net in enumerate(networks):
+        for name, parameter in net.named_parameters():
+            parameter.data, parameter.grad = values[name][row].copy_(parameter.detach()), gradients[name][row]
+    return matrix, values, gradients
+
+
 class _CpuEngine:
     """Runs the passes of ``flts.models.bptt``. Threads may predict at once; each has buffers of its own."""
 
     SHAPES = 4  # that are kept: full and last batch, of training and of validation
     SMALL = 1024  # rows of all windows whose gates are kept even if nobody needs them
 
-    def __init__(self, net: RecurrentNet) -> None:
-        """Move the parameters of ``net`` into one vector: clipping and the optimizer's step are few operations then."""
-        self._net = net
-        parameters = list(net.parameters())
-        vector = torch.cat([parameter.detach().flatten() for parameter in parameters])
-        vector.grad = torch.zeros_like(vector)
-        sizes = [parameter.numel() for parameter in parameters]
-        for parameter, *parts in zip(
-            parameters, torch.split(vector, sizes), torch.split(vector.grad, sizes), strict=True
-        ):
-            # Matrices lie column by column: they are multiplied transposed, and MKL is faster on rows.
-            values, gradient = (part.view(parameter.shape[::-1]).t() for part in parts)
-            parameter.data, parameter.grad = values.copy_(parameter.detach()), gradient
-        self.parameters = [vector]
-        self.numbers_per_row = numbers_per_row(net, training=False)
+    def __init__(self, networks: Sequence[RecurrentNet]) -> None:
+        self._kind, self._networks = networks[0].model_type, len(networks)
+        matrix, self._weights, self._gradients = stack(networks)
+        self.parameters = [matrix]
+        self.numbers_per_row = numbers_per_row(networks, training=False)
         self._buffers = _Buffers()
 
     def predict(self, series: Series, origins: Tensor) -> Tensor:
-        return self._gather(series, origins, training=False).forward()
+        rows = series.window_rows(origins.expand(self._networks, -1))
+        return self._gather(series, rows, keep_gates=rows.numel() <= self.SMALL).forward().mean(0)
 
-    def train(self, series: Series, origins: Tensor) -> Tensor:
-        passes = self._gather(series, origins, training=True)
-        error = passes.forward() - series.wanted(origins)
-        passes.backward(error * (2 / error.numel()))
-        return error.square().mean()
+    def train(self, series: Series, labels: Labels, origins: Tensor) -> Tensor:
+        passes = self._gather(series, series.window_rows(origins), keep_gates=True)
+        error = passes.forward() - labels.wanted[origins]
+        weighted = error * labels.weights[origins]
+        passes.backward(weighted * (2 / error[0].numel()))
+        gradient = self.parameters[0].grad
+        assert gradient is not None  # noqa: S101 - for mypy
+        norm = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
+        gradient.mul_((MAX_GRADIENT_NORM / (norm + 1e-6)).clamp_(max=1.0))
+        return weighted.mul_(error).mean()
 
-    def _gather(self, series: Series, origins: Tensor, *, training: bool) -> Bptt:
-        rows = series.window_rows(origins)
-        keep_gates = training or rows.numel() <= self.SMALL
+    def _gather(self, series: Series, rows: Tensor, *, keep_gates: bool) -> Bptt:
+        """Return passes whose inputs are (M, T, B) rows of the series."""
         kept, key = self._buffers.passes, (rows.shape, keep_gates)
         passes = kept.get(key)
         if passes is None:
             if len(kept) == self.SHAPES:
                 kept.popitem(last=False)
-            passes = kept[key] = Bptt(self._net.rnn, self._net.head, *rows.shape, keep_gates=keep_gates)
+            _, steps, batch = rows.shape
+            passes = Bptt(self._kind, self._weights, self._gradients, steps, batch, keep_gates=keep_gates)
+            kept[key] = passes
         kept.move_to_end(key)
-        torch.index_select(series.values, 0, rows.flatten(), out=passes.inputs)
+        torch.index_select(series.inputs, 0, rows.flatten(), out=passes.inputs.view(-1, series.inputs.shape[1]))
         return passes
 
 
 class _CudaEngine:
-    """Runs cuDNN's recurrent layers with automatic derivatives."""
+    """Runs cuDNN's recurrent layers with automatic derivatives, one network after another."""
 
-    def __init__(self, net: RecurrentNet) -> None:
-        self._net = net
-        self.parameters: list[Tensor] = list(net.parameters())
-        self.numbers_per_row = numbers_per_row(net, training=False)
+    def __init__(self, networks: Sequence[RecurrentNet]) -> None:
+        self._networks = networks
+        self.parameters: list[Tensor] = [parameter for net in networks for parameter in net.parameters()]
+        self.numbers_per_row = numbers_per_row(networks, training=False)
 
     @torch.no_grad()
     def predict(self, series: Series, origins: Tensor) -> Tensor:
-        outputs: Tensor = self._net(series.values[series.window_rows(origins)])
-        return outputs
+        windows = series.inputs[series.window_rows(origins)]
+        return torch.stack([net(windows) for net in self._networks]).mean(0)
 
-    def train(self, series: Series, origins: Tensor) -> Tensor:
-        self._net.zero_grad()
-        outputs = self._net(series.values[series.window_rows(origins)])
-        loss = nn.functional.mse_loss(outputs, series.wanted(origins))
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss.detach()
+    def train(self, series: Series, labels: Labels, origins: Tensor) -> Tensor:
+        losses = []
+        for net, rows in zip(self._networks, origins, strict=True):
+            net.zero_grad()
+            error = net(series.inputs[series.window_rows(rows)]) - labels.wanted[rows]
+            loss = (labels.weights[rows] * error.square()).mean()
+            loss.backward()
+            nn.utils.clip_grad_norm_(net.parameters(), MAX_GRADIENT_NORM)
+            losses.append(loss.detach())
+        return torch.stack(losses).mean()

@@ -1,11 +1,7 @@
-"""Prophet: one model of trend, seasons and holidays per target, corrected by the decaying last residual."""
+"""Prophet: one model of trend, seasons and holidays per target, corrected by a ridge on its residuals."""
 
-import logging
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Self
 
 import numpy as np
@@ -13,59 +9,36 @@ from pydantic import BaseModel, Field, ValidationError
 
 from flts.contracts import ModelType, canonical_json
 from flts.errors import BadInputError
-from flts.models.base import Fit
 from flts.models.config import BundleConfig, read_hyperparameters
 from flts.models.files import CONFIG_FILE
 from flts.models.prophet_curve import Curve
-from flts.params import ProphetParams
+from flts.models.residuals import Correction
+from flts.models.volatility import REACH
 from flts.problems import first_problem, shown
-from flts.progress import Progress, no_progress
 from flts.timeseries.arrays import Floats, Indices
-from flts.timeseries.frame import Frame
-from flts.timeseries.processed import ProcessedData
+from flts.timeseries.frame import Frame, time_of
 from flts.timeseries.scaling import Scaler
 from flts.untrusted import json_object
 
 MODEL_FILE = "prophet.json"
-HYPERPARAMETERS = (
-    "growth",
-    "n_changepoints",
-    "changepoint_range",
-    "changepoint_prior_scale",
-    "seasonality_mode",
-    "seasonality_prior_scale",
-    "daily_seasonality",
-    "weekly_seasonality",
-    "yearly_seasonality",
-    "holidays_country",
-    "residual_ar",
-    "seed",
-)
-# Prophet and CmdStanPy log every step of a fit, and that plotly is missing, each under its own logger.
-LOGGERS = ("prophet", "prophet.models", "prophet.plot", "cmdstanpy")
 
 
 class ProphetHyperparameters(BaseModel):
-    """What forecasting needs of what ``ProphetForecaster.config`` gives; the rest tells people how it was fitted."""
+    """What loading needs of the hyperparameters: of older bundles ``phi``; the rest tells people how it was fitted."""
 
-    phi: dict[str, Annotated[float, Field(ge=0, le=1)]]
+    phi: dict[str, Annotated[float, Field(ge=0, le=1)]] | None = None
 
 
 class ProphetForecaster:
-    """Fitted Prophets, one per target, each seeing only its target's own history.
+    """Fitted Prophets, one per target.
 
     Prophet's curve ``yhat`` is a function of time alone: what happened after the fit does not move it, and other
-    columns never do. Recent values enter in one way: the step h after the last known value ``y(t)`` is forecast as
-
-        yhat(t + h) + phi^h (y(t) - yhat(t))
-
-    which is Prophet with first-order autoregressive errors. So a level that has shifted is followed, and forgotten
-    at the rate ``phi``; a change of slope, of the seasons, or of another column is not seen until the next training.
-    ``phi`` zero is plain Prophet.
+    columns never do. Recent rows enter by the correction: the residual ``r = y - yhat`` is forecast from its own last
+    rows, those of the measured columns, and the calendar, and added to the curve.
 
     Attributes:
         models: The fitted model of every target, as ``prophet.serialize.model_to_dict`` gives it.
-        phi: Share of the last residual that is still there one step later, in [0, 1], by target.
+        corrections: What forecasts the residual of each target; none makes it plain Prophet.
         hyperparameters: The training parameters that shaped the models.
         sampling_seconds: Time between two steps beyond the end of a frame.
     """
@@ -76,63 +49,92 @@ class ProphetForecaster:
         self,
         models: Mapping[str, Mapping[str, Any]],
         *,
-        phi: Mapping[str, float],
+        corrections: Mapping[str, Correction],
         input_seq_len: int,
         output_seq_len: int,
         sampling_seconds: float,
         hyperparameters: Mapping[str, Any],
     ) -> None:
         self.models = models
-        self.phi = phi
+        self.corrections = corrections
         self.input_seq_len = input_seq_len
         self.output_seq_len = output_seq_len
+        self.history_rows = max(input_seq_len, REACH) if corrections else input_seq_len
         self.targets = tuple(models)
-        self.features = self.targets
+        seen = (name for correction in corrections.values() for name in correction.columns)
+        self.features = tuple(dict.fromkeys((*self.targets, *seen)))
         self.hyperparameters = hyperparameters
         self.sampling_seconds = sampling_seconds
-        self._curves = [Curve.from_dict(model) for model in models.values()]
+        self._curves = {name: Curve.from_dict(model) for name, model in models.items()}
 
     def forecast(self, frame: Frame, origins: Indices) -> Floats:
         """Forecast blocks; see ``Forecaster.forecast``. Rows behind the frame follow at ``sampling_seconds``."""
-        steps = np.arange(1, self.output_seq_len + 1)
-        # Column 0 is the last known row, the others are the block.
-        rows = origins[:, None] + np.arange(-1, self.output_seq_len)
-        fitted = self._yhat(frame, rows)
-        residual = frame.matrix(self.targets)[origins - 1] - fitted[:, 0]
-        decay = np.array([self.phi[name] for name in self.targets]) ** steps[:, None]
-        values: Floats = fitted[:, 1:] + decay * residual[:, None]
+        blocks = origins[:, None] + np.arange(self.output_seq_len)
+        values = np.stack([self._curve(name, frame, blocks) for name in self.targets], axis=-1)
+        if not self.corrections or not len(origins):
+            return values
+        start, stop = max(0, int(origins.min()) - self.history_rows), int(origins.max())
+        seen, near = frame.rows(start, stop), origins - start
+        for position, name in enumerate(self.targets):
+            residual = seen.columns[name] - self.curve(name, seen)
+            values[..., position] += self.corrections[name](
+                seen, frame.time[start : stop + self.output_seq_len], residual, near, self.sampling_seconds
+            )
         return values
 
+    def curve(self, target: str, frame: Frame) -> Floats:
+        """Return (n,) ``yhat`` of a target at the rows of a frame."""
+        # Windows that stand one behind the other share most of their rows.
+        time, position = np.unique(frame.time, return_inverse=True)
+        return self._curves[target](time)[position]
+
     def plain(self) -> Self:
-        """Return the same models without the correction by the last residual."""
-        return self._with(phi=dict.fromkeys(self.targets, 0.0))
+        """Return the same models without the correction by recent rows."""
+        return self.corrected({})
+
+    def corrected(self, corrections: Mapping[str, Correction]) -> Self:
+        """Return the same models with these corrections, by target."""
+        return type(self)(
+            self.models,
+            corrections=corrections,
+            input_seq_len=self.input_seq_len,
+            output_seq_len=self.output_seq_len,
+            sampling_seconds=self.sampling_seconds,
+            hyperparameters=self.hyperparameters,
+        )
 
     def config(self) -> dict[str, Any]:
-        """Return the hyperparameters and ``phi``."""
-        return {**self.hyperparameters, "phi": dict(self.phi)}
+        """Return the hyperparameters."""
+        return dict(self.hyperparameters)
 
     def save(self, directory: Path) -> None:
-        """Write ``prophet.json``: Prophet's own JSON of every target's model under ``models``."""
-        (directory / MODEL_FILE).write_text(canonical_json({"models": self.models}) + "\n", encoding="utf-8")
+        """Write ``prophet.json``: Prophet's own JSON of every target's model, and its correction."""
+        corrections = {name: correction.to_dict() for name, correction in self.corrections.items()}
+        text = canonical_json({"models": self.models, "corrections": corrections})
+        (directory / MODEL_FILE).write_text(f"{text}\n", encoding="utf-8")
 
     @classmethod
     def load(cls, directory: Path, config: BundleConfig, scaler: Scaler) -> Self:  # noqa: ARG003 - one way to load
         """Load what ``save`` wrote; Prophet itself is not needed, and the scaler neither: its models are unscaled.
+
+        Older bundles have a factor ``phi`` by which a residual decays instead of corrections.
 
         Raises:
             BadInputError: The file or the hyperparameters in ``config`` are not what ``save`` and ``config`` give.
         """
         path = directory / MODEL_FILE
         phi = read_hyperparameters(ProphetHyperparameters, config, directory).phi
-        models = json_object(path.read_bytes(), str(path), "a file of fitted Prophets").get("models")
-        if not isinstance(models, dict) or not set(models) == set(phi) == set(config.targets):
-            raise BadInputError(
-                f"{path} must hold a model, and {CONFIG_FILE} a phi, of {', '.join(config.targets)} each"
-            )
+        content = json_object(path.read_bytes(), str(path), "a file of fitted Prophets")
+        models = _of_every_target(content.get("models"), config, f"{path} must hold a model")
+        if phi is None:
+            corrections = _corrections(content.get("corrections"), config, path)
+        else:
+            phi = _of_every_target(phi, config, f"{directory / CONFIG_FILE} must hold a phi")
+            corrections = {name: Correction.decay(factor, config.output_seq_len) for name, factor in phi.items()}
         try:
             loaded = cls(
-                {name: models[name] for name in config.targets},
-                phi=phi,
+                models,
+                corrections=corrections,
                 input_seq_len=config.input_seq_len,
                 output_seq_len=config.output_seq_len,
                 sampling_seconds=config.sampling_seconds,
@@ -140,109 +142,25 @@ class ProphetForecaster:
             )
         except ValidationError as error:
             raise BadInputError(f"{path} holds no fitted Prophet: {first_problem(error)}") from None
+        if unseen := [name for name in loaded.features if name not in config.features]:
+            raise BadInputError(f"{path} forecasts from column {unseen[0]!r}, which is not among its features")
         for model in models.values():
             if model["country_holidays"]:
-                _check_country(model["country_holidays"], "country_holidays")
+                check_country(model["country_holidays"], "country_holidays")
         return loaded
 
-    def _with(self, *, phi: Mapping[str, float]) -> Self:
-        return type(self)(
-            self.models,
-            phi=phi,
-            input_seq_len=self.input_seq_len,
-            output_seq_len=self.output_seq_len,
-            sampling_seconds=self.sampling_seconds,
-            hyperparameters=self.hyperparameters,
-        )
-
-    def _yhat(self, frame: Frame, rows: Indices) -> Floats:
-        """Return Prophet's curves (.., targets) at row numbers of any shape, each distinct row evaluated once."""
+    def _curve(self, target: str, frame: Frame, rows: Indices) -> Floats:
+        """Return Prophet's curve at row numbers of any shape, each distinct row evaluated once."""
         distinct, position = np.unique(rows, return_inverse=True)
-        last = len(frame) - 1
-        interval = np.timedelta64(round(self.sampling_seconds * 1e6), "us")
-        time = frame.time[np.minimum(distinct, last)] + np.maximum(distinct - last, 0) * interval
-        return np.stack([curve(time) for curve in self._curves], axis=1)[position.reshape(rows.shape)]
+        return self._curves[target](time_of(distinct, frame.time, self.sampling_seconds))[position.reshape(rows.shape)]
 
 
-def fit_prophet(data: ProcessedData, params: ProphetParams, progress: Progress = no_progress) -> Fit:
-    """Fit one Prophet per target on the fit part, in original units, and ``phi`` on the validation part.
-
-    ``phi`` minimises the squared one-step error over the measured validation rows that no gap separates from the row
-    before, then is clamped to [0, 1]: below zero or above one the correction would swing or grow with the horizon.
+def check_country(code: str, name: str) -> None:
+    """Make sure that the holidays of a country are known; ``name`` is what the sentence calls it.
 
     Raises:
-        BadInputError: The fit part has fewer than two rows, or ``holidays_country`` is unknown.
+        BadInputError: They are not.
     """
-    plain = _fit(data, data.parts.fit_end, params, progress).plain()
-    phi = _residual_decay(plain, data) if params.residual_ar else plain.phi
-    return Fit(
-        forecaster=plain._with(phi=phi),
-        refit=lambda progress: refit_prophet(phi, data, params, progress),
-        plain=plain if params.residual_ar else None,
-        learned={"phi": canonical_json(dict(phi))} if params.residual_ar else {},
-    )
-
-
-def refit_prophet(
-    phi: Mapping[str, float], data: ProcessedData, params: ProphetParams, progress: Progress = no_progress
-) -> ProphetForecaster:
-    """Fit once more on all rows; ``phi`` stays, because no rows are left to learn it on."""
-    return _fit(data, len(data), params, progress)._with(phi=phi)
-
-
-def _fit(data: ProcessedData, stop: int, params: ProphetParams, progress: Progress) -> ProphetForecaster:
-    if stop < 2:
-        raise BadInputError(f"the training data's fit part has {stop} rows; Prophet needs at least 2")
-    models = {}
-    for done, name in enumerate(data.targets):
-        progress(done / len(data.targets), f"fitting Prophet to {name}, {stop} rows")
-        with _quiet():
-            models[name] = _fit_one(data.frame.rows(0, stop), name, params)
-    progress(1.0, f"fitted Prophet to {', '.join(data.targets)}")
-    return ProphetForecaster(
-        models,
-        phi=dict.fromkeys(data.targets, 0.0),
-        input_seq_len=params.input_seq_len,
-        output_seq_len=params.output_seq_len,
-        sampling_seconds=data.sampling_seconds,
-        hyperparameters={name: getattr(params, name) for name in HYPERPARAMETERS},
-    )
-
-
-def _fit_one(frame: Frame, target: str, params: ProphetParams) -> dict[str, Any]:
-    import pandas as pd
-    from prophet import Prophet
-    from prophet.serialize import model_to_dict
-
-    model = Prophet(
-        growth=params.growth,
-        n_changepoints=params.n_changepoints,
-        changepoint_range=params.changepoint_range,
-        changepoint_prior_scale=params.changepoint_prior_scale,
-        seasonality_mode=params.seasonality_mode,
-        seasonality_prior_scale=params.seasonality_prior_scale,
-        daily_seasonality=_seasonality(params.daily_seasonality),
-        weekly_seasonality=_seasonality(params.weekly_seasonality),
-        yearly_seasonality=_seasonality(params.yearly_seasonality),
-        uncertainty_samples=0,
-    )
-    if params.holidays_country:
-        _check_country(params.holidays_country, "holidays_country")
-        model.add_country_holidays(params.holidays_country)
-    with TemporaryDirectory() as folder:  # for the files that CmdStan writes, also those of a fit that failed
-        history = pd.DataFrame({"ds": frame.time, "y": frame.columns[target]})
-        model.fit(history, seed=params.seed, output_dir=folder)
-    fields: dict[str, Any] = model_to_dict(model)
-    fields["fit_kwargs"] = {"seed": params.seed}  # the folder's name would make every fit another file
-    return fields
-
-
-def _seasonality(value: str) -> str | bool | int:
-    named: dict[str, str | bool] = {"auto": "auto", "true": True, "false": False}
-    return named[value] if value in named else int(value)
-
-
-def _check_country(code: str, name: str) -> None:
     from holidays import list_supported_countries
 
     if code not in list_supported_countries():
@@ -252,30 +170,20 @@ def _check_country(code: str, name: str) -> None:
         )
 
 
-def _residual_decay(plain: ProphetForecaster, data: ProcessedData) -> dict[str, float]:
-    """Return phi by target: the least-squares slope of a validation residual on the one before it."""
-    rows = np.arange(max(data.parts.fit_end, 1), data.parts.validation_end)
-    rows = rows[~data.gap_before()[rows]]
-    before = data.frame.matrix(data.targets)[rows - 1] - plain._yhat(data.frame, rows - 1)
-    now = data.actual_matrix()[rows] - plain._yhat(data.frame, rows)
-    measured = ~np.isnan(now)
-    covariance = np.sum(before * now, axis=0, where=measured)
-    variance = np.sum(before**2, axis=0, where=measured)
-    phi = np.divide(covariance, variance, out=np.zeros_like(variance), where=variance > 0)
-    return dict(zip(data.targets, np.clip(phi, 0.0, 1.0).tolist(), strict=True))
+def _of_every_target(found: Any, config: BundleConfig, must: str) -> dict[str, Any]:
+    """Return what was found of each target, in their order; ``must`` begins the sentence where it is something else."""
+    if not isinstance(found, dict) or set(found) != set(config.targets):
+        raise BadInputError(f"{must} of {', '.join(config.targets)} each, and of nothing else")
+    return {name: found[name] for name in config.targets}
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Hide what Prophet and CmdStanPy log, and the pandas methods that Prophet calls by deprecated arguments."""
-    loggers = [logging.getLogger(name) for name in LOGGERS]
-    disabled = [logger.disabled for logger in loggers]
+def _corrections(found: Any, config: BundleConfig, path: Path) -> dict[str, Correction]:
+    if found == {}:  # plain Prophet
+        return {}
+    learned = _of_every_target(found, config, f"{path} must hold a correction")
     try:
-        for logger in loggers:
-            logger.disabled = True
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"prophet\.")
-            yield
-    finally:
-        for logger, before in zip(loggers, disabled, strict=True):
-            logger.disabled = before
+        return {name: Correction.from_dict(fields, config.output_seq_len) for name, fields in learned.items()}
+    except ValidationError as error:
+        raise BadInputError(f"{path} holds no correction of a Prophet: {first_problem(error)}") from None
+    except ValueError as error:
+        raise BadInputError(f"{path} holds no correction of this Prophet: {error}") from None

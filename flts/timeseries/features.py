@@ -1,7 +1,7 @@
 """Columns computed from others: sine and cosine of calendar time, and lags."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -11,6 +11,7 @@ from flts.timeseries.arrays import Floats, Times
 
 # Period of each calendar feature, in its own unit.
 _PERIODS: Mapping[str, float] = MappingProxyType({"min_of_day": 1440, "day_of_week": 7, "day_of_year": 365.25})
+_PERIOD_DAYS: Mapping[str, float] = MappingProxyType({"min_of_day": 1, "day_of_week": 7, "day_of_year": 365.25})
 
 TIME_FEATURES = tuple(f"{name}_{function}" for name in _PERIODS for function in ("sin", "cos"))
 
@@ -33,6 +34,21 @@ def time_features(time: Times) -> dict[str, Floats]:
         features[f"{name}_sin"] = np.sin(angles).take(codes)
         features[f"{name}_cos"] = np.cos(angles).take(codes)
     return features
+
+
+def learnable(names: Sequence[str], time: Times) -> tuple[str, ...]:
+    """Return ``names`` without the time features of which (n,) ``time`` spans less than two periods.
+
+    Seen once, a season is a constant or a trend in disguise: what is learned of it misleads later.
+    """
+    days = (time[-1] - time[0]) / np.timedelta64(1, "D") if len(time) else 0.0
+    enough = {
+        f"{name}_{function}"
+        for name, period in _PERIOD_DAYS.items()
+        if days >= 2 * period
+        for function in ("sin", "cos")
+    }
+    return tuple(name for name in names if name in enough or name not in TIME_FEATURES)
 
 
 def lag_name(column: str, rows: int) -> str:

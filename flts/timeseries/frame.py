@@ -6,7 +6,7 @@ from typing import Self
 
 import numpy as np
 
-from flts.timeseries.arrays import Floats, Times
+from flts.timeseries.arrays import Flags, Floats, Indices, Times
 
 TIME_COLUMN = "time"
 ACTUAL_SUFFIX = "_actual"
@@ -60,3 +60,20 @@ def usual_interval(time: Times) -> float:
     """Return the median time between two rows in seconds; 1 where there are not two."""
     steps = np.diff(time.view(np.int64))
     return float(np.median(steps)) / 1e6 if steps.size else 1.0
+
+
+def gaps_before(time: Times, sampling_seconds: float) -> Flags:
+    """Return (n,) flags: whether a row does not follow the one before it within 1.5 sampling intervals.
+
+    Time that stands still or goes back, as between windows that stand one behind the other, is a gap too.
+    """
+    limit = np.timedelta64(round(GAP_FACTOR * sampling_seconds * 1e6), "us")
+    step = np.diff(time)
+    return np.concatenate([[False], (step > limit) | (step <= np.timedelta64(0))])
+
+
+def time_of(rows: Indices, time: Times, sampling_seconds: float) -> Times:
+    """Return when rows of any shape are; those behind the last of (n,) ``time`` follow at the sampling interval."""
+    last = len(time) - 1
+    interval = np.timedelta64(round(sampling_seconds * 1e6), "us")
+    return time[np.minimum(rows, last)] + np.maximum(rows - last, 0) * interval

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from flts.timeseries.arrays import Flags, Floats
-from flts.timeseries.features import TIME_FEATURES
-from flts.timeseries.frame import GAP_FACTOR, Frame, Parts
+from flts.timeseries.features import TIME_FEATURES, learnable
+from flts.timeseries.frame import Frame, Parts, gaps_before
 from flts.timeseries.scaling import Scaler, ScalerKind
 
 
@@ -44,14 +44,17 @@ class ProcessedData:
         """Names of the columns that models see, in order."""
         return tuple(self.frame.columns)
 
+    def learnable_features(self) -> tuple[str, ...]:
+        """Return the names of the columns that training data teach: see ``flts.timeseries.features.learnable``."""
+        return learnable(self.features, self.frame.time[: self.parts.fit_end])
+
     def actual_matrix(self) -> Floats:
         """Stack the measured target values to (n, targets)."""
         return np.stack([self.actual[name] for name in self.targets], axis=1)
 
     def gap_before(self) -> Flags:
         """Return (n,) flags: whether more than 1.5 sampling intervals lie between a row and the one before it."""
-        limit = np.timedelta64(round(GAP_FACTOR * self.sampling_seconds * 1e6), "us")
-        return np.concatenate([[False], np.diff(self.frame.time) > limit])
+        return gaps_before(self.frame.time, self.sampling_seconds)
 
 
 def fit_scaler(kind: ScalerKind, frame: Frame, parts: Parts) -> Scaler:

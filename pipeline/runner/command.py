@@ -20,7 +20,7 @@ from pipeline.runner.arguments import choose_arguments
 from pipeline.runner.closing import ending, failures, places, shown
 from pipeline.runner.compiled import load_pipeline
 from pipeline.runner.containers import Containers, open_engine
-from pipeline.runner.dataset import LocalDataset
+from pipeline.runner.dataset import RECOMMENDED, LocalDataset
 from pipeline.runner.home import check_home, make_run_folder, write_results
 from pipeline.runner.processes import Processes
 from pipeline.runner.run import Run, Starter
@@ -146,8 +146,8 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         default=DEMO,
         metavar="X.csv",
-        help="training data, CSV or Parquet; X_test.csv beside it is the test part, X.toml beside it holds parameters "
-        "(default: the demo, hourly weather at JFK airport)",
+        help="training data, CSV or Parquet; X_test.csv beside it is the test part, X.toml beside it holds parameters, "
+        "without which pipeline/recommended.toml does (default: the demo, hourly weather at JFK airport)",
     )
     parser.add_argument(
         "--param",
@@ -168,8 +168,7 @@ def _beginning(dataset: LocalDataset) -> Iterator[str]:
     if dataset.test is None:
         missing = f"{dataset.name}_test{dataset.train.suffix}"
         yield f"There is no {missing} beside it: the last 20 % of its rows are the test part"
-    if dataset.settings is not None:
-        yield f"Parameters from {shown(dataset.settings)}"
+    yield f"Parameters from {shown(dataset.settings or RECOMMENDED)}"
 
 
 def _say(console: Console, lines: Iterable[str]) -> None:

@@ -15,6 +15,9 @@ from flts.params import check_name
 from flts.store import ObjectStore
 from flts.store.file import FileStore
 
+# What to train with where a dataset brings no parameters of its own.
+RECOMMENDED = Path(__file__).parents[1] / "recommended.toml"
+
 
 @dataclass(frozen=True)
 class LocalDataset:
@@ -53,23 +56,22 @@ class LocalDataset:
         )
 
     def parameters(self) -> Mapping[str, Any]:
-        """Return the pipeline parameters that the settings file sets in its table ``[parameters]``.
+        """Return the pipeline parameters of the settings file's table ``[parameters]``; without one, those recommended.
 
         Raises:
             BadInputError: The file is not such TOML.
         """
-        if self.settings is None:
-            return {}
+        settings = self.settings or RECOMMENDED
         try:
-            document = tomllib.loads(self.settings.read_text(encoding="utf-8"))
+            document = tomllib.loads(settings.read_text(encoding="utf-8"))
         except OSError as error:
-            raise BadInputError(f"{self.settings} cannot be read: {reason(error)}") from None
+            raise BadInputError(f"{settings} cannot be read: {reason(error)}") from None
         except ValueError as error:
             place = re.search(r"at (line \d+, column \d+)", str(error))
-            raise BadInputError(f"{self.settings} cannot be read as TOML{f', {place[1]}' if place else ''}") from None
+            raise BadInputError(f"{settings} cannot be read as TOML{f', {place[1]}' if place else ''}") from None
         parameters = document.get("parameters")
         if document.keys() != {"parameters"} or not isinstance(parameters, dict):
-            raise BadInputError(f"{self.settings} must hold one table, [parameters]")
+            raise BadInputError(f"{settings} must hold one table, [parameters]")
         return parameters
 
     def put(self, store: ObjectStore, bucket: str) -> None:

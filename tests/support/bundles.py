@@ -6,8 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from flts.models import bundle
 from flts.models.prophet import ProphetForecaster
+from flts.models.residuals import Correction
 from tests.support.processed import processed, prophet_line
 
 DATA = processed({"y": range(10, 20), "x": [3] * 10, "z": range(20)[::-2]}, targets=("z", "y"))
@@ -17,7 +20,7 @@ def prophet_bundle(folder: Path) -> Path:
     """Write the bundle of a Prophet that draws two lines."""
     forecaster = ProphetForecaster(
         {"z": prophet_line(-2, 19), "y": prophet_line(1, 10)},
-        phi={"z": 0.25, "y": 0.5},
+        corrections={"z": Correction.decay(0.25, 2), "y": Correction.decay(0.5, 2)},
         input_seq_len=4,
         output_seq_len=2,
         sampling_seconds=3600,
@@ -28,22 +31,54 @@ def prophet_bundle(folder: Path) -> Path:
 
 
 def gru_bundle(folder: Path) -> Path:
-    """Write the bundle of a GRU with arbitrary weights."""
+    """Write the bundle of a GRU with arbitrary weights, without a skip."""
     import torch
 
+    from flts.models.framing import ScaledFraming
     from flts.models.network import RecurrentNet
     from flts.models.recurrent import RecurrentForecaster
 
     torch.manual_seed(0)
     gru = RecurrentForecaster(
-        RecurrentNet("GRU", len(DATA.features), 8, 2, 2 * len(DATA.targets)),
+        [RecurrentNet("GRU", len(DATA.features), 8, 2, 2 * len(DATA.targets))],
+        ScaledFraming(DATA.features, DATA.targets, DATA.scaler, input_seq_len=4, output_seq_len=2),
         input_seq_len=4,
         output_seq_len=2,
         features=DATA.features,
         targets=DATA.targets,
-        scaler=DATA.scaler,
     )
     bundle.save(folder, gru, DATA)
+    return folder
+
+
+def skip_bundle(folder: Path) -> Path:
+    """Write the bundle of two GRUs with arbitrary weights that add to a linear skip."""
+    import torch
+
+    from flts.models.framing import SkipFraming
+    from flts.models.network import RecurrentNet
+    from flts.models.recurrent import RecurrentForecaster
+
+    torch.manual_seed(0)
+    framing = SkipFraming.learn(
+        DATA.frame,
+        DATA.features,
+        DATA.targets,
+        np.arange(4, 9),
+        np.ones((5, 2)),
+        input_seq_len=4,
+        output_seq_len=2,
+        sampling_seconds=DATA.sampling_seconds,
+    )
+    grus = RecurrentForecaster(
+        [RecurrentNet("GRU", framing.width, 8, 2, 2 * len(DATA.targets)) for _ in range(2)],
+        framing,
+        input_seq_len=4,
+        output_seq_len=2,
+        features=DATA.features,
+        targets=DATA.targets,
+    )
+    bundle.save(folder, grus, DATA)
     return folder
 
 

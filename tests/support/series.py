@@ -62,7 +62,7 @@ class ToyForecaster:
     model_type = "GRU"
 
     def __init__(self, data: ProcessedData, input_seq_len: int, output_seq_len: int) -> None:
-        self.input_seq_len = input_seq_len
+        self.input_seq_len = self.history_rows = input_seq_len
         self.output_seq_len = output_seq_len
         self.targets = data.targets
         self.features = data.features

@@ -45,7 +45,7 @@ class Trained:
     def metrics(self) -> Mapping[str, float]:
         """Every finite figure by its metric name."""
         metrics = self.evaluation.metrics()
-        if self.fit.best_epoch:
+        if self.fit.train_loss:
             metrics |= {"best_epoch": self.fit.best_epoch, "epochs_run": len(self.fit.train_loss)}
         return {name: value for name, value in metrics.items() if math.isfinite(value)}
 

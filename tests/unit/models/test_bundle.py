@@ -15,6 +15,7 @@ import pytest
 from flts.errors import BadInputError, ChecksumMismatchError
 from flts.models import bundle
 from flts.models.prophet import ProphetForecaster
+from flts.models.residuals import Correction
 from tests.support.processed import processed, prophet_line
 
 FILES = ["checksums.json", "config.json", "prophet.json", "scaler.json"]
@@ -24,7 +25,7 @@ DATA = processed({"y": range(10, 20), "x": [3] * 10, "z": range(20)[::-2]}, targ
 def forecaster() -> ProphetForecaster:
     return ProphetForecaster(
         {"z": prophet_line(-2, 19), "y": prophet_line(1, 10)},
-        phi={"z": 0.25, "y": 0.5},
+        corrections={"z": Correction.decay(0.25, 2), "y": Correction.decay(0.5, 2)},
         input_seq_len=4,
         output_seq_len=2,
         sampling_seconds=3600,
@@ -57,8 +58,20 @@ def test_a_loaded_bundle_forecasts_what_the_saved_model_did(folder: Path):
     origins = np.array([4, 7, 10])
     before = forecaster().forecast(DATA.frame, origins)
     assert np.array_equal(loaded.forecaster.forecast(DATA.frame, origins), before)
-    assert loaded.forecaster.config() == {"growth": "linear", "seed": 7, "phi": {"z": 0.25, "y": 0.5}}
+    assert loaded.forecaster.config() == {"growth": "linear", "seed": 7}
     assert loaded.scaler.to_dict() == DATA.scaler.to_dict()
+
+
+def test_an_older_bundle_whose_residuals_decay_is_still_loaded(folder: Path):
+    config = json.loads((folder / "config.json").read_text())
+    config["hyperparameters"]["phi"] = {"z": 0.25, "y": 0.5}
+    (folder / "config.json").write_text(json.dumps(config))
+    models = json.loads((folder / "prophet.json").read_text())["models"]
+    (folder / "prophet.json").write_text(json.dumps({"models": models}))
+    rehash(folder)
+    loaded, origins = bundle.load(folder).forecaster, np.array([4, 7, 10])
+    assert np.array_equal(loaded.forecast(DATA.frame, origins), forecaster().forecast(DATA.frame, origins))
+    assert loaded.config() == {"growth": "linear", "seed": 7}
 
 
 def test_the_configuration_tells_what_the_model_is(folder: Path):
@@ -70,7 +83,7 @@ def test_the_configuration_tells_what_the_model_is(folder: Path):
         "output_seq_len": 2,
         "features": ["z", "y"],
         "targets": ["z", "y"],
-        "hyperparameters": {"growth": "linear", "seed": 7, "phi": {"z": 0.25, "y": 0.5}},
+        "hyperparameters": {"growth": "linear", "seed": 7},
         "sampling_seconds": 3600.0,
         "parts": {"fit_end": 7, "validation_end": 8, "rows": 10},
         "config_hash": "0" * 64,
@@ -186,7 +199,8 @@ def edit_config(folder: Path, **fields: object) -> None:
         ({"model_type": "ARIMA"}, "model type ARIMA is not known to this version"),
         ({"parts": {"fit_end": 1}}, "field 'parts.validation_end' is missing"),
         ({"model_type": "GRU"}, "is a GRU bundle without model.safetensors"),
-        ({"hyperparameters": {}}, "config.json has no hyperparameters of a PROPHET: field 'phi' is missing"),
+        ({"hyperparameters": {"phi": {}}}, "config.json must hold a phi of z, y each, and of nothing else"),
+        ({"output_seq_len": 3}, "coefficients of a linear skip must have the shape (3, 1, 8), not (2, 1, 8)"),
     ],
 )
 def test_a_configuration_that_does_not_fit_is_told(folder: Path, fields: dict[str, object], expected: str):
@@ -224,24 +238,28 @@ def test_loading_a_prophet_bundle_imports_no_heavy_library(folder: Path):
     assert loaded.stdout.split() == []
 
 
-@pytest.fixture
-def recurrent(tmp_path: Path) -> Path:
-    """The bundle of a GRU with arbitrary weights."""
+@pytest.fixture(params=["network", "skip"])
+def recurrent(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """The bundle of GRUs with arbitrary weights."""
     import torch
 
+    from flts.models.framing import Framing, ScaledFraming, SkipFraming
     from flts.models.network import RecurrentNet
     from flts.models.recurrent import RecurrentForecaster
 
     torch.manual_seed(0)
     features, targets = DATA.features, DATA.targets
-    gru = RecurrentForecaster(
-        RecurrentNet("GRU", len(features), 8, 2, 2 * len(targets)),
-        input_seq_len=4,
-        output_seq_len=2,
-        features=features,
-        targets=targets,
-        scaler=DATA.scaler,
-    )
+    sizes = {"input_seq_len": 4, "output_seq_len": 2}
+    framing: Framing = ScaledFraming(features, targets, DATA.scaler, **sizes)
+    if request.param == "skip":
+        framing = SkipFraming.learn(
+            DATA.frame, features, targets, np.arange(4, 9), np.ones((5, 2)), sampling_seconds=3600.0, **sizes
+        )
+    nets = [
+        RecurrentNet("GRU", framing.width, 8, 2, 2 * len(targets))
+        for _ in range(1 if request.param == "network" else 3)
+    ]
+    gru = RecurrentForecaster(nets, framing, features=features, targets=targets, **sizes)
     bundle.save(tmp_path / "gru", gru, DATA)
     bundle.save(tmp_path / "again", gru, DATA)
     np.save(tmp_path / "forecast.npy", gru.forecast(DATA.frame, np.array([4, 10])))

@@ -11,9 +11,11 @@ import torch
 from flts.errors import BadInputError
 from flts.models.base import Forecaster
 from flts.models.forecasting import forecast_from, forecast_steps, one_step
+from flts.models.framing import Framing, ScaledFraming, SkipFraming
 from flts.models.network import RecurrentNet
 from flts.models.prophet import ProphetForecaster
 from flts.models.recurrent import RecurrentForecaster
+from flts.models.residuals import Correction
 from flts.timeseries.features import time_features
 from flts.timeseries.frame import Frame
 from flts.timeseries.metrics import target_range
@@ -159,19 +161,47 @@ def truncated(data: ProcessedData, rows: int) -> ProcessedData:
     return replace(data, frame=data.frame.rows(0, rows), actual=actual)
 
 
-def recurrent(model_type: str, data: ProcessedData, block: int) -> RecurrentForecaster:
+def recurrent(model_type: str, skip: bool, data: ProcessedData, block: int) -> RecurrentForecaster:
+    sizes = {"input_seq_len": 5, "output_seq_len": block}
+    framing: Framing = ScaledFraming(data.features, data.targets, data.scaler, **sizes)
+    if skip:
+        origins = np.arange(5, 50)
+        framing = SkipFraming.learn(
+            data.frame,
+            data.features,
+            data.targets,
+            origins,
+            np.ones((len(origins), len(data.targets))),
+            sampling_seconds=data.sampling_seconds,
+            **sizes,
+        )
     torch.manual_seed(3)
-    net = RecurrentNet(model_type, len(data.features), 8, 2, block * len(data.targets))
-    return RecurrentForecaster(
-        net, input_seq_len=5, output_seq_len=block, features=data.features, targets=data.targets, scaler=data.scaler
-    )
+    nets = [RecurrentNet(model_type, framing.width, 8, 2, block * len(data.targets)) for _ in range(2 if skip else 1)]
+    return RecurrentForecaster(nets, framing, features=data.features, targets=data.targets, **sizes)
 
 
-def prophet(data: ProcessedData, block: int) -> ProphetForecaster:
+def prophet(ridge: bool, data: ProcessedData, block: int) -> ProphetForecaster:
     lines = {name: prophet_line(slope=0.3 + position, level=4.0) for position, name in enumerate(data.targets)}
+    corrections = {name: Correction.decay(0.8, block) for name in lines}
+    if ridge:
+        origins = np.arange(5, 50)
+        corrections = {
+            name: Correction.learn(
+                data.frame,
+                data.frame.columns[name] - 3.0,
+                origins,
+                np.ones(len(origins)),
+                columns=("a", "b", "c"),
+                calendar=("min_of_day_sin",),
+                horizon=block,
+                embargo=5,
+                sampling_seconds=data.sampling_seconds,
+            )
+            for name in lines
+        }
     return ProphetForecaster(
         lines,
-        phi=dict.fromkeys(data.targets, 0.8),
+        corrections=corrections,
         input_seq_len=5,
         output_seq_len=block,
         sampling_seconds=data.sampling_seconds,
@@ -181,9 +211,12 @@ def prophet(data: ProcessedData, block: int) -> ProphetForecaster:
 
 FORECASTERS: dict[str, tuple[Callable[[ProcessedData, int], Forecaster], float]] = {
     "toy": (lambda data, block: ToyForecaster(data, input_seq_len=5, output_seq_len=block), 1e-9),
-    "GRU": (partial(recurrent, "GRU"), 1e-6),
-    "LSTM": (partial(recurrent, "LSTM"), 1e-6),
-    "Prophet": (prophet, 1e-9),
+    "GRU": (partial(recurrent, "GRU", False), 1e-6),
+    "LSTM": (partial(recurrent, "LSTM", False), 1e-6),
+    "GRUs and a skip": (partial(recurrent, "GRU", True), 1e-6),
+    "LSTMs and a skip": (partial(recurrent, "LSTM", True), 1e-6),
+    "Prophet": (partial(prophet, False), 1e-9),
+    "Prophet and a ridge": (partial(prophet, True), 1e-9),
 }
 
 
@@ -200,6 +233,20 @@ def test_forecasts_from_many_origins_equal_those_from_each_alone(model, block, l
     alone = [forecast_steps(forecaster, truncated(data, t), t, 20).values for t in origins.tolist()]
 
     together = forecast_from(forecaster, data, origins, 20)
+
+    np.testing.assert_allclose(together / target_range(data), alone / target_range(data), atol=tolerance, rtol=0)
+
+
+@pytest.mark.parametrize("model", FORECASTERS)
+def test_forecasts_from_many_origins_with_long_histories_equal_those_from_each_alone(model):
+    data = make_data(700, targets=("b", "a"), gaps=[310])
+    make, tolerance = FORECASTERS[model]
+    forecaster = make(data, 2)
+    # So close and so far apart that windows are less, as much and more than a history apart.
+    origins = np.array([5, 200, 256, 257, 258, 320, 517, 600, 700])
+    alone = [forecast_steps(forecaster, truncated(data, t), t, 9).values for t in origins.tolist()]
+
+    together = forecast_from(forecaster, data, origins, 9)
 
     np.testing.assert_allclose(together / target_range(data), alone / target_range(data), atol=tolerance, rtol=0)
 

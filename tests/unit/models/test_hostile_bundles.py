@@ -6,13 +6,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from flts.errors import BadInputError, ChecksumMismatchError
 from flts.models import bundle
 from flts.models.files import LARGEST_DOCUMENTS
 from flts.models.registry import largest_files
-from tests.support.bundles import edit, gru_bundle, prophet_bundle, rehash
+from tests.support.bundles import edit, gru_bundle, prophet_bundle, rehash, skip_bundle
 
 NESTED = '{"a":' * 100_000
 
@@ -22,6 +23,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made")
     prophet_bundle(folder / "prophet")
     gru_bundle(folder / "gru")
+    skip_bundle(folder / "skip")
     return folder
 
 
@@ -33,6 +35,11 @@ def prophet(made: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def gru(made: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made / "gru", tmp_path / "bundle"))
+
+
+@pytest.fixture
+def skip(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made / "skip", tmp_path / "bundle"))
 
 
 def sentence(folder: Path, **given: Any) -> str:
@@ -110,6 +117,9 @@ def test_an_absurd_configuration_is_named(prophet: Path, field: str, value: obje
         ("num_layers", 0, "field 'num_layers' must be at least 1, got 0"),
         ("num_layers", -3, "field 'num_layers' must be at least 1, got -3"),
         ("num_layers", 10**7, "field 'num_layers' must be at most 64, got 10000000"),
+        ("members", 0, "field 'members' must be at least 1, got 0"),
+        ("members", 10**9, "field 'members' must be at most 64, got 1000000000"),
+        ("linear_skip", 7, "field 'linear_skip' must be true or false, got 7"),
     ],
 )
 def test_an_absurd_network_is_named(gru: Path, field: str, value: object, said: str):
@@ -125,6 +135,14 @@ def test_a_network_that_needs_absurd_memory_says_how_much(gru: Path):
     )
 
 
+def test_the_memory_of_a_network_is_that_of_all_its_members(gru: Path):
+    edit(gru, "config.json", put("hyperparameters", {"hidden_size": 2048, "num_layers": 1, "members": 64}))
+    assert sentence(gru) == (
+        "64 networks, each a GRU of 3 inputs, num_layers 1, hidden_size 2048 and 4 outputs have 807,796,992 weights "
+        "(3.0 GiB): at most 268,435,456 are accepted"
+    )
+
+
 def test_a_network_of_other_size_than_its_weights_is_named(gru: Path):
     edit(gru, "config.json", put("hyperparameters/hidden_size", 9))
     assert "model.safetensors does not hold the weights of a GRU with 3 features, 2 layers of 9 units" in sentence(gru)
@@ -133,6 +151,40 @@ def test_a_network_of_other_size_than_its_weights_is_named(gru: Path):
 def test_a_network_that_forecasts_what_it_does_not_see_is_named(gru: Path):
     edit(gru, "config.json", lambda config: config.update(targets=["w", "y"], target_range={"w": 1.0, "y": 1.0}))
     assert "forecasts column 'w', which is not among its features" in sentence(gru)
+
+
+@pytest.mark.parametrize(("name", "value"), [("members", 3), ("members", 1), ("linear_skip", False), ("num_layers", 1)])
+def test_weights_of_other_networks_than_it_has_are_named(skip: Path, name: str, value: object):
+    edit(skip, "config.json", put(f"hyperparameters/{name}", value))
+    assert "model.safetensors does not hold the weights of " in sentence(skip)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("framing.columns", lambda values: values[:3]),
+        ("framing.columns", lambda values: values * 0),
+        ("framing.scale", lambda values: values * np.nan),
+        ("framing.skip.coefficients", lambda values: values[:, :, 1:]),
+        ("framing.skip.coefficients", lambda values: values + np.inf),
+        ("framing.skip.scale", lambda values: -values),
+        ("framing.skip.alphas", lambda values: values[None]),
+        ("framing.skip.centre", None),
+    ],
+)
+def test_a_skip_of_other_shape_or_without_finite_numbers_is_named(skip: Path, name: str, change: Any):
+    from safetensors.numpy import load_file, save_file
+
+    tensors = load_file(skip / "model.safetensors")
+    values = tensors.pop(name)
+    if change:
+        tensors[name] = np.ascontiguousarray(change(values))
+    save_file(tensors, skip / "model.safetensors")
+    rehash(skip)
+    assert sentence(skip).endswith(
+        "model.safetensors does not hold the weights of 2 networks, each a GRU with 3 features, 2 layers of 8 units "
+        "and 4 outputs beside a linear skip"
+    )
 
 
 @pytest.mark.parametrize("content", [b"{", b"\x10\0\0\0\0\0\0\0{", b"\xff\xff\xff\xff\xff\xff\xff\x7f{"])
@@ -158,13 +210,49 @@ def test_absurd_hyperparameters_of_a_prophet_are_named(prophet: Path, path: str,
 @pytest.mark.parametrize("value", [{"y": 0.5}, {"y": 0.5, "z": 0.5, "w": 0.5}, {}])
 def test_a_prophet_needs_a_phi_of_every_target(prophet: Path, value: object):
     edit(prophet, "config.json", put("hyperparameters/phi", value))
-    assert "must hold a model, and config.json a phi, of z, y each" in sentence(prophet)
+    assert "config.json must hold a phi of z, y each, and of nothing else" in sentence(prophet)
 
 
 @pytest.mark.parametrize("value", [None, [], "text", {"y": {}}])
 def test_a_prophet_needs_a_model_of_every_target(prophet: Path, value: object):
     edit(prophet, "prophet.json", put("models", value))
-    assert "prophet.json must hold a model" in sentence(prophet)
+    assert "prophet.json must hold a model of z, y each, and of nothing else" in sentence(prophet)
+
+
+@pytest.mark.parametrize("value", [None, [], "text", {"y": {}}])
+def test_a_prophet_needs_a_correction_of_every_target_or_of_none(prophet: Path, value: object):
+    edit(prophet, "prophet.json", put("corrections", value))
+    assert "prophet.json must hold a correction of z, y each, and of nothing else" in sentence(prophet)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("columns", 7, "field 'columns' must be a list, got 7"),
+        ("columns", ["x"], "has not one centre and one scale of each column and of the residual"),
+        ("calendar", ["min_of_day_sin"], "has not 9 coefficients of each step"),
+        ("calendar", ["full_moon"], "names 'full_moon', which is no time feature, in field 'calendar'"),
+        ("centre", [], "has not one centre and one scale"),
+        ("centre", ["high"], "field 'centre.0' must be a number, got high"),
+        ("scale", [0], "field 'scale.0' must be greater than 0, got 0"),
+        ("coefficients", [[[0.0] * 8]], "has not one alpha of each step"),
+        ("coefficients", [[[0.0] * 8], []], "has not 8 coefficients of each step"),
+        ("coefficients", [[[0.0] * 8], [[0.0] * 7]], "has not 8 coefficients of each step"),
+        ("coefficients", {}, "field 'coefficients' must be a list"),
+        ("alphas", [[1.0], [1.0], [1.0]], "has not one alpha of each step"),
+    ],
+)
+def test_an_absurd_correction_is_named(prophet: Path, path: str, value: object, said: str):
+    edit(prophet, "prophet.json", put(f"corrections/z/{path}", value))
+    told = sentence(prophet)
+    assert "prophet.json holds no correction of a Prophet: " in told
+    assert said in told
+
+
+def test_a_correction_from_a_column_that_is_not_among_the_features_is_named(prophet: Path):
+    changed = {"columns": ["x"], "centre": [0, 0], "scale": [1, 1], "coefficients": [[[0] * 15]] * 2}
+    edit(prophet, "prophet.json", lambda content: content["corrections"]["z"].update(changed))
+    assert "prophet.json forecasts from column 'x', which is not among its features" in sentence(prophet)
 
 
 SEASON = {"period": 7, "fourier_order": 3, "mode": "additive"}

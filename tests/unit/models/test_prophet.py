@@ -10,7 +10,12 @@ import numpy as np
 import pytest
 
 from flts.errors import BadInputError
-from flts.models.prophet import ProphetForecaster, fit_prophet
+from flts.models import bundle
+from flts.models.prophet import ProphetForecaster
+from flts.models.prophet_learning import _correction, fit_prophet
+from flts.models.residuals import Correction
+from flts.models.skip import Rows
+from flts.models.volatility import REACH, error_weights
 from flts.params import ProphetParams
 from flts.progress import no_progress
 from tests.support.processed import processed, prophet_line
@@ -28,7 +33,7 @@ def forecaster(*, horizon: int = 1, **phi: float) -> ProphetForecaster:
     """Forecast lines 10, 11, 12, .. for every target."""
     return ProphetForecaster(
         dict.fromkeys(phi, prophet_line(1, 10)),
-        phi=phi,
+        corrections={name: Correction.decay(factor, horizon) for name, factor in phi.items()},
         input_seq_len=1,
         output_seq_len=horizon,
         sampling_seconds=3600,
@@ -65,7 +70,7 @@ def test_the_last_residual_decays_over_the_block():
     assert model.forecast(data.frame, np.array([3, 1])).tolist() == [[[17], [16], [16]], [[11], [12], [13]]]
 
 
-def test_every_target_decays_by_its_own_phi():
+def test_every_target_has_its_own_correction():
     data = processed({"y": [14, 0], "z": [14, 0]}, targets=("y", "z"))
     assert forecaster(y=0.5, z=1.0, horizon=2).forecast(data.frame, np.array([1])).tolist() == [[[13, 15], [13, 16]]]
 
@@ -105,17 +110,19 @@ def test_the_curve_is_prophets_own(chosen: dict[str, Any]):
     assert forecast == pytest.approx(expected[1:], rel=1e-9)
 
 
-def test_a_forecast_is_prophets_curve_plus_the_decayed_residual(fitted):
+def test_a_forecast_is_prophets_curve_plus_the_residual_that_the_ridge_expects(fitted):
     data, fit = fitted
-    expected = np.stack([prophet_says(fit.forecaster.models[name], data.frame.time) for name in ("y", "z")], axis=1)
-    actual = data.frame.matrix(("y", "z"))
-    phi = np.array([fit.forecaster.phi["y"], fit.forecaster.phi["z"]])
-    origins = [30, 400, 477]
-    forecast = fit.forecaster.forecast(data.frame, np.array(origins))
-    for row, t in enumerate(origins):
-        for k in range(3):
-            value = expected[t + k] + phi ** (k + 1) * (actual[t - 1] - expected[t - 1])
-            assert forecast[row, k] == pytest.approx(value, rel=1e-9)
+    origins = np.array([30, 400, 477])
+    forecast = fit.forecaster.forecast(data.frame, origins)
+    for position, name in enumerate(("y", "z")):
+        curve = prophet_says(fit.forecaster.models[name], data.frame.time)
+        residual = data.frame.columns[name] - curve
+        values = np.stack([*(data.frame.columns[other] for other in ("y", "x", "z")), residual], axis=1)
+        skip = fit.forecaster.corrections[name].skip
+        moved = skip(Rows.of(data.frame.time, values, 3600.0), origins)[..., 0]
+        for row, t in enumerate(origins):
+            expected = curve[t : t + 3] + residual[t - 1] + moved[row]
+            assert forecast[row, :, position] == pytest.approx(expected, rel=1e-9, abs=1e-9)
 
 
 def test_time_goes_on_behind_the_frame(fitted):
@@ -125,54 +132,77 @@ def test_time_goes_on_behind_the_frame(fitted):
     assert np.array_equal(whole, cut)
 
 
-def test_phi_is_the_least_squares_slope_of_validation_residuals(fitted):
+def test_the_correction_beats_the_curve_alone(fitted):
     data, fit = fitted
-    for name in ("y", "z"):
-        residual = data.frame.columns[name] - prophet_says(fit.forecaster.models[name], data.frame.time)
-        before, now = residual[335:407], residual[336:408]  # validation is rows 336 to 408
-        slope = np.linalg.lstsq(before[:, None], now)[0][0]
-        assert fit.forecaster.phi[name] == pytest.approx(np.clip(slope, 0, 1), abs=1e-9)
-    assert all(0.1 < phi < 0.9 for phi in fit.forecaster.phi.values())
+    origins = np.arange(data.parts.validation_end, len(data) - 3)
+    actual = data.frame.matrix(("y", "z"))[origins]
+    corrected, plain = (
+        np.abs(model.forecast(data.frame, origins)[:, 0] - actual).mean(axis=0) for model in (fit.forecaster, fit.plain)
+    )
+    assert (corrected < 0.97 * plain).all()
 
 
-def validation(residuals: list[float], measured: list[float] | None = None, minutes: list[float] | None = None):
-    """Return the phi of a constant series of 100 rows with these validation residuals (15 of them, rows 70 to 84)."""
-    y = np.zeros(100)
-    y[70 : 70 + len(residuals)] = residuals
-    actual = y.copy()
-    actual[70 : 70 + len(measured or [])] = measured or []
-    data = processed({"y": y}, actual={"y": actual}, minutes=minutes)
-    return fit_prophet(data, params()).forecaster.phi["y"]
+def test_the_residuals_that_forecast_the_validation_part_better_teach_the_correction():
+    random = np.random.default_rng(3)
+    rows = 24 * 20
+    level = np.repeat(random.normal(0, 3, rows // 24), 24)  # a flexible trend follows it in sample alone
+    data = processed({"y": level + random.normal(size=rows) / 10})
+    flexible = params(n_changepoints=100, changepoint_prior_scale=50.0, changepoint_range=1.0)
+    fit = fit_prophet(data, flexible)
+    crossed = json.loads(fit.learned["cross_fitted"])["y"]
+    parts, target = data.parts, data.frame.columns["y"]
+    origins = np.arange(parts.fit_end, parts.validation_end)
+    weights = error_weights(data, np.arange(10, parts.fit_end), parts.fit_end, by_volatility=True)[origins, 0]
+
+    losses = []
+    for way in (False, True):
+        correction = _correction(fit.plain, "y", data, flexible, parts.fit_end, cross_fitted=way)
+        forecast = fit.plain.corrected({"y": correction}).forecast(data.frame, origins)[:, 0, 0]
+        losses.append(np.mean(weights * (forecast - target[origins]) ** 2))
+    assert crossed == (losses[1] < losses[0])
 
 
-def test_phi_by_hand():
-    # Pairs (0,4) (4,2) (2,1) (1,0): phi = (4*2 + 2*1) / (16 + 4 + 1)
-    assert validation([4, 2, 1]) == pytest.approx(10 / 21)
+def test_nothing_but_the_choice_sees_the_validation_part_and_nothing_the_selection_part(fitted):
+    data, fit = fitted
+
+    def changed_from(row: int):
+        columns = {n: np.where(np.arange(480) < row, v, 2 * v - 9) for n, v in data.frame.columns.items()}
+        return replace(data, frame=replace(data.frame, columns=columns), actual={n: columns[n] for n in data.targets})
+
+    settings = params(output_seq_len=3)
+    same = fit_prophet(changed_from(data.parts.validation_end), settings)
+    assert same.forecaster.models == fit.forecaster.models
+    assert [c.to_dict() for c in same.forecaster.corrections.values()] == [
+        c.to_dict() for c in fit.forecaster.corrections.values()
+    ]
+    behind_fit = fit_prophet(changed_from(data.parts.fit_end), settings)
+    assert behind_fit.forecaster.models == fit.forecaster.models
+    ours, theirs = (json.loads(each.learned["cross_fitted"]) for each in (fit, behind_fit))
+    for name in (name for name in data.targets if ours[name] == theirs[name]):
+        one, other = (each.forecaster.corrections[name].to_dict() for each in (fit, behind_fit))
+        assert one == other
 
 
-def test_phi_is_clamped_to_zero_and_one():
-    assert validation([1, -1, 1, -1]) == 0.0
-    assert validation([1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384]) == 1.0
-
-
-def test_phi_skips_pairs_across_a_gap():
-    minutes = [60.0 * row + (600 if row >= 71 else 0) for row in range(100)]
-    assert validation([4, 2, 1], minutes=minutes) == pytest.approx(2 / 5)  # without the pair (4,2)
-
-
-def test_phi_counts_measured_rows_only():
-    assert validation([4, 2, 1], measured=[4, NAN, 1]) == pytest.approx(2 / 5)
-
-
-def test_phi_is_zero_when_nothing_is_left_to_correct():
-    assert validation([]) == 0.0
+def test_a_forecast_from_the_rows_that_a_server_keeps_is_the_same(fitted, tmp_path: Path):
+    data, fit = fitted
+    bundle.save(tmp_path / "bundle", fit.forecaster, data)
+    loaded = bundle.load(tmp_path / "bundle").forecaster
+    assert loaded.features == ("y", "z", "x")
+    origins = np.array([12, 200, 257, 300, 480])
+    together = fit.forecaster.forecast(data.frame, origins)
+    assert np.array_equal(loaded.forecast(data.frame, origins), together)
+    for position, origin in enumerate(origins):
+        first = max(0, origin - REACH)
+        alone = loaded.forecast(data.frame.rows(first, origin), np.array([origin - first]))[0]
+        np.testing.assert_allclose(alone, together[position], rtol=0, atol=1e-9)
 
 
 def test_without_residual_ar_the_forecast_is_plain_prophet(fitted):
     data, fit = fitted
     off = fit_prophet(data, params(output_seq_len=3, residual_ar=False))
     origins = np.arange(10, 400, 50)
-    assert off.forecaster.phi == {"y": 0.0, "z": 0.0}
+    assert off.plain is None
+    assert off.forecaster.features == ("y", "z")
     assert np.array_equal(
         off.forecaster.forecast(data.frame, origins), fit.forecaster.plain().forecast(data.frame, origins)
     )
@@ -184,7 +214,9 @@ def test_the_fit_sees_the_fit_part_alone_and_the_refit_all_rows(fitted):
     assert len(history) == data.parts.fit_end
     again = fit.refit(no_progress)
     assert len(json.loads(again.models["y"]["history_dates"])["data"]) == len(data)
-    assert again.config()["phi"] == fit.forecaster.config()["phi"]
+    for name, correction in fit.forecaster.corrections.items():
+        assert np.array_equal(again.corrections[name].skip.alphas, correction.skip.alphas)
+        assert not np.array_equal(again.corrections[name].skip.coefficients, correction.skip.coefficients)
 
 
 def test_a_repeat_writes_the_same_bytes(fitted, tmp_path: Path):
@@ -240,4 +272,6 @@ def test_progress_names_each_target():
         (0.0, "fitting Prophet to y, 14 rows"),
         (0.5, "fitting Prophet to z, 14 rows"),
         (1.0, "fitted Prophet to y, z"),
+        (1.0, "fitting Prophet to y in 5 blocks"),
+        (1.0, "fitting Prophet to z in 5 blocks"),
     ]

@@ -12,8 +12,9 @@ import torch
 
 from flts.errors import BadInputError
 from flts.models import compute, network
+from flts.models.learning import Learner, fit_recurrent, refit_recurrent
 from flts.models.network import RecurrentNet
-from flts.models.recurrent import Learner, RecurrentForecaster, fit_recurrent, refit_recurrent
+from flts.models.recurrent import RecurrentForecaster
 from flts.params import RecurrentParams
 from flts.timeseries.frame import Frame, Parts
 from flts.timeseries.metrics import score
@@ -49,8 +50,18 @@ def series(rows: int = 400, targets: tuple[str, ...] = ("level",), **changes: ob
 
 
 def settings(**changes: object) -> RecurrentParams:
+    """A small network alone, without what is added to it by default."""
+    alone = {"linear_skip": False, "members": 1, "volatility_weighting": False}
+    return recipe(**{**alone, **changes})
+
+
+def recipe(**changes: object) -> RecurrentParams:
     small = {"hidden_size": 16, "num_layers": 2, "batch_size": 32, "epochs": 3, "learning_rate": 0.01}
     return RecurrentParams(config_hash="", config_json="", identifier="test", **{**small, **changes})
+
+
+Made = Callable[..., RecurrentParams]
+BOTH = pytest.mark.parametrize("made", [settings, recipe])
 
 
 def weights(forecaster: RecurrentForecaster, folder: Path) -> bytes:
@@ -75,9 +86,10 @@ def test_a_model_learns_what_persistence_cannot_know(model_type: str) -> None:
     assert fit.train_loss[-1] < 0.2 * fit.train_loss[0]
 
 
+@BOTH
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
-def test_equal_seeds_give_equal_bytes_and_other_seeds_do_not(model_type: str, tmp_path: Path) -> None:
-    first, again, other = (fit_recurrent(model_type, series(), settings(seed=seed)) for seed in (1, 1, 2))
+def test_equal_seeds_give_equal_bytes_and_other_seeds_do_not(made: Made, model_type: str, tmp_path: Path) -> None:
+    first, again, other = (fit_recurrent(model_type, series(), made(seed=seed)) for seed in (1, 1, 2))
     assert weights(first.forecaster, tmp_path) == weights(again.forecaster, tmp_path)
     assert (first.train_loss, first.validation_loss) == (again.train_loss, again.validation_loss)
     assert weights(first.forecaster, tmp_path) != weights(other.forecaster, tmp_path)
@@ -105,7 +117,7 @@ def test_an_epoch_equals_a_plain_pytorch_loop_over_the_same_batches(model_type: 
             optimizer.step()
             losses += [loss.item()] * len(batch)
         assert learner.epoch() == pytest.approx(np.mean(losses), rel=1e-3)
-    for name, weights in learner.net.state_dict().items():
+    for name, weights in learner.networks[0].state_dict().items():
         torch.testing.assert_close(weights, net.state_dict()[name], rtol=0, atol=1e-3, msg=name)
 
 
@@ -154,12 +166,13 @@ def test_training_sees_the_fit_part_alone_and_stops_on_validation() -> None:
     assert behind_validation.validation_loss == fit.validation_loss
 
 
+@BOTH
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
 def test_forecasts_of_all_windows_at_once_equal_those_one_by_one(
-    model_type: str, monkeypatch: pytest.MonkeyPatch
+    made: Made, model_type: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(network, "FORECAST_BATCH", 64)  # several batches and a rest
-    data, params = series(rows=300), settings(epochs=1, output_seq_len=2)
+    data, params = series(rows=300), made(epochs=1, output_seq_len=2)
     forecaster = fit_recurrent(model_type, data, params).forecaster
     origins = one_step_ahead(data, params)
     together = forecaster.forecast(data.frame, origins)
@@ -199,10 +212,11 @@ def test_several_targets_and_steps_are_forecast_in_their_own_units() -> None:
     assert np.all(np.abs(values - actual) < [0.5, 100.0])
 
 
+@BOTH
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
-def test_a_saved_model_forecasts_the_same_bits(model_type: str, tmp_path: Path) -> None:
+def test_a_saved_model_forecasts_the_same_bits(made: Made, model_type: str, tmp_path: Path) -> None:
     data = series()
-    forecaster = fit_recurrent(model_type, data, settings(epochs=1)).forecaster
+    forecaster = fit_recurrent(model_type, data, made(epochs=1)).forecaster
     forecaster.save(tmp_path)
     loaded = RecurrentForecaster.load(tmp_path, bundle_config(forecaster), data.scaler)
     origins = np.arange(10, 400)
@@ -211,9 +225,20 @@ def test_a_saved_model_forecasts_the_same_bits(model_type: str, tmp_path: Path) 
     assert weights(loaded, tmp_path / "again") == weights(forecaster, tmp_path / "first")
 
 
+def test_a_bundle_from_before_there_were_skips_and_members_is_still_loaded(tmp_path: Path) -> None:
+    data = series()
+    forecaster = fit_recurrent("GRU", data, settings(epochs=1)).forecaster
+    forecaster.save(tmp_path)
+    then = bundle_config(forecaster, hyperparameters={"hidden_size": 16, "num_layers": 2})
+    loaded = RecurrentForecaster.load(tmp_path, then, data.scaler)
+    origins = np.arange(10, 400)
+    assert np.array_equal(loaded.forecast(data.frame, origins), forecaster.forecast(data.frame, origins))
+
+
 def bundle_config(forecaster: RecurrentForecaster, **changes: object) -> SimpleNamespace:
     names = ("model_type", "input_seq_len", "output_seq_len", "features", "targets")
-    fields = {name: getattr(forecaster, name) for name in names} | {"hyperparameters": forecaster.config()}
+    fields = {name: getattr(forecaster, name) for name in names}
+    fields |= {"hyperparameters": forecaster.config(), "sampling_seconds": 60.0}
     return SimpleNamespace(**{**fields, **changes})
 
 
@@ -308,10 +333,13 @@ def test_long_windows_are_forecast_few_at_a_time(monkeypatch: pytest.MonkeyPatch
     assert sorted(sizes) == [10, 30, 30, 30]
 
 
+@BOTH
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
-def test_forecasts_do_not_depend_on_the_number_of_cores(model_type: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forecasts_do_not_depend_on_the_number_of_cores(
+    made: Made, model_type: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = series(rows=3 * network.FORECAST_BATCH + 50)
-    forecaster = fit_recurrent(model_type, data, settings(epochs=1)).forecaster
+    forecaster = fit_recurrent(model_type, data, made(epochs=1)).forecaster
     origins = np.arange(10, len(data), dtype=np.int64)
     forecasts = []
     for cores in (1, 2, 5):
@@ -319,3 +347,18 @@ def test_forecasts_do_not_depend_on_the_number_of_cores(model_type: str, monkeyp
         forecasts.append(forecaster.forecast(data.frame, origins))
     np.testing.assert_array_equal(forecasts[1], forecasts[0])
     np.testing.assert_array_equal(forecasts[2], forecasts[0])
+
+
+def test_without_what_is_added_by_default_a_network_is_what_it_was_before() -> None:
+    """Numbers of version 0.1, whose networks forecast scaled targets from scaled columns."""
+    known = {
+        "GRU": (0.00962923, 363.15111, [1027.06146, 964.39337]),
+        "LSTM": (0.03836635, 486.23661, [1003.73827, 981.38352]),
+    }
+    for model_type, (loss, size, values) in known.items():
+        fit = fit_recurrent(model_type, series(), settings())
+        assert fit.validation_loss[-1] == pytest.approx(loss, rel=1e-4)
+        state = fit.forecaster.networks[0].state_dict()
+        assert sum(part.double().abs().sum().item() for part in state.values()) == pytest.approx(size, rel=1e-6)
+        forecasts = fit.forecaster.forecast(series().frame, np.array([200, 399]))[:, 0, 0]
+        np.testing.assert_allclose(forecasts, values, rtol=1e-6)

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import numpy as np
 import pytest
 
-from flts.timeseries.features import TIME_FEATURES, lag_name, parse_lag, time_features
+from flts.timeseries.features import TIME_FEATURES, lag_name, learnable, parse_lag, time_features
 
 MOMENTS = [
     datetime(1969, 12, 31, 23, 59, 59),
@@ -47,3 +47,9 @@ def test_the_name_of_a_lag_says_column_and_rows():
     assert parse_lag("down_lag_12") == ("down", 12)
     assert parse_lag(lag_name("down_lag_3", 4)) == ("down_lag_3", 4)
     assert [parse_lag(name) for name in ("down", "down_lag_", "down_lag_0", "_lag_1", "down_lag_x")] == [None] * 5
+
+
+@pytest.mark.parametrize(("days", "kept"), [(1.9, 0), (2, 2), (13.9, 2), (14, 4), (730, 4), (730.5, 6)])
+def test_a_time_feature_is_learned_from_where_time_spans_two_of_its_periods(days: float, kept: int):
+    time = np.datetime64("2024-01-01", "us") + np.array([0, days * 86400e6]).astype("timedelta64[us]")
+    assert learnable(("load", *TIME_FEATURES, "load_lag_1"), time) == ("load", *TIME_FEATURES[:kept], "load_lag_1")

@@ -44,7 +44,14 @@ def test_a_dataset_may_be_alone(folder: Path) -> None:
 
     assert dataset.test is None
     assert dataset.settings is None
-    assert dataset.parameters() == {}
+    assert dataset.parameters() == {
+        "num_layers": 1,
+        "hidden_size": 32,
+        "batch_size": 256,
+        "learning_rate": 2e-3,
+        "epochs": 60,
+        "patience": 6,
+    }
 
 
 def test_the_test_part_may_have_the_other_format(folder: Path) -> None:

@@ -264,7 +264,7 @@ def test_an_older_evaluation_says_which_pointers_it_left(candidates, tmp_path):
 
 @pytest.fixture(scope="module")
 def prophet_bundle(tmp_path_factory):
-    from flts.models.prophet import fit_prophet
+    from flts.models.prophet_learning import fit_prophet
     from tests.support.series import make_data
 
     data = make_data(60)

@@ -31,7 +31,7 @@ HASH = "c" * 64
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     """A trained bundle, and beside it the message that names it."""
-    from flts.models.recurrent import fit_recurrent
+    from flts.models.learning import fit_recurrent
 
     data = make_data(200)
     params = RecurrentParams(

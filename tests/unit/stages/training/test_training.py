@@ -126,8 +126,12 @@ def test_every_field_of_a_claim_check_is_verified(training_data, tmp_path, field
 @pytest.mark.parametrize(
     ("params", "said"),
     [
-        ({"hidden_size": 8192, "num_layers": 64}, r"has 25,57\d,\d+,\d+ weights \(95\.\d GiB\): at most 268,435,456"),
-        ({"hidden_size": 4096, "num_layers": 2, "input_seq_len": 40, "batch_size": 10**6}, "GiB of memory: at most"),
+        (
+            {"hidden_size": 8192, "num_layers": 64, "members": 1},
+            r"has 25,57\d,\d+,\d+ weights \(95\.\d GiB\): at most 268,435,456",
+        ),
+        ({"hidden_size": 4096}, r"4 networks, each a GRU .* have \d+,\d+,\d+ weights \(2\.3 GiB\): at most 268,435,456"),
+        ({"hidden_size": 512, "input_seq_len": 40, "batch_size": 10**6}, r"members 4 needs .* GiB of memory: at most"),
     ],
 )
 def test_a_network_that_needs_absurd_memory_is_refused_before_training(
@@ -155,7 +159,7 @@ def test_metadata_repeats_message_and_metrics(training_data, tmp_path):
 
 @pytest.mark.parametrize("name", TRAINERS)
 def test_reported_scores_are_those_of_the_saved_model(name, training_data, tmp_path):
-    result = train(name, training_data, tmp_path)
+    result = train(name, training_data, tmp_path, refit=False)
     data = read_processed(training_data)
     model = bundle.load(result.files["bundle"]).forecaster
     origins = scored_origins(data, STAGES[name].params(config_hash="", config_json="", identifier=""))
@@ -175,7 +179,7 @@ def test_the_same_training_twice_gives_the_same_bytes(name, training_data, tmp_p
 
 @pytest.mark.parametrize("name", TRAINERS)
 def test_refit_keeps_the_metrics_and_changes_the_model(name, training_data, tmp_path):
-    plain, refit = train(name, training_data, tmp_path / "a"), train(name, training_data, tmp_path / "b", refit=True)
+    plain, refit = (train(name, training_data, tmp_path / str(on), refit=on) for on in (False, True))
     assert refit.artifacts["metrics"].content == plain.artifacts["metrics"].content
     assert refit.parameters != plain.parameters
 

@@ -1,0 +1,75 @@
+"""Exponential averages over the rows since the last gap, the same for a whole series as for its last rows."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from flts.timeseries.arrays import Flags, Floats, Indices
+
+# An average reaches back this many rows: doubling gets there in eight steps.
+TAPS = 256
+
+
+def rows_since_gap(gap_before: Flags) -> Indices:
+    """Return (n,) how many rows lie between each row and the first one behind the last gap, or the first of all."""
+    row = np.arange(len(gap_before))
+    return row - np.maximum.accumulate(np.where(gap_before, row, 0))
+
+
+def exponential_averages(values: Floats, since: Indices, half_lives: Sequence[float]) -> Floats:
+    """Average each row with those before it, back to ``since`` (n,) rows, at most ``TAPS`` in all.
+
+    The row k rows back weighs ``2^(-k / half_life)``, and the weights of the rows that there are sum to one. What a row
+    gets depends on the rows that it averages alone, bit for bit: sums over n rows are put together from those over
+    n / 2, ``A_2n[t] = A_n[t] + 2^(-n / half_life) A_n[t - n]``.
+
+    Args:
+        values: (n, columns).
+        since: Rows before each row that count; see ``rows_since_gap``. Where it is negative, nothing does: NaN.
+        half_lives: (m,) in rows.
+
+    Returns:
+        (n, m, columns).
+    """
+    decay = _decay(half_lives)
+    sums = np.repeat(values[:, None], len(half_lives), axis=1)
+    span = 1
+    while span < TAPS:
+        earlier = np.where((since >= span)[span:, None, None], sums[:-span], 0.0)
+        # In place would read sums that are already of twice the span.
+        sums = np.concatenate([sums[:span], sums[span:] + decay**span * earlier])
+        span *= 2
+    return _divided(sums, since, decay)
+
+
+def exponential_averages_of(rows: Indices, values: Floats, since: Indices, half_lives: Sequence[float]) -> Floats:
+    """Return what ``exponential_averages`` gives for (k,) ``rows``, bit for bit; for few of many rows this is faster.
+
+    Returns:
+        (k, m, columns).
+    """
+    decay = _decay(half_lives)
+    window = np.maximum(rows[:, None] + np.arange(1 - TAPS, 1), 0)
+    reach = since[window]
+    sums = values[window][:, :, None]
+    span = 1
+    while span < TAPS:
+        # The sum over a row and those before it, and the sum that ends where it begins, stand side by side.
+        reach = reach[:, 1::2]
+        earlier = np.where((reach >= span)[:, :, None, None], sums[:, ::2], 0.0)
+        sums = sums[:, 1::2] + decay**span * earlier
+        span *= 2
+    return _divided(sums[:, 0], since[rows], decay)
+
+
+def _decay(half_lives: Sequence[float]) -> Floats:
+    decay: Floats = np.exp2(-1.0 / np.asarray(half_lives))[:, None]
+    return decay
+
+
+def _divided(sums: Floats, since: Indices, decay: Floats) -> Floats:
+    """Divide (n, m, columns) sums by the weights of the rows in them."""
+    rows = np.minimum(since + 1, TAPS)[:, None, None]
+    with np.errstate(invalid="ignore"):
+        averages: Floats = np.where(rows > 0, sums * (1 - decay) / (1 - decay ** np.maximum(rows, 1)), np.nan)
+    return averages
