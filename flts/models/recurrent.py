@@ -72,9 +72,11 @@ class RecurrentForecaster:
             return np.empty((0, self.output_seq_len, len(self.targets)))
         start, stop = max(0, int(origins.min()) - self.history_rows), int(origins.max())
         seen, near = frame.rows(start, stop), origins - start
-        series = Series.of(self.framing.inputs(seen), self.input_seq_len, compute.device())
+        rows = _rows_of_windows(near, self.input_seq_len)
+        series = Series.of(self.framing.inputs(seen.at(rows)), self.input_seq_len, compute.device())
+        origins_there = np.searchsorted(rows, near - 1) + 1
         with self._lock:
-            outputs = predict_all(self._engine, series, series.origins(near), compute.cores())
+            outputs = predict_all(self._engine, series, series.origins(origins_there), compute.cores())
         values = outputs.cpu().numpy().astype(np.float64)
         return self.framing.forecasts(
             seen,
@@ -145,6 +147,14 @@ class RecurrentForecaster:
             features=config.features,
             targets=config.targets,
         )
+
+
+def _rows_of_windows(origins: Indices, length: int) -> Indices:
+    """Return the rows that lie in any window of ``length`` rows before the origins, ascending."""
+    edges = np.zeros(int(origins.max()) + 1, dtype=np.int64)
+    np.add.at(edges, origins - length, 1)
+    np.subtract.at(edges, origins, 1)
+    return np.flatnonzero(np.cumsum(edges))
 
 
 def _together(networks: Sequence[RecurrentNet]) -> nn.Module:

@@ -32,6 +32,11 @@ class Frame:
             columns={name: values[start:stop] for name, values in self.columns.items()},
         )
 
+    def at(self, rows: Indices) -> Self:
+        """Return copies of these (k,) rows."""
+        columns = {name: values[rows] for name, values in self.columns.items()}
+        return replace(self, time=self.time[rows], columns=columns)
+
     def matrix(self, names: Sequence[str]) -> Floats:
         """Stack columns to (n, len(names)), C-contiguous."""
         return np.stack([self.columns[name] for name in names], axis=1)

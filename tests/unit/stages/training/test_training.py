@@ -130,7 +130,10 @@ def test_every_field_of_a_claim_check_is_verified(training_data, tmp_path, field
             {"hidden_size": 8192, "num_layers": 64, "members": 1},
             r"has 25,57\d,\d+,\d+ weights \(95\.\d GiB\): at most 268,435,456",
         ),
-        ({"hidden_size": 4096}, r"4 networks, each a GRU .* have \d+,\d+,\d+ weights \(2\.3 GiB\): at most 268,435,456"),
+        (
+            {"hidden_size": 4096, "num_layers": 2},
+            r"4 networks, each a GRU .* have \d+,\d+,\d+ weights \(2\.3 GiB\): at most 268,435,456",
+        ),
         ({"hidden_size": 512, "input_seq_len": 40, "batch_size": 10**6}, r"members 4 needs .* GiB of memory: at most"),
     ],
 )
