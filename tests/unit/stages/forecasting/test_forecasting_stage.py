@@ -390,7 +390,7 @@ def test_a_training_that_is_not_finished_is_refused(inference, model):
 
 def test_a_model_in_mlflow_needs_its_address(inference, model):
     with pytest.raises(BadInputError, match="runs:/abc/GRU lies in MLflow: --mlflow-tracking-uri"):
-        inference.run(model=edited(inference, model, model_uri="runs:/abc/GRU"))
+        inference.run(model=edited(inference, model, run_id="abc", model_uri="runs:/abc/GRU"))
 
 
 @pytest.mark.parametrize(
