@@ -55,6 +55,7 @@ class Watch:
         # A shell's background jobs ignore Ctrl-C, and go on doing so.
         heeded = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
         self._before = {number: signal.signal(number, self._stop) for number in heeded}
+        self._foreign = _children()
         self._bell, self._ringing = socket.socketpair()
         self._ringing.setblocking(False)
         self._bell_before = signal.set_wakeup_fd(self._ringing.fileno(), warn_on_full_buffer=False)
@@ -85,20 +86,26 @@ class Watch:
 
     def _see_to_the_end(self, number: int) -> None:
         farewell_until = time.monotonic() + _SECONDS_FOR_FAREWELL
-        _kill_children()
+        self._kill_children()
         if self._over.wait(_SECONDS_TO_END):
             return
         while is_under_way() and time.monotonic() < farewell_until:
             if self._over.wait(0.05):
                 return
         with _publishing:
-            _kill_children()
+            self._kill_children()
             self._clean_up()
             # Whoever reads stderr may have stopped doing so.
             speaking = threading.Thread(target=self._say, args=(number,), daemon=True)
             speaking.start()
             speaking.join(_SECONDS_TO_SPEAK)
             os._exit(128 + number)
+
+    def _kill_children(self) -> None:
+        """Kill the processes that were started in the body, such as CmdStan, whose end a thread may be waiting for."""
+        for child in _children() - self._foreign:
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
 
 
 @contextmanager
@@ -113,9 +120,9 @@ def undisturbed() -> Iterator[None]:
                 signal.signal(number, handler)
 
 
-def _kill_children() -> None:
-    """Kill the processes that this one started, such as CmdStan, whose end a thread may be waiting for."""
+def _children() -> set[int]:
+    found: set[int] = set()
     for children in Path("/proc/self/task").glob("*/children"):
         with suppress(OSError):
-            for child in children.read_text().split():
-                os.kill(int(child), signal.SIGKILL)
+            found |= {int(child) for child in children.read_text().split()}
+    return found

@@ -34,12 +34,6 @@ _TRANSIENT_CODES = frozenset(
     }
 )
 _LOST = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "OperationAborted"})
-_WRONG_SETTINGS = {
-    "ProfileNotFound": "AWS_PROFILE names no profile of the AWS files",
-    "ConfigParseError": "the AWS files cannot be read",
-    "InvalidRegionError": "AWS_DEFAULT_REGION is not a region",
-    "SSLError": "the certificate is not trusted, which AWS_CA_BUNDLE can mend",
-}
 
 
 class BucketNotFoundError(ObjectNotFoundError):
@@ -220,9 +214,20 @@ def _why(error: Exception) -> str:
 
 
 def _wrong_setting(error: Exception) -> str:
-    return _WRONG_SETTINGS.get(
-        type(error).__name__, "AWS_PROFILE, AWS_DEFAULT_REGION, AWS_ENDPOINT_URL_S3 or the AWS files"
-    )
+    profile, region = os.environ.get("AWS_PROFILE"), os.environ.get("AWS_DEFAULT_REGION")
+    address = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    match type(error).__name__:
+        case "ProfileNotFound":
+            return f"AWS_PROFILE {profile!r} is no profile of the AWS files"
+        case "ConfigParseError":
+            return "the AWS files cannot be read"
+        case "InvalidRegionError":
+            return f"AWS_DEFAULT_REGION {region!r} is not a region"
+        case "SSLError":
+            return "the certificate is not trusted, which AWS_CA_BUNDLE can mend"
+        case "ValueError" if address:
+            return f"AWS_ENDPOINT_URL_S3 (or AWS_ENDPOINT_URL) {address!r} is not an address such as http://host:port"
+    return "AWS_PROFILE, AWS_DEFAULT_REGION, AWS_ENDPOINT_URL_S3 or the AWS files"
 
 
 def _read_timeout() -> float:

@@ -117,7 +117,7 @@ def test_a_download_that_never_ends_well_is_a_service_out_of_reach(
     message = told(place.train(identifier=identifier))
     with (
         faults.proxy(place.tracking_uri, faults.in_turn(*["truncate"] * 20, path="/model.safetensors")) as proxy,
-        pytest.raises(ServiceUnavailableError, match=r"model\.safetensors"),
+        pytest.raises(ServiceUnavailableError, match="its answers break off"),
     ):
         download_bundle(proxy.url, message, tmp_path / "bundle")
 

@@ -94,7 +94,8 @@ STOPPED = {
     "a file that is read": "flts-preprocess --input long.csv --output-dir out",
     "big products": "flts-train-lstm --training-data preprocess/processed_data.parquet --hidden-size 3000"
     " --num-layers 3 --batch-size 4096 --epochs 1 --output-dir out",
-    "Prophet": "flts-train-prophet --training-data preprocess/processed_data.parquet --output-dir out",
+    "Prophet": "flts-train-prophet --training-data preprocess/processed_data.parquet --n-changepoints 1000"
+    " --weekly-seasonality 900 --output-dir out",
     "a store that does not answer": "flts-preprocess --dataset-name x --gateway-url s3:// --output-dir out",
     "MLflow that does not answer": "flts-train-gru --training-data preprocess/processed_data.parquet"
     " --mlflow-tracking-uri http://127.0.0.1:{port} --output-dir out",
@@ -125,7 +126,7 @@ def busy(standalone) -> Iterator[dict[str, str]]:
     (standalone.folder / "long.csv").unlink()
 
 
-@pytest.mark.parametrize("seconds", [0.7, 1.3, 2.5])
+@pytest.mark.parametrize("seconds", [0.7, 1.3, 2.0])
 @pytest.mark.parametrize("at", STOPPED)
 def test_sigterm_ends_a_stage_within_a_second_wherever_it_is(at, seconds, standalone, busy):
     before = listing(standalone.folder)
