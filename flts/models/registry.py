@@ -97,8 +97,8 @@ MODELS: Mapping[ModelType, ModelEntry] = MappingProxyType(
                 forecaster="flts.models.prophet:ProphetForecaster",
                 weights_file="prophet.json",
                 extra="prophet",
-                remark="Prophet sees the time and its target only; GRU and LSTM see every measured column. What recent "
-                "values say reaches it through the residual correction alone.",
+                remark="Prophet's curve sees the time and its target only. What recent rows and other columns say "
+                "reaches it through the residual correction alone.",
             ),
         )
     }

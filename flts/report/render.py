@@ -30,7 +30,7 @@ GLOSSARY: Mapping[str, str] = {
     "Seasonal naive": "The next value is the one measured a day before; persistence where there is none.",
     "Linear (ridge)": "A linear model on the same windows, solved in closed form. A deep model must beat it to be "
     "worth its cost.",
-    "Plain Prophet": "Prophet without the correction by its last residual: it knows the calendar, not the last values.",
+    "Plain Prophet": "Prophet without the correction by recent rows: it knows the calendar, not the last values.",
     "Min-max units": "Errors divided by the target's range (highest less lowest value) on the fit part, so that "
     "targets and datasets compare.",
     "RMSE, MAE, MSE": "Root of the mean squared error, mean absolute error, mean squared error. Lower is better; RMSE "

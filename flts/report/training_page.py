@@ -126,7 +126,7 @@ def _facts(report: TrainingReport) -> list[Fact]:
     if report.original_scores:
         facts.append(Fact("MAE", number(next(iter(report.original_scores.values())).mae), "original units"))
     facts.append(Fact("Rows scored", fixed(len(report.time), 0), plural(len(report.targets), "target")))
-    if report.best_epoch:
+    if report.validation_loss:
         detail = "stopped early" if report.stopped_early else "of all epochs run"
         facts.append(Fact("Best epoch", f"{report.best_epoch} of {len(report.validation_loss)}", detail))
     return facts
@@ -170,12 +170,14 @@ def _loss_figure(report: TrainingReport) -> Figure | None:
 
 
 def _learning(report: TrainingReport) -> str:
-    if not report.best_epoch:
+    if not report.validation_loss:
         return ""
     epochs = len(report.validation_loss) or len(report.train_loss)
     ended = (
         f"Stopped early after {plural(epochs, 'epoch')}" if report.stopped_early else f"Ran {plural(epochs, 'epoch')}"
     )
+    if not report.best_epoch:
+        return f"{ended}; none was better on the validation part than the linear skip, which forecasts alone."
     return f"{ended}; validation loss was lowest at epoch {report.best_epoch}."
 
 

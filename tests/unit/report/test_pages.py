@@ -150,9 +150,15 @@ def test_the_loss_chart_marks_the_best_epoch_and_is_logarithmic_when_losses_span
     assert not flat["y"]["log"]
 
 
+def test_a_report_says_where_no_epoch_was_better_than_the_linear_skip():
+    text = Page(training_page(replace(training_report(), best_epoch=0))).said
+    assert "none was better on the validation part than the linear skip" in text
+    assert "0 of 4" in text
+
+
 def test_prophet_says_what_it_sees_and_shows_plain_prophet_beside_it():
     text = Page(training_page(training_report(model="PROPHET"))).said
-    assert "its target only; GRU and LSTM see every measured column" in text
+    assert "Prophet's curve sees the time and its target only" in text
     assert "Plain Prophet" in text
     assert "PROPHET with residual correction" in text
     assert "Learning" not in text
