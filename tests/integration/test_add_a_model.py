@@ -35,7 +35,8 @@ class SeasonalForecaster:
 
     def __init__(self, targets: tuple[str, ...], input_seq_len: int, output_seq_len: int) -> None:
         self.targets = self.features = targets
-        self.input_seq_len, self.output_seq_len = input_seq_len, output_seq_len
+        self.input_seq_len = self.history_rows = input_seq_len
+        self.output_seq_len = output_seq_len
 
     def forecast(self, frame: Frame, origins: Indices) -> Floats:
         steps = np.arange(self.output_seq_len) % self.input_seq_len
