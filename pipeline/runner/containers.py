@@ -73,6 +73,7 @@ class _Container:
         self._task = task
         self._container = container
         self._output = container.attach(stream=True, demux=True)
+        self._last_words = b""
         try:
             container.start()
         except Exception:
@@ -85,15 +86,26 @@ class _Container:
             for chunks in self._output:  # a pair, of which one is None
                 for number, chunk in enumerate(chunks):
                     *lines, begun[number] = (begun[number] + (chunk or b"")).split(b"\n")
+                    self._remember(number, lines)
                     yield from (line + b"\n" for line in lines)
+        self._remember(1, begun[1:])
         yield from filter(None, begun)
+
+    def _remember(self, number: int, lines: Sequence[bytes]) -> None:
+        """Keep the last line of stderr: the engine brings both streams, but not in the order of their writing."""
+        if number == 1:
+            self._last_words = next((line for line in reversed(lines) if line.strip()), self._last_words)
 
     def wait(self) -> Ended:
         with _watching_engine(self._task):
             try:
                 code = self._container.wait()["StatusCode"]
                 self._container.reload()
-                return Ended(code, out_of_memory=self._container.attrs["State"]["OOMKilled"])
+                return Ended(
+                    code,
+                    out_of_memory=self._container.attrs["State"]["OOMKilled"],
+                    last_words=self._last_words.decode(errors="replace").strip(),
+                )
             finally:
                 self._clean_up()
 

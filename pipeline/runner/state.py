@@ -34,10 +34,12 @@ class Ended:
     Attributes:
         code: Its exit code, or 128 + the signal that ended it.
         out_of_memory: Whether it is known to have been killed for using too much memory.
+        last_words: The last line that it wrote to stderr, where that is known apart from stdout.
     """
 
     code: int
     out_of_memory: bool = False
+    last_words: str = ""
 
 
 @dataclass
@@ -124,9 +126,11 @@ class TaskState:
             return f"{self.task.name} was killed (signal 9), {cause}; its log is {self.log}"
         if number in signal.valid_signals():
             return f"{self.task.name} was ended by signal {number}; its log is {self.log}"
-        with self.log.open("rb") as log:
-            last = deque((line.decode(errors="replace").strip() for line in log), maxlen=1)
-        said = f": {last[0]}" if last and last[0] else ""
+        last = ended.last_words
+        if not last:
+            with self.log.open("rb") as log:
+                last = next(iter(deque((line.decode(errors="replace").strip() for line in log), maxlen=1)), "")
+        said = f": {last}" if last else ""
         return f"{self.task.name} ended with exit code {code}{said}; its log is {self.log}"
 
 
