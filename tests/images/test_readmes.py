@@ -48,6 +48,7 @@ def run_readmes(root: Path, data: Path, *, flags: str = "", user: str = "", epoc
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # both networks train with their defaults
 def test_commands_of_the_readmes_work_as_they_stand(root: Path, data: Path) -> None:
     run_readmes(root, data)
 
@@ -56,6 +57,7 @@ def test_commands_of_the_readmes_work_as_they_stand(root: Path, data: Path) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_they_work_locked_down_and_for_any_user(root: Path, data: Path) -> None:
     (flags,) = code(root / "images" / "README.md", "text")
     assert "--read-only" in flags
