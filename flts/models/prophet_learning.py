@@ -194,8 +194,10 @@ def _origins(data: ProcessedData, params: ProphetParams, start: int, stop: int) 
 
 def _fit_one(frame: Frame, target: str, params: ProphetParams) -> dict[str, Any]:
     import pandas as pd
-    from prophet import Prophet
-    from prophet.serialize import model_to_dict
+
+    with _quiet():
+        from prophet import Prophet
+        from prophet.serialize import model_to_dict
 
     model = Prophet(
         growth=params.growth,
