@@ -163,6 +163,9 @@ class _TrackingParams(Params):
         "Training",
         "weight squared errors by the inverse of recent volatility, so that quiet and loud times count alike",
     )
+    interval_level: float = _param(
+        0.9, "Forecast", "share of measured values that prediction intervals are to hold", ge=0.5, lt=1
+    )
     refit: bool = _param(True, "Training", "train once more on all rows before saving; reported metrics stay")
     seed: int = _param(42, "Training", "random seed", ge=0, le=2**32 - 1)
     experiment_name: str = _param("flts", "Services", "MLflow experiment", min_length=1)

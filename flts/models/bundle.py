@@ -15,6 +15,7 @@ from flts.files import sha256_file
 from flts.models.base import BundledForecaster
 from flts.models.config import BundleConfig
 from flts.models.files import CHECKSUMS_FILE, CONFIG_FILE, SCALER_FILE
+from flts.models.intervals import Intervals
 from flts.models.registry import MODELS, entry, largest_files
 from flts.problems import first_problem
 from flts.timeseries.metrics import target_range
@@ -25,16 +26,22 @@ from flts.untrusted import check_folder, check_name, json_object
 
 @dataclass(frozen=True)
 class Bundle:
-    """A loaded model bundle; ``digest`` is the SHA-256 over its checksums."""
+    """A loaded model bundle; ``digest`` is the SHA-256 over its checksums. Older ones have no ``intervals``."""
 
     forecaster: BundledForecaster
     scaler: Scaler
     config: BundleConfig
     digest: str
+    intervals: Intervals | None = None
 
 
 def save(
-    directory: Path, forecaster: BundledForecaster, data: ProcessedData, *, trained_until: str | None = None
+    directory: Path,
+    forecaster: BundledForecaster,
+    data: ProcessedData,
+    *,
+    trained_until: str | None = None,
+    intervals: Intervals | None = None,
 ) -> None:
     """Write a bundle into ``directory``, which is made when missing.
 
@@ -43,12 +50,13 @@ def save(
         forecaster: The trained model.
         data: The training data that it was trained on.
         trained_until: Time of the last row of it that was learned from.
+        intervals: How wide the intervals around its forecasts are.
 
     Raises:
         BadInputError: ``load`` would not accept it: a file is too large, or the data says what cannot be.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    config = _config(forecaster, data, trained_until)
+    config = _config(forecaster, data, trained_until, intervals)
     forecaster.save(directory)
     (directory / CONFIG_FILE).write_text(config.to_json(), encoding="utf-8")
     (directory / SCALER_FILE).write_text(canonical_json(data.scaler.to_dict()) + "\n", encoding="utf-8")
@@ -58,7 +66,9 @@ def save(
     check_folder(directory, largest_files(), "model bundle")
 
 
-def _config(forecaster: BundledForecaster, data: ProcessedData, trained_until: str | None) -> BundleConfig:
+def _config(
+    forecaster: BundledForecaster, data: ProcessedData, trained_until: str | None, intervals: Intervals | None
+) -> BundleConfig:
     try:
         return BundleConfig(
             model_type=forecaster.model_type,
@@ -73,6 +83,7 @@ def _config(forecaster: BundledForecaster, data: ProcessedData, trained_until: s
             preprocess_config=data.config_json,
             target_range=dict(zip(data.targets, target_range(data).tolist(), strict=True)),
             trained_until=trained_until,
+            intervals=intervals.fitted() if intervals else None,
         )
     except ValidationError as error:
         raise BadInputError(f"the {forecaster.model_type} model cannot be bundled: {first_problem(error)}") from None
@@ -97,7 +108,8 @@ def load(directory: Path, *, sha256: str | None = None) -> Bundle:
     """
     config = verify(directory, sha256=sha256)
     scaler = _scaler(directory / SCALER_FILE)
-    return Bundle(_forecaster(directory, config, scaler), scaler, config, digest(directory))
+    intervals = Intervals.of(config.intervals, config.targets) if config.intervals else None
+    return Bundle(_forecaster(directory, config, scaler), scaler, config, digest(directory), intervals)
 
 
 def verify(directory: Path, *, sha256: str | None = None) -> BundleConfig:

@@ -18,13 +18,36 @@ Columns = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_l
 # Of seconds between two rows: time is kept in microseconds, and forecasts reach 100,000 rows ahead.
 SHORTEST_INTERVAL, LONGEST_INTERVAL = 1e-6, 100 * 366 * 86400.0
 
+STEPS = 48  # ahead that intervals are known for; what lies farther ahead has the width of the last
+RECENT = 500  # scores that a recalibration of intervals looks back on
+Score = Annotated[float, Field(ge=0)]
+
+
+class FittedIntervals(BaseModel):
+    """The JSON form of intervals: for each target its mean volatility, the width of each step, and recent scores."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    level: Annotated[float, Field(ge=0.5, lt=1)]
+    volatility: dict[str, Annotated[float, Field(gt=0)]]
+    widths: dict[str, Annotated[list[Score], Field(min_length=1, max_length=STEPS)]]
+    recent: dict[str, Annotated[list[Score], Field(max_length=RECENT)]]
+
+    @model_validator(mode="after")
+    def _alike(self) -> Self:
+        if not set(self.volatility) == set(self.widths) == set(self.recent):
+            raise ValueError("has not a volatility, widths and recent scores of the same targets")
+        if len({len(steps) for steps in self.widths.values()}) != 1:
+            raise ValueError("has widths of different numbers of steps")
+        return self
+
 
 class BundleConfig(Message):
     """What a bundle says of its model.
 
     ``preprocess_config`` is canonical JSON or ``""``; ``target_range`` the width of each target on the fit part,
     the unit of the reported scores. ``trained_until`` is the time of the last row that shaped its forecasts; bundles
-    of older versions do not say.
+    of older versions do not say, and have no ``intervals``.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
@@ -43,6 +66,7 @@ class BundleConfig(Message):
     preprocess_config: str
     target_range: dict[str, Annotated[float, Field(gt=0)]]
     trained_until: str | None = None
+    intervals: FittedIntervals | None = None
 
     @model_validator(mode="after")
     def _names_columns_once(self) -> Self:
@@ -53,6 +77,8 @@ class BundleConfig(Message):
                 raise ValueError(f"names column {twice[0]!r} twice in field '{field}'")
         if set(self.target_range) != set(self.targets):
             raise ValueError("does not give the columns of field 'targets', and no other, a field 'target_range'")
+        if self.intervals and set(self.intervals.widths) != set(self.targets):
+            raise ValueError("does not give the columns of field 'targets', and no other, intervals")
         return self
 
 

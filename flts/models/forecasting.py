@@ -21,6 +21,8 @@ class Forecast:
         time: (n,) when each step is; continued at the sampling interval behind the last row.
         values: (n, targets) forecasts.
         recursive: (n,) whether a step was made from earlier forecasts; else it was made from actual rows alone.
+        origin: (n,) the row from which a step was forecast: every row before it was known.
+        ahead: (n,) how many steps ahead of them it is; 1 is the row ``origin`` itself.
         after_gap: (n,) whether a gap in time lies in the step's window or between the window and the step: such a
             step is forecast, but says nothing about the model and is not scored.
     """
@@ -28,6 +30,8 @@ class Forecast:
     time: Times
     values: Floats
     recursive: Flags
+    origin: Indices
+    ahead: Indices
     after_gap: Flags
 
 
@@ -72,10 +76,13 @@ def forecast_steps(forecaster: Forecaster, data: ProcessedData, start: int, step
 
     row = np.arange(start, start + steps)
     origin_of_row = np.repeat(origins, block)[:steps]
+    known = np.minimum(origin_of_row, rows)
     return Forecast(
         time=_times(data, start + steps)[start:],
         values=blocks.reshape(-1, blocks.shape[-1])[:steps],
         recursive=origin_of_row > rows,
+        origin=known,
+        ahead=row - known + 1,
         after_gap=spans_gap(data.gap_before(), origin_of_row - history, row),
     )
 

@@ -28,7 +28,8 @@ def forecast_table(bundle: Bundle, history: "pd.DataFrame", steps: int) -> "pd.D
         steps: How many steps to forecast.
 
     Returns:
-        ``time`` and one column per target, one row per step, in original units.
+        ``time``, one column per target, and ``<target>_lower`` and ``<target>_upper`` where the model has intervals;
+        one row per step, in original units.
 
     Raises:
         BadInputError: A column is missing or holds something else, there are too few rows, or ``steps`` is not a
@@ -40,8 +41,12 @@ def forecast_table(bundle: Bundle, history: "pd.DataFrame", steps: int) -> "pd.D
         raise BadInputError(f"steps must be a whole number from 1 on, not {steps!r}")
     data = _processed(bundle, history)
     forecast = forecast_steps(bundle.forecaster, data, start=len(data), steps=int(steps))
-    values = dict(zip(data.targets, forecast.values.T, strict=True))
-    return pd.DataFrame({TIME_COLUMN: forecast.time, **values})
+    columns = dict(zip(data.targets, forecast.values.T, strict=True))
+    if bundle.intervals:
+        bounds = bundle.intervals.at_the_end(bundle.forecaster, data).around(forecast)
+        for name, lower, upper in zip(data.targets, bounds.lower.T, bounds.upper.T, strict=True):
+            columns |= {f"{name}_lower": lower, f"{name}_upper": upper}
+    return pd.DataFrame({TIME_COLUMN: forecast.time, **columns})
 
 
 def measured_columns(config: BundleConfig) -> list[str]:

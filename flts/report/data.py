@@ -115,7 +115,9 @@ class EvaluationReport:
 class ForecastReport:
     """Report of inference. Forecast arrays are (steps, targets), backtest arrays (rows, targets); NaN: unknown.
 
-    ``recursive`` and ``after_gap`` are (steps,). ``backtest_scores`` (original units) names the model, then
+    ``recursive`` and ``after_gap`` are (steps,). ``lower`` and ``upper`` bound the interval of each step, which is to
+    hold the share ``interval_level`` of measured values; ``backtest_half_width`` is half its width in the backtest.
+    Models without intervals have ``None`` and NaN there. ``backtest_scores`` (original units) names the model, then
     ``persistence``. ``backtest_horizons`` are by horizon, ascending.
     """
 
@@ -127,12 +129,17 @@ class ForecastReport:
     time: Times
     predicted: Floats
     actual: Floats
+    lower: Floats | None
+    upper: Floats | None
     recursive: Flags
     after_gap: Flags
     step_mae: Sequence[tuple[int, float]]
     backtest_time: Times
     backtest_actual: Floats
     backtest_predicted: Floats
+    backtest_half_width: Floats
+    backtest_coverage: float
+    interval_level: float
     backtest_persistence: Floats
     backtest_scores: Mapping[str, Scores]
     backtest_horizons: Sequence[HorizonScores] = ()

@@ -1,8 +1,14 @@
 """Windows over rows: where forecasts may begin, and the history before them."""
 
+from itertools import count
+from math import ceil, gcd
+
 import numpy as np
 
 from flts.timeseries.arrays import Flags, Indices
+
+SPREAD = 500
+_WEEK = 7 * 86400
 
 
 def forecast_origins(gap_before: Flags, start: int, stop: int, history: int, horizon: int = 1) -> Indices:
@@ -22,6 +28,18 @@ def forecast_origins(gap_before: Flags, start: int, stop: int, history: int, hor
     gaps = np.concatenate([[0], np.cumsum(gap_before)])
     contiguous = gaps[origins + horizon] == gaps[origins - history + 1]
     return np.compress(contiguous, origins)
+
+
+def spread_origins(gap_before: Flags, start: int, stop: int, history: int, sampling_seconds: float) -> Indices:
+    """Return every k-th of the rows that ``forecast_origins`` gives for one step ahead; at most ``SPREAD``.
+
+    k has no divisor in common with a week of rows, so that they are not all at the same few times of the day.
+    """
+    week = max(1, round(_WEEK / sampling_seconds))
+    least = max(1, ceil((stop - start) / SPREAD))
+    every = next(k for k in count(least) if gcd(k, week) == 1)
+    origins = forecast_origins(gap_before, start, stop, history)
+    return np.compress((origins - start) % every == 0, origins)
 
 
 def window_rows(origins: Indices, history: int) -> Indices:

@@ -7,6 +7,7 @@ import numpy as np
 from flts.models.base import Forecaster
 from flts.models.baselines import persistence
 from flts.models.forecasting import one_step
+from flts.models.intervals import CalibratedIntervals, Intervals
 from flts.timeseries.arrays import Floats, Indices
 from flts.timeseries.metrics import Scores, score, skill
 from flts.timeseries.processed import ProcessedData
@@ -21,6 +22,7 @@ class Backtest:
         origins: (k,) the rows forecast.
         actual: (k, targets) measured values, NaN where nothing was measured.
         predicted: (k, targets) the model's forecasts.
+        half_width: (k, targets) how far the intervals around them reach on each side; NaN where the model has none.
         naive: (k, targets) those of persistence.
         scores: The model's errors.
         naive_scores: Those of persistence, on the same values.
@@ -29,6 +31,7 @@ class Backtest:
     origins: Indices
     actual: Floats
     predicted: Floats
+    half_width: Floats
     naive: Floats
     scores: Scores
     naive_scores: Scores
@@ -43,6 +46,19 @@ class Backtest:
         """Skill over persistence; see ``flts.timeseries.metrics.skill``."""
         return skill(self.scores.rmse, self.naive_scores.rmse)
 
+    @property
+    def coverage(self) -> float:
+        """Share of the measured values that lie within the intervals; NaN where there are none."""
+        known = ~np.isnan(self.actual) & ~np.isnan(self.half_width)
+        inside = np.abs(self.actual - self.predicted)[known] <= self.half_width[known]
+        return float(inside.mean()) if inside.size else np.nan
+
+    @property
+    def interval_width(self) -> float:
+        """Mean width of the intervals around the rows that are scored; NaN where there are none."""
+        widths = 2 * self.half_width[~np.isnan(self.actual) & ~np.isnan(self.half_width)]
+        return float(widths.mean()) if widths.size else np.nan
+
     def metrics(self) -> dict[str, float]:
         """Return ``backtest_*`` numbers by name; NaN where nothing could be scored."""
         return {
@@ -54,15 +70,25 @@ class Backtest:
             "backtest_persistence_mse": self.naive_scores.mse,
             "backtest_skill": self.skill,
             "backtest_rows": self.rows,
+            "backtest_coverage": self.coverage,
+            "backtest_interval_width": self.interval_width,
         }
 
 
-def backtest(forecaster: Forecaster, data: ProcessedData) -> Backtest:
+def backtest(
+    forecaster: Forecaster, data: ProcessedData, intervals: Intervals | None = None
+) -> tuple[Backtest, CalibratedIntervals | None]:
     """Forecast every row from ``input_seq_len`` on one step ahead, from the cleaned rows before it.
+
+    The interval around a forecast is recalibrated by the rows before it alone.
 
     Args:
         forecaster: The model.
         data: Rows with the model's features and, as targets, its targets.
+        intervals: The model's.
+
+    Returns:
+        The backtest, and the model's intervals as recalibrated by it.
     """
     history = forecaster.input_seq_len
     origins = forecast_origins(data.gap_before(), history, len(data), history)
@@ -70,4 +96,7 @@ def backtest(forecaster: Forecaster, data: ProcessedData) -> Backtest:
     # An empty batch has no shape that every model agrees on.
     predicted = one_step(forecaster, data, origins) if len(origins) else actual
     naive = persistence(data, origins)
-    return Backtest(origins, actual, predicted, naive, score(actual, predicted), score(actual, naive))
+    calibrated = intervals.calibrated(data, predicted, origins) if intervals else None
+    half_width = calibrated.half_widths(origins, np.ones_like(origins)) if calibrated else np.full_like(actual, np.nan)
+    scores, naive_scores = score(actual, predicted), score(actual, naive)
+    return Backtest(origins, actual, predicted, half_width, naive, scores, naive_scores), calibrated

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from flts.contracts import ForecastBatch
 from flts.models.forecasting import Forecast
+from flts.models.intervals import Bounds
 from flts.timeseries.arrays import Floats
 from flts.timeseries.metrics import score
 
@@ -23,6 +24,8 @@ _SCHEMA = pa.schema(
         ("mode", pa.string()),
         ("target", pa.string()),
         ("prediction", pa.float64()),
+        ("lower", pa.float64()),
+        ("upper", pa.float64()),
         ("actual", pa.float64()),
         ("after_gap", pa.bool_()),
     ]
@@ -76,46 +79,41 @@ def batch_metrics(forecast: Forecast, actual: Floats, targets: Sequence[str]) ->
     }
 
 
-def batch_samples(forecast: Forecast, actual: Floats, targets: Sequence[str]) -> list[dict[str, Any]]:
+def batch_samples(
+    forecast: Forecast, actual: Floats, targets: Sequence[str], bounds: Bounds | None = None
+) -> list[dict[str, Any]]:
     """Return one entry per step: ``step`` (from 1), ``ts``, ``pred``, ``actual`` (or ``None``), ``abs_err``, ``mode``.
 
-    ``abs_err`` leaves out what is not scored: values that were not measured, and steps behind a gap, which
-    ``after_gap`` marks.
+    ``lower`` and ``upper`` bound the interval around ``pred``; they are ``None`` where the model has none. ``abs_err``
+    leaves out what is not scored: values that were not measured, and steps behind a gap, which ``after_gap`` marks.
     """
-    return [
-        _sample(step, moment, dict(zip(targets, row, strict=True)), dict(zip(targets, known, strict=True)), *flags)
-        for step, (moment, row, known, *flags) in enumerate(
-            zip(
-                forecast.time.astype("datetime64[us]").tolist(),
-                forecast.values.tolist(),
-                actual.tolist(),
-                forecast.recursive.tolist(),
-                forecast.after_gap.tolist(),
-                strict=True,
-            ),
-            start=1,
+    moments = forecast.time.astype("datetime64[us]").tolist()
+    predicted, measured = _by_target(forecast.values, targets), _by_target(actual, targets)
+    lower = _by_target(bounds.lower, targets) if bounds else [None] * len(predicted)
+    upper = _by_target(bounds.upper, targets) if bounds else [None] * len(predicted)
+    samples = []
+    for step in range(len(predicted)):
+        known = {name: value for name, value in measured[step].items() if not np.isnan(value)}
+        after_gap = bool(forecast.after_gap[step])
+        errors = {} if after_gap else {name: abs(predicted[step][name] - value) for name, value in known.items()}
+        samples.append(
+            {
+                "step": step + 1,
+                "ts": f"{moments[step].isoformat()}Z",
+                "pred": predicted[step],
+                "lower": lower[step],
+                "upper": upper[step],
+                "actual": {name: known.get(name) for name in targets} if known else None,
+                "abs_err": errors,
+                "mode": RECURSIVE if forecast.recursive[step] else ROLLING,
+                "after_gap": after_gap,
+            }
         )
-    ]
+    return samples
 
 
-def _sample(
-    step: int,
-    moment: datetime,
-    predicted: dict[str, float],
-    actual: dict[str, float],
-    recursive: bool,
-    after_gap: bool,
-) -> dict[str, Any]:
-    known = {name: value for name, value in actual.items() if not np.isnan(value)}
-    return {
-        "step": step,
-        "ts": f"{moment.isoformat()}Z",
-        "pred": predicted,
-        "actual": {name: known.get(name) for name in actual} if known else None,
-        "abs_err": {} if after_gap else {name: abs(predicted[name] - value) for name, value in known.items()},
-        "mode": RECURSIVE if recursive else ROLLING,
-        "after_gap": after_gap,
-    }
+def _by_target(values: Floats, targets: Sequence[str]) -> list[dict[str, float]]:
+    return [dict(zip(targets, row, strict=True)) for row in values.tolist()]
 
 
 def predictions_parquet(batch: ForecastBatch) -> bytes:
@@ -127,6 +125,8 @@ def predictions_parquet(batch: ForecastBatch) -> bytes:
             "mode": sample["mode"],
             "target": target,
             "prediction": prediction,
+            "lower": (sample.get("lower") or {}).get(target),
+            "upper": (sample.get("upper") or {}).get(target),
             "actual": (sample["actual"] or {}).get(target),
             "after_gap": sample["after_gap"],
         }

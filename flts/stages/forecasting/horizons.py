@@ -1,8 +1,6 @@
 """What a model is worth several steps ahead: forecasts from rows all over the test data, beside the naive ones."""
 
 from collections.abc import Sequence
-from itertools import count
-from math import ceil, gcd
 
 import numpy as np
 
@@ -10,16 +8,13 @@ from flts.models.base import Forecaster
 from flts.models.baselines import persistence, seasonal_naive_ahead
 from flts.models.forecasting import forecast_from
 from flts.stages.forecasting.batch import RECURSIVE
-from flts.timeseries.arrays import Indices
 from flts.timeseries.metrics import HorizonScores, score
 from flts.timeseries.processed import ProcessedData
-from flts.timeseries.windows import forecast_origins, spans_gap
+from flts.timeseries.windows import spans_gap, spread_origins
 
 DIRECT = "direct"
-ORIGINS = 500
 LEAST_STEPS, MOST_STEPS = 12, 48
 
-_WEEK = 7 * 86400
 _FIGURES = ("rmse", "persistence_rmse", "seasonal_naive_rmse", "skill_over_persistence", "skill_over_seasonal_naive")
 
 
@@ -39,7 +34,8 @@ def score_horizons(forecaster: Forecaster, data: ProcessedData, steps: int) -> l
         data: Rows with the model's features and, as targets, its targets.
         steps: The longest horizon.
     """
-    origins = spread_origins(data, forecaster.input_seq_len)
+    history = forecaster.input_seq_len
+    origins = spread_origins(data.gap_before(), history, len(data), history, data.sampling_seconds)
     if not len(origins):
         return []
     steps = min(steps, len(data) - int(origins[0]))
@@ -62,18 +58,6 @@ def score_horizons(forecaster: Forecaster, data: ProcessedData, steps: int) -> l
         )
         for step in np.flatnonzero(measured).tolist()
     ]
-
-
-def spread_origins(data: ProcessedData, history: int) -> Indices:
-    """Return every k-th row whose window of ``history`` rows, and the step to it, spans no gap; at most ``ORIGINS``.
-
-    k has no divisor in common with a week of rows, so that the origins are not all at the same few times of the day.
-    """
-    week = max(1, round(_WEEK / data.sampling_seconds))
-    least = max(1, ceil((len(data) - history) / ORIGINS))
-    every = next(k for k in count(least) if gcd(k, week) == 1)
-    origins = forecast_origins(data.gap_before(), history, len(data), history)
-    return np.compress((origins - history) % every == 0, origins)
 
 
 def horizon_entries(scores: Sequence[HorizonScores]) -> list[dict[str, object]]:

@@ -7,6 +7,7 @@ from flts.contracts import Promotion, TrainedModel
 from flts.errors import BadInputError
 from flts.models import bundle
 from flts.models.base import Forecaster
+from flts.models.intervals import Intervals
 from flts.params import InferenceParams
 from flts.stage import Context
 from flts.stages.inputs import given, load_selected, read_dataset, read_selected, with_time_features
@@ -25,6 +26,7 @@ class ForecastInput:
         data: Its rows; the targets are the model's.
         selected: The message that names the model.
         forecaster: The model.
+        intervals: What the intervals around its forecasts are made of; older models have none.
         start: First row to forecast.
         notes: Warnings for people.
     """
@@ -33,6 +35,7 @@ class ForecastInput:
     data: ProcessedData
     selected: Promotion | TrainedModel
     forecaster: Forecaster
+    intervals: Intervals | None
     start: int
     notes: tuple[str, ...]
 
@@ -61,7 +64,15 @@ def read_input(params: InferenceParams, context: Context) -> ForecastInput:
             f"{path} has {len(data)} rows, but sample_idx {params.sample_idx} and the model's input_seq_len "
             f"{forecaster.input_seq_len} need at least {start}"
         )
-    return ForecastInput(path, _of_model(data, forecaster), selected, forecaster, start, _interval_notes(data, loaded))
+    return ForecastInput(
+        path,
+        _of_model(data, forecaster),
+        selected,
+        forecaster,
+        loaded.intervals,
+        start,
+        _interval_notes(data, loaded),
+    )
 
 
 def _check_config_hash(expected: str, data: ProcessedData, selected: Promotion | TrainedModel, path: Path) -> None:

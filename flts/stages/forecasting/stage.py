@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ from flts.contracts import ForecastBatch, MetadataValue, canonical_json, flat_me
 from flts.errors import BadInputError
 from flts.files import sha256_file
 from flts.models.forecasting import Forecast, forecast_steps
+from flts.models.intervals import Bounds
 from flts.params import InferenceParams
+from flts.progress import Progress
 from flts.report.data import ForecastReport
 from flts.report.pages import forecast_page
 from flts.stage import Artifact, Context, Result
@@ -31,15 +34,7 @@ def run(params: InferenceParams, context: Context) -> Result:
     """
     context.progress(0.0, "loading data and model")
     given = read_input(params, context)
-    context.progress(0.3, f"forecasting {params.inference_length} steps")
-    forecast = forecast_steps(given.forecaster, given.data, given.start, params.inference_length)
-    actual = _measured(given, forecast)
-    context.progress(0.5, f"backtesting on {len(given.data)} rows")
-    backtested = backtest(given.forecaster, given.data)
-    steps = longest_horizon(params.inference_length)
-    context.progress(0.6, f"backtesting 1 to {steps} steps ahead")
-    horizons = score_horizons(given.forecaster, given.data, steps)
-    _check_finite(given, forecast.values, backtested.predicted)
+    made = _forecast(params, given, context.progress)
 
     context.progress(0.8, "writing the forecast")
     request = ForecastRequest(
@@ -48,26 +43,50 @@ def run(params: InferenceParams, context: Context) -> Result:
         inference_length=params.inference_length,
         sample_idx=params.sample_idx,
     )
-    batch, folder, cached = _batch(params, given, request, forecast, actual), "", False
+    batch, folder, cached = _batch(params, given, request, made), "", False
     if context.store:
         logged = log_forecast(context.store, params.inference_log_bucket, request, batch)
         batch, folder, cached = logged.batch, logged.folder, logged.repeated
-    metrics = _metrics(batch, backtested, horizons)
+    metrics = _metrics(batch, given, made)
     predictions = _predictions_metadata(batch, metrics)
     if folder:
         predictions |= {"log_bucket": params.inference_log_bucket, "log_object_key": f"{folder}{RESULTS_FILE}"}
-    notes = (*given.notes, *_notes(batch, forecast, backtested, horizons))
+    notes = (*given.notes, *_notes(batch, made))
     return Result(
         artifacts={
             "predictions": Artifact(batch.to_json(), predictions),
             "metrics": Artifact(f"{canonical_json(metrics)}\n", metrics),
-            "report": Artifact(forecast_page(_report(given, batch, forecast, actual, backtested, horizons, notes))),
+            "report": Artifact(forecast_page(_report(given, batch, made, notes))),
         },
-        message=_closing(batch, backtested) + (f", in {params.inference_log_bucket}/{folder}" if folder else ""),
+        message=_closing(batch, made.backtest) + (f", in {params.inference_log_bucket}/{folder}" if folder else ""),
         files=_write_files(batch, context.work_dir) if context.output_dir else {},
         cached=cached,
         notes=notes,
     )
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A forecast of n steps, with what is known of it and of its model; ``actual`` is NaN where unknown."""
+
+    forecast: Forecast
+    bounds: Bounds | None
+    actual: Floats
+    backtest: Backtest
+    horizons: Sequence[HorizonScores]
+
+
+def _forecast(params: InferenceParams, given: ForecastInput, progress: Progress) -> _Made:
+    progress(0.3, f"forecasting {params.inference_length} steps")
+    forecast = forecast_steps(given.forecaster, given.data, given.start, params.inference_length)
+    progress(0.5, f"backtesting on {len(given.data)} rows")
+    backtested, calibrated = backtest(given.forecaster, given.data, given.intervals)
+    steps = longest_horizon(params.inference_length)
+    progress(0.6, f"backtesting 1 to {steps} steps ahead")
+    horizons = score_horizons(given.forecaster, given.data, steps)
+    _check_finite(given, forecast.values, backtested.predicted)
+    bounds = calibrated.around(forecast) if calibrated else None
+    return _Made(forecast, bounds, _measured(given, forecast), backtested, horizons)
 
 
 def _measured(given: ForecastInput, forecast: Forecast) -> Floats:
@@ -86,22 +105,20 @@ def _check_finite(given: ForecastInput, *forecasts: Floats) -> None:
         )
 
 
-def _batch(
-    params: InferenceParams, given: ForecastInput, request: ForecastRequest, forecast: Forecast, actual: Floats
-) -> ForecastBatch:
+def _batch(params: InferenceParams, given: ForecastInput, request: ForecastRequest, made: _Made) -> ForecastBatch:
     fields = request.model_dump() | {
         "timestamp": utc_timestamp(),
         "identifier": params.identifier,
         "model_type": given.selected.model_type,
         "config_hash": given.selected.config_hash,
         "status": "SUCCESS",
-        "metrics": batch_metrics(forecast, actual, given.data.targets),
-        "samples": batch_samples(forecast, actual, given.data.targets),
+        "metrics": batch_metrics(made.forecast, made.actual, given.data.targets),
+        "samples": batch_samples(made.forecast, made.actual, given.data.targets, made.bounds),
     }
     return ForecastBatch(**fields)
 
 
-def _metrics(batch: ForecastBatch, backtested: Backtest, horizons: Sequence[HorizonScores]) -> dict[str, MetadataValue]:
+def _metrics(batch: ForecastBatch, given: ForecastInput, made: _Made) -> dict[str, MetadataValue]:
     """Return the stage's metrics, in original units; those that could not be scored are left out."""
     return flat_metadata(
         {
@@ -110,8 +127,9 @@ def _metrics(batch: ForecastBatch, backtested: Backtest, horizons: Sequence[Hori
             "mse": batch.metrics.get("mse_mean"),
             "inference_count": len(batch.samples),
             "timestamp": batch.timestamp,
-            **backtested.metrics(),
-            "backtest_horizons": horizon_entries(horizons),
+            **made.backtest.metrics(),
+            "interval_level": given.intervals.level if given.intervals else None,
+            "backtest_horizons": horizon_entries(made.horizons),
         }
     )
 
@@ -124,15 +142,8 @@ def _predictions_metadata(batch: ForecastBatch, metrics: dict[str, MetadataValue
     return flat_metadata(fields | {"num_predictions": len(batch.samples)} | scores)
 
 
-def _report(
-    given: ForecastInput,
-    batch: ForecastBatch,
-    forecast: Forecast,
-    actual: Floats,
-    backtested: Backtest,
-    horizons: Sequence[HorizonScores],
-    notes: tuple[str, ...],
-) -> ForecastReport:
+def _report(given: ForecastInput, batch: ForecastBatch, made: _Made, notes: tuple[str, ...]) -> ForecastReport:
+    forecast, backtested = made.forecast, made.backtest
     return ForecastReport(
         identifier=batch.identifier,
         run_id=batch.run_id,
@@ -141,23 +152,27 @@ def _report(
         targets=given.data.targets,
         time=forecast.time,
         predicted=forecast.values,
-        actual=actual,
+        actual=made.actual,
+        lower=made.bounds.lower if made.bounds else None,
+        upper=made.bounds.upper if made.bounds else None,
         recursive=forecast.recursive,
         after_gap=forecast.after_gap,
-        step_mae=step_maes(forecast, actual),
+        step_mae=step_maes(forecast, made.actual),
         backtest_time=given.data.frame.time[backtested.origins],
         backtest_actual=backtested.actual,
         backtest_predicted=backtested.predicted,
+        backtest_half_width=backtested.half_width,
+        backtest_coverage=backtested.coverage,
+        interval_level=given.intervals.level if given.intervals else math.nan,
         backtest_persistence=backtested.naive,
         backtest_scores={batch.model_type: backtested.scores, "persistence": backtested.naive_scores},
-        backtest_horizons=horizons,
+        backtest_horizons=made.horizons,
         notes=notes,
     )
 
 
-def _notes(
-    batch: ForecastBatch, forecast: Forecast, backtested: Backtest, horizons: Sequence[HorizonScores]
-) -> list[str]:
+def _notes(batch: ForecastBatch, made: _Made) -> list[str]:
+    forecast, backtested, horizons = made.forecast, made.backtest, made.horizons
     notes = []
     behind = int(forecast.after_gap.sum())
     if behind:

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
 
+import numpy as np
+
 from flts.contracts import ModelType, utc_timestamp
 from flts.models import bundle
 from flts.models.base import Fit
+from flts.models.intervals import Intervals
 from flts.models.registry import MODELS
 from flts.params import TrainerParams
 from flts.progress import Progress, part_of
@@ -18,7 +21,7 @@ from flts.timeseries.processed import ProcessedData
 
 # How far a training is after each of its steps.
 FITTED, REFITTED = 0.75, 0.9
-_LOADED = 0.05
+_LOADED, _SCORED, _MEASURED = 0.05, 0.77, 0.8
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Trained:
     Attributes:
         fit: How it learned.
         evaluation: How good it is.
+        coverage: Share of the selection part within its intervals; see ``Intervals.coverage``.
         bundle: The folder of its bundle.
         start: When training began, a timestamp.
         end: When it ended.
@@ -36,6 +40,7 @@ class Trained:
 
     fit: Fit
     evaluation: Evaluation
+    coverage: float
     bundle: Path
     start: str
     end: str
@@ -44,7 +49,7 @@ class Trained:
     @property
     def metrics(self) -> Mapping[str, float]:
         """Every finite figure by its metric name."""
-        metrics = self.evaluation.metrics()
+        metrics = self.evaluation.metrics() | {"interval_coverage": self.coverage}
         if self.fit.train_loss:
             metrics |= {"best_epoch": self.fit.best_epoch, "epochs_run": len(self.fit.train_loss)}
         return {name: value for name, value in metrics.items() if math.isfinite(value)}
@@ -82,12 +87,23 @@ def train(
     fit = MODELS[model_type].fit(data, params, part_of(progress, _LOADED, FITTED))
     progress(FITTED, f"scoring {len(origins)} rows")
     evaluation = evaluate(fit.forecaster, data, params, origins, fit.plain)
+    progress(_SCORED, f"measuring intervals of {params.interval_level:.0%}")
+    intervals = _intervals(fit, data, evaluation, params.interval_level)
     forecaster = fit.forecaster
     if params.refit:
         # What is kept has seen every row; what was scored has not, so that the scores stay honest.
-        forecaster = fit.refit(part_of(progress, FITTED, REFITTED))
+        forecaster = fit.refit(part_of(progress, _MEASURED, REFITTED))
     # The validation part counts: it chose the epoch, or the strength of a correction.
     learned = len(data) if params.refit else data.parts.validation_end
     until = utc_timestamp(data.frame.time[learned - 1].item().replace(tzinfo=UTC))
-    bundle.save(folder, forecaster, data, trained_until=until)
-    return Trained(fit, evaluation, folder, start=start, end=utc_timestamp(), until=until)
+    bundle.save(folder, forecaster, data, trained_until=until, intervals=intervals)
+    coverage = intervals.coverage(data, evaluation.predicted, origins) if intervals else math.nan
+    return Trained(fit, evaluation, coverage, folder, start=start, end=utc_timestamp(), until=until)
+
+
+def _intervals(fit: Fit, data: ProcessedData, evaluation: Evaluation, level: float) -> Intervals | None:
+    """Learn the intervals; none where there are forecasts that are not finite, or a target without a score."""
+    scored = ~np.isnan(evaluation.actual)
+    if not np.isfinite(evaluation.predicted).all() or not scored.any(axis=0).all():
+        return None
+    return Intervals.learn(fit.forecaster, data, evaluation.predicted, evaluation.origins, level)

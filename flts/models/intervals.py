@@ -1,0 +1,250 @@
+"""Prediction intervals: split conformal, in units of recent volatility, recalibrated where measured values arrive.
+
+Source: split conformal prediction as in Lei et al. (2018), Distribution-free predictive inference for regression, with
+residuals scaled by a measure of difficulty, here the volatility of recent rows.
+"""
+
+from bisect import bisect_left, insort
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import ceil, isnan
+from typing import Self
+
+import numpy as np
+
+from flts.models.base import Forecaster
+from flts.models.config import RECENT, STEPS, FittedIntervals
+from flts.models.forecasting import Forecast, forecast_from, one_step
+from flts.models.volatility import Volatility
+from flts.timeseries.arrays import Floats, Indices
+from flts.timeseries.averages import rows_since_gap
+from flts.timeseries.processed import ProcessedData
+from flts.timeseries.windows import forecast_origins, spans_gap, spread_origins
+
+# Scores that a share of rows inside can be told from.
+_LEAST = 20
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """What the half widths of a model's prediction intervals are made of, each target's apart.
+
+    The score of a forecast is its absolute error over the volatility of the row before its origin. An interval reaches
+    as far as the share ``level`` of such scores did, on rows that the model had not learned from.
+
+    Attributes:
+        level: Share of measured values that the intervals are to hold.
+        targets: The columns.
+        volatility: What the scores are relative to.
+        widths: (steps, targets) half width by steps ahead, in units of volatility.
+        recent: For each target the last scores one step ahead, at most ``RECENT``, in their order.
+    """
+
+    level: float
+    targets: tuple[str, ...]
+    volatility: Volatility
+    widths: Floats
+    recent: tuple[tuple[float, ...], ...]
+
+    @classmethod
+    def learn(
+        cls, forecaster: Forecaster, data: ProcessedData, predicted: Floats, origins: Indices, level: float
+    ) -> Self:
+        """Learn from a model that has not seen the selection part.
+
+        Args:
+            forecaster: The model.
+            data: Training data.
+            predicted: (k, targets) its one-step forecasts, in original units.
+            origins: (k,) the rows of the selection part that they are of, at least one.
+            level: Share of measured values that the intervals are to hold.
+        """
+        since = rows_since_gap(data.gap_before())
+        stop = data.parts.fit_end
+        volatility = Volatility.learn(data.frame.matrix(data.targets)[:stop], since[:stop])
+        unit = _units(volatility, data)
+        scores = np.abs(data.actual_matrix()[origins] - predicted) / unit[origins]
+        widths = np.array([_quantiles(scores, level), *_widths_ahead(_scores_ahead(forecaster, data, unit), level)])
+        recent = tuple(tuple(_known(column)[-RECENT:].tolist()) for column in scores.T)
+        return cls(level, data.targets, volatility, widths, recent)
+
+    @classmethod
+    def of(cls, fitted: FittedIntervals, targets: Sequence[str]) -> Self:
+        """Take intervals from their JSON form; ``KeyError`` where it is of other targets."""
+        return cls(
+            fitted.level,
+            tuple(targets),
+            Volatility(np.array([fitted.volatility[name] for name in targets])),
+            np.array([fitted.widths[name] for name in targets]).T,
+            tuple(tuple(fitted.recent[name]) for name in targets),
+        )
+
+    def fitted(self) -> FittedIntervals:
+        """Return the JSON form."""
+        return FittedIntervals(
+            level=self.level,
+            volatility=dict(zip(self.targets, self.volatility.mean.tolist(), strict=True)),
+            widths=dict(zip(self.targets, self.widths.T.tolist(), strict=True)),
+            recent={name: list(scores) for name, scores in zip(self.targets, self.recent, strict=True)},
+        )
+
+    def calibrated(self, data: ProcessedData, predicted: Floats, origins: Indices) -> "CalibratedIntervals":
+        """Recalibrate by what was measured in some data.
+
+        Args:
+            data: The rows, with the targets.
+            predicted: (k, targets) one-step forecasts, in original units.
+            origins: (k,) the rows that they are of, ascending.
+        """
+        unit = _units(self.volatility, data)
+        scores = np.full((len(data), len(self.targets)), np.nan)
+        scores[origins] = np.abs(data.actual_matrix()[origins] - predicted) / unit[origins]
+        first = [running_quantiles(before, scores[:, i], self.level) for i, before in enumerate(self.recent)]
+        return CalibratedIntervals(self.widths, unit, np.stack(first, axis=1))
+
+    def at_the_end(self, forecaster: Forecaster, data: ProcessedData) -> "CalibratedIntervals":
+        """Recalibrate by the last ``RECENT`` rows of some data alone, for forecasts of what follows it."""
+        history = forecaster.input_seq_len
+        origins = forecast_origins(data.gap_before(), history, len(data), history)
+        origins = origins[~np.isnan(data.actual_matrix()[origins]).all(axis=1)][-RECENT:]
+        predicted = one_step(forecaster, data, origins) if len(origins) else np.empty((0, len(self.targets)))
+        return self.calibrated(data, predicted, origins)
+
+    def coverage(self, data: ProcessedData, predicted: Floats, origins: Indices) -> float:
+        """Return the share of measured values within intervals that the scores of the rows before them give.
+
+        Nothing but these rows is used, from the twentieth on: what the intervals are worth on rows that did not make
+        them. NaN where there are fewer; arguments as of ``calibrated``.
+        """
+        unit = _units(self.volatility, data)
+        scores = np.abs(data.actual_matrix()[origins] - predicted) / unit[origins]
+        inside, counted = 0, 0
+        for column in scores.T:
+            known = _known(column)
+            widths = running_quantiles(known[:_LEAST].tolist(), known[_LEAST:], self.level)[:-1]
+            inside += int(np.count_nonzero(known[_LEAST:] <= widths))
+            counted += len(widths)
+        return inside / counted if counted else np.nan
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """``lower`` and ``upper`` bounds (n, targets) of the intervals around n forecasts, in original units."""
+
+    lower: Floats
+    upper: Floats
+
+
+@dataclass(frozen=True)
+class CalibratedIntervals:
+    """Intervals around forecasts of some data, recalibrated by its own rows.
+
+    Attributes:
+        widths: (steps, targets) half width by steps ahead, in units of volatility, before the recalibration.
+        unit: (n + 1, targets) the volatility that a forecast from each row sees, the one behind the data too.
+        first: (n + 1, targets) half width one step ahead, in the same units, as the rows before each row suggest.
+    """
+
+    widths: Floats
+    unit: Floats
+    first: Floats
+
+    def half_widths(self, origins: Indices, ahead: Indices) -> Floats:
+        """Return (k, targets) half widths, in original units, of forecasts ``ahead`` (k,) steps from rows (k,).
+
+        One step ahead is the row itself. What the recalibration says of one step holds for the others in proportion.
+        """
+        widths = self.widths[np.minimum(ahead, len(self.widths)) - 1]
+        first = self.first[origins]
+        usual = np.broadcast_to(self.widths[0], first.shape)
+        scaled = np.where(usual > 0, widths * first / np.where(usual > 0, usual, 1.0), np.maximum(widths, first))
+        half: Floats = self.unit[origins] * scaled
+        return half
+
+    def around(self, forecast: Forecast) -> Bounds:
+        """Return the bounds of the intervals around a forecast of that data."""
+        half = self.half_widths(forecast.origin, forecast.ahead)
+        return Bounds(forecast.values - half, forecast.values + half)
+
+
+def running_quantiles(before: Sequence[float], arriving: Floats, level: float) -> Floats:
+    """Return the corrected quantile of the last ``RECENT`` scores before each arriving one, and after the last.
+
+    Args:
+        before: Scores known before, in their order; the last ``RECENT`` of them count.
+        arriving: (n,) those that arrive, NaN where none does.
+        level: As in ``_rank``.
+
+    Returns:
+        (n + 1,); NaN while there is no score.
+    """
+    window = deque(before, maxlen=RECENT)
+    ordered = sorted(window)
+    quantiles = np.empty(len(arriving) + 1)
+    quantiles[0] = _of_sorted(ordered, level)
+    for row, score in enumerate(arriving.tolist(), start=1):
+        if isnan(score):
+            quantiles[row] = quantiles[row - 1]
+            continue
+        if len(window) == RECENT:
+            del ordered[bisect_left(ordered, window[0])]
+        window.append(score)
+        insort(ordered, score)
+        quantiles[row] = _of_sorted(ordered, level)
+    return quantiles
+
+
+def _of_sorted(ordered: Sequence[float], level: float) -> float:
+    return ordered[_rank(len(ordered), level) - 1] if ordered else np.nan
+
+
+def _rank(count: int, level: float) -> int:
+    """Return which of ``count`` scores, by size from 1, one more is not above with probability ``level``.
+
+    The largest where there are too few to tell.
+    """
+    return min(count, ceil((count + 1) * level - 1e-9))
+
+
+def _quantiles(scores: Floats, level: float) -> Floats:
+    """Return (targets,) the corrected quantile of scores (k, targets), NaN left out."""
+    return np.array([_of_sorted(sorted(_known(column).tolist()), level) for column in scores.T])
+
+
+def _widths_ahead(scores: Floats, level: float) -> Iterator[Floats]:
+    """Yield (targets,) the quantiles of scores (k, steps, targets) of each step from the second on.
+
+    They end before the first step that has too few scores to tell it, or forecasts beyond all numbers.
+    """
+    enough = ceil(level / (1 - level) - 1e-9)
+    for step in range(1, scores.shape[1]):
+        widths = _quantiles(scores[:, step], level)
+        if ((~np.isnan(scores[:, step])).sum(axis=0) < enough).any() or not np.isfinite(widths).all():
+            return
+        yield widths
+
+
+def _known(scores: Floats) -> Floats:
+    return scores[~np.isnan(scores)]
+
+
+def _units(volatility: Volatility, data: ProcessedData) -> Floats:
+    """Return (n + 1, targets) the volatility of the row before each, the row behind the data too."""
+    values = data.frame.matrix(data.targets)
+    of_rows = volatility.at(values, rows_since_gap(data.gap_before()))
+    return np.concatenate([of_rows[:1], of_rows])
+
+
+def _scores_ahead(forecaster: Forecaster, data: ProcessedData, unit: Floats) -> Floats:
+    """Return (k, steps, targets) scores of forecasts from rows all over the selection part, NaN where unknown."""
+    start, history = data.parts.validation_end, forecaster.input_seq_len
+    origins = spread_origins(data.gap_before(), start, len(data), history, data.sampling_seconds)
+    steps = min(STEPS, len(data) - start)
+    if not len(origins):
+        return np.empty((0, 0, len(data.targets)))
+    rows = origins[:, None] + np.arange(steps)
+    known = (rows < len(data)) & ~spans_gap(data.gap_before(), origins[:, None], rows)
+    actual = np.where(known[..., None], data.actual_matrix()[np.minimum(rows, len(data) - 1)], np.nan)
+    scores: Floats = np.abs(actual - forecast_from(forecaster, data, origins, steps)) / unit[origins][:, None]
+    return scores
