@@ -13,11 +13,11 @@ import numpy as np
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
-from flts.report.marks import Chart, Lane
+from flts.report.marks import Chart, Lane, Line
 from flts.report.sampling import Reduced, density, reduce_series
 from flts.timeseries.arrays import Floats, Indices
 
-PAGE_BYTES = 190_000  # for the data of all charts of a page, so that it stays below 400 kB with script and tables
+PAGE_BYTES = 180_000  # for the data of all charts of a page, so that it stays below 400 kB with script and tables
 MOST_POINTS = 8192
 LEAST_POINTS = 128
 VALUE_BYTES = 6
@@ -39,16 +39,17 @@ def points_per_line(charts: Iterable[Chart]) -> int:
     """Return how many points each line may keep, so that the charts of one page fit into it together."""
     lines = [line for chart in charts for line in chart.lines]
     points = MOST_POINTS
-    while points > LEAST_POINTS and sum(_bytes(line.x, points) for line in lines) > PAGE_BYTES:
+    while points > LEAST_POINTS and sum(_bytes(line, points) for line in lines) > PAGE_BYTES:
         points = points * 3 // 4
     return points
 
 
-def _bytes(x: Indices, points: int) -> int:
+def _bytes(line: Line, points: int) -> int:
     """Estimate what a line takes: its values, and an entry wherever the step of its positions changes."""
+    x = line.x
     if len(x) > points:
         return points * VALUE_BYTES
-    return len(x) * VALUE_BYTES + int(np.count_nonzero(np.diff(x, 2))) * STEP_BYTES
+    return len(x) * VALUE_BYTES * (1 if line.top is None else 2) + int(np.count_nonzero(np.diff(x, 2))) * STEP_BYTES
 
 
 def line_chart(chart: Chart, points: int) -> Markup:
@@ -63,7 +64,7 @@ def line_chart(chart: Chart, points: int) -> Markup:
 
 def chart_data(chart: Chart, points: int) -> dict[str, Any]:
     """Return what the script draws: the axes, and marks in whole numbers of their units."""
-    parts = [reduce_series(line.x, _scaled(line.y, chart), points, line.breaks) for line in chart.lines]
+    parts = [_reduced(line, chart, points) for line in chart.lines]
     first = min(int(line.x[0]) for line in chart.lines if len(line.x))
     last = max(int(line.x[-1]) for line in chart.lines if len(line.x))
     unit = int(np.gcd.reduce([np.gcd.reduce(part.x - first, initial=0) for part in parts])) or 1
@@ -121,6 +122,14 @@ def chart_data(chart: Chart, points: int) -> dict[str, Any]:
             for lane in chart.lanes
         ],
     }
+
+
+def _reduced(line: Line, chart: Chart, points: int) -> Reduced:
+    bottom = reduce_series(line.x, _scaled(line.y, chart), points, line.breaks)
+    if line.top is None:
+        return bottom
+    top = reduce_series(line.x, _scaled(line.top, chart), points, line.breaks)
+    return Reduced(bottom.x, bottom.lowest, top.highest)
 
 
 def _levels(lane: Lane) -> str:

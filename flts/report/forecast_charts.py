@@ -14,13 +14,32 @@ from flts.timeseries.metrics import HorizonScores
 EXCERPT = 200
 
 
+def interval_line(name: str, time: Times, lower: Floats, upper: Floats) -> list[Line]:
+    """Describe the area between the bounds (n,) of intervals; nothing where the model has none."""
+    x, known = microseconds(time), np.isfinite(lower) & np.isfinite(upper)
+    if not known.any():
+        return []
+    bounds = (np.where(known, each, np.nan) for each in (finite(lower), finite(upper)))
+    return [Line(name, x, next(bounds), "interval", gap_breaks(x), next(bounds))]
+
+
 def comparison_chart(
-    target: str, time: Times, actual: Floats, predicted: Floats, persistence: Floats | None, model: str, title: str
+    target: str,
+    time: Times,
+    actual: Floats,
+    predicted: Floats,
+    persistence: Floats | None,
+    model: str,
+    title: str,
+    interval: Sequence[Line] = (),
 ) -> Chart | None:
-    """Describe predicted beside actual values (n,), and persistence's where given; ``None`` with nothing to draw."""
+    """Describe predicted beside actual values (n,), and persistence's where given; ``None`` with nothing to draw.
+
+    What ``interval_line`` gives lies under them.
+    """
     x = microseconds(time)
     breaks = gap_breaks(x)
-    lines = [Line("actual", x, finite(actual), "actual under", breaks)]
+    lines = [*interval, Line("actual", x, finite(actual), "actual under", breaks)]
     if persistence is not None:
         lines.append(Line("persistence", x, finite(persistence), "persistence thin", breaks))
     lines.append(Line(f"{model} forecast", x, finite(predicted), "model thin", breaks))
@@ -37,14 +56,24 @@ def comparison_chart(
 
 
 def excerpt_chart(
-    target: str, time: Times, actual: Floats, predicted: Floats, persistence: Floats, model: str
+    target: str,
+    time: Times,
+    actual: Floats,
+    predicted: Floats,
+    persistence: Floats,
+    model: str,
+    bounds: tuple[str, Floats, Floats] | None = None,
 ) -> Chart | None:
-    """Describe the last rows of a longer comparison, few enough to tell the lines apart."""
+    """Describe the last rows of a longer comparison, few enough to tell the lines apart.
+
+    ``bounds`` are the name of the intervals, and their lower and upper bounds (n,).
+    """
     rows = slice(max(0, len(time) - EXCERPT), None)
     shown = len(time[rows])
     which = f"last {fixed(shown, 0)} scored rows" if shown < len(time) else "every scored row"
+    interval = interval_line(bounds[0], time[rows], bounds[1][rows], bounds[2][rows]) if bounds else ()
     return comparison_chart(
-        target, time[rows], actual[rows], predicted[rows], persistence[rows], model, f"{target}: {which}"
+        target, time[rows], actual[rows], predicted[rows], persistence[rows], model, f"{target}: {which}", interval
     )
 
 

@@ -7,9 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from flts.report.data import ForecastReport
-from flts.report.forecast_charts import EXCERPT, comparison_chart, excerpt_chart, horizon_skill, step_errors
+from flts.report.forecast_charts import (
+    EXCERPT,
+    comparison_chart,
+    excerpt_chart,
+    horizon_skill,
+    interval_line,
+    step_errors,
+)
 from flts.report.marks import Band, Chart, Dots, Line
-from flts.report.numbers import fixed, moment, number, plural, signed_percent
+from flts.report.numbers import fixed, moment, number, percent, plural, signed_percent
 from flts.report.render import (
     Fact,
     Figure,
@@ -37,6 +44,8 @@ class _Step:
     kind: str
     target: str
     predicted: float
+    lower: float
+    upper: float
     actual: float
     error: float
 
@@ -83,8 +92,15 @@ def forecast_page(report: ForecastReport) -> str:
         rows=rows,
         rows_total=fixed(total, 0),
         rows_left_out=total > len(rows),
+        intervals=report.lower is not None,
         several=len(report.targets) > 1,
-        words=["Backtest", "Rolling and recursive", "Persistence", "RMSE, MAE, MSE"],
+        words=[
+            "Backtest",
+            *(["Interval"] if report.lower is not None else []),
+            "Rolling and recursive",
+            "Persistence",
+            "RMSE, MAE, MSE",
+        ],
         trail=[
             (name, text)
             for name, text in (
@@ -117,8 +133,20 @@ def _facts(report: ForecastReport, share: float) -> list[Fact]:
     if report.backtest_scores:
         model = next(iter(report.backtest_scores.values()))
         facts.append(Fact("Backtest RMSE", number(model.rmse), "original units"))
+    if math.isfinite(report.backtest_coverage):
+        facts.append(
+            Fact(
+                f"Inside {_interval(report)}s",
+                percent(report.backtest_coverage),
+                "of the measured values in the backtest",
+            )
+        )
     facts.append(Fact("Rows in the backtest", fixed(len(report.backtest_time), 0)))
     return facts
+
+
+def _interval(report: ForecastReport) -> str:
+    return f"{100 * report.interval_level:g}\u202f% interval"
 
 
 def _explanation(report: ForecastReport) -> str:
@@ -129,6 +157,9 @@ def _explanation(report: ForecastReport) -> str:
         parts.append(
             "Recursive steps (dashed, shaded) lie past the last measured value and build on the forecasts before them."
         )
+    if report.lower is not None:
+        often = f"{100 * report.interval_level:g} times in 100"
+        parts.append(f"The {_interval(report)} around a step is to hold what will be measured {often}.")
     if report.after_gap.any():
         parts.append("Ringed steps follow a gap in time, so that their history is interrupted.")
     return " ".join(parts)
@@ -143,6 +174,9 @@ def _forecast(report: ForecastReport, index: int) -> Figure | None:
     measured = np.concatenate([report.backtest_actual[before, index], report.actual[:, index]])
     breaks = gap_breaks(measured_x)
     lines = [Line("measured", measured_x, finite(measured), "actual under", breaks)]
+    if report.lower is not None and report.upper is not None:
+        lower, upper = report.lower[:, index], report.upper[:, index]
+        lines = [*interval_line(_interval(report), report.time, lower, upper), *lines]
     if not recursive.all():
         lines.append(Line("rolling forecast", x, np.where(recursive, np.nan, predicted), "model", breaks))
     if recursive.any():
@@ -179,12 +213,14 @@ def _backtests(report: ForecastReport) -> list[Figure]:
             for values in (report.backtest_actual, report.backtest_predicted, report.backtest_persistence)
         )
         time, model = report.backtest_time, report.model_type
+        half = report.backtest_half_width[:, index]
+        bounds = (_interval(report), predicted - half, predicted + half)
         whole = (
             comparison_chart(target, time, actual, predicted, None, model, f"{target}: the whole test data")
             if len(time) > EXCERPT
             else None
         )
-        charts = (whole, excerpt_chart(target, time, actual, predicted, persistence, model))
+        charts = (whole, excerpt_chart(target, time, actual, predicted, persistence, model, bounds))
         figures += [figure(chart) for chart in charts if chart]
         figures.append(
             error_distribution(
@@ -211,6 +247,9 @@ def _rows(report: ForecastReport) -> list[_Step]:
         kind = "recursive" if report.recursive[step] else "rolling"
         for index, target in enumerate(report.targets):
             predicted, actual = float(report.predicted[step, index]), float(report.actual[step, index])
+            lower, upper = (
+                math.nan if bound is None else float(bound[step, index]) for bound in (report.lower, report.upper)
+            )
             rows.append(
                 _Step(
                     step=step + 1,
@@ -218,6 +257,8 @@ def _rows(report: ForecastReport) -> list[_Step]:
                     kind=f"{kind}, after a gap" if report.after_gap[step] else kind,
                     target=target,
                     predicted=predicted,
+                    lower=lower,
+                    upper=upper,
                     actual=actual,
                     error=abs(predicted - actual),
                 )

@@ -10,13 +10,17 @@ from flts.timeseries.arrays import Flags, Floats, Indices
 
 @dataclass(frozen=True)
 class Line:
-    """A series (n,) over ascending positions; ``style`` names its colour, then ``thin`` or ``under``."""
+    """A series (n,) over ascending positions; ``style`` names its colour, then ``thin`` or ``under``.
+
+    With ``top`` (n,), NaN where ``y`` is, it is the area between the two.
+    """
 
     name: str
     x: Indices
     y: Floats
     style: str
     breaks: Indices = field(default_factory=lambda: np.zeros(0, np.int64))
+    top: Floats | None = None
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,8 @@ GLOSSARY: Mapping[str, str] = {
     "Composite score": "Weighted sum of RMSE, MAE and MSE in min-max units; eval promotes the model with the lowest.",
     "Rolling and recursive": "A rolling step is forecast from measured values. A recursive step lies past the last of "
     "them and is forecast from the forecasts before it, so that errors add up.",
+    "Interval": "The model's errors on rows that it had not learned from say how far a forecast may be off; recent "
+    "errors and how much values move at the time make it narrower or wider.",
     "Backtest": "Every row of the test data forecast one step ahead from the measured rows before it, by a model that "
     "saw none of them in training.",
 }

@@ -61,9 +61,9 @@ class Page(HTMLParser):
         return [float(attributes["value"]) for attributes in self.named("data")]
 
 
-def drawn(chart: dict[str, Any], line: int) -> np.ndarray:
+def drawn(chart: dict[str, Any], line: int, edge: str = "bottom") -> np.ndarray:
     """The values of a line as the page's script reads them; the lowest ones where points stand for several rows."""
-    numbers = np.array(chart["lines"][line]["y"][0], dtype=np.float64)
+    numbers = np.array(chart["lines"][line]["y"][-1 if edge == "top" else 0], dtype=np.float64)
     return chart["y"]["low"] + numbers * chart["y"]["unit"]
 
 
@@ -166,12 +166,17 @@ def forecast_report(
         time=start + numbers * np.timedelta64(120, "s"),
         predicted=np.full((steps, len(targets)), 50.0) + numbers[:, None],
         actual=actual,
+        lower=np.full((steps, len(targets)), 48.0) + numbers[:, None],
+        upper=np.full((steps, len(targets)), 52.0) + numbers[:, None],
         recursive=numbers >= rolling,
         after_gap=numbers == 2,
         step_mae=[(1, 0.5), (2, 0.75)],
         backtest_time=training.time[:rows],
         backtest_actual=training.actual[:rows],
         backtest_predicted=training.predicted[:rows],
+        backtest_half_width=np.full((rows, len(targets)), 1.5),
+        backtest_coverage=0.895,
+        interval_level=0.9,
         backtest_persistence=training.persistence[:rows],
         backtest_scores={"GRU": Scores(2.5, 1.25, 6.25), "persistence": Scores(5.0, 3.5, 25.0)},
         backtest_horizons=[

@@ -209,17 +209,17 @@
       };
     }
 
-    series() { // a line whose points stand for several rows is two, lowest and highest, and a band between them
+    series() { // a line whose points stand for several rows is two, lowest and highest, and a band between; so is an area
       const series = [{}], bands = [];
       for (const line of this.lines) {
-        const [name, weight] = line.style.split(" "), stroke = () => this.colour(name);
+        const [name, weight] = line.style.split(" "), stroke = () => this.colour(name), area = name === "interval";
         const filter = (_, n, shown) => shown ? null : this.alone(this.data[n]);
         const look = {
-          stroke, pxAlign: 0, width: WIDTHS[weight] ?? 1.8, dash: DASHES[name], alpha: weight === "under" ? 0.6 : 1,
+          stroke, pxAlign: 0, width: area ? 0 : WIDTHS[weight] ?? 1.8, dash: DASHES[name], alpha: weight === "under" ? 0.6 : 1,
           points: {size: 5, width: 0, space: 12, fill: stroke, filter},
         };
         const between = [series.length + 1, series.length];
-        if (line.y.length > 1) bands.push({series: between, fill: () => stroke() + this.density()});
+        if (line.y.length > 1) bands.push({series: between, fill: () => stroke() + (area ? "" : this.density())});
         series.push(...line.y.map(() => look));
       }
       return {series, bands};

@@ -220,15 +220,40 @@ def test_the_forecast_tells_rolling_from_recursive_and_rings_steps_after_a_gap()
     text = forecast_page(forecast_report())
     parsed = Page(text)
     forecast = parsed.charts[0]
-    assert [line["name"] for line in forecast["lines"]] == ["measured", "rolling forecast", "recursive forecast"]
-    np.testing.assert_allclose(drawn(forecast, 1), np.arange(50, 62))
-    np.testing.assert_allclose(drawn(forecast, 2), np.arange(61, 70))  # it begins where the rolling steps end
+    names = ["90\u202f% interval", "measured", "rolling forecast", "recursive forecast"]
+    assert [line["name"] for line in forecast["lines"]] == names
+    np.testing.assert_allclose(drawn(forecast, 2), np.arange(50, 62))
+    np.testing.assert_allclose(drawn(forecast, 3), np.arange(61, 70))  # it begins where the rolling steps end
     assert [(dots["style"], len(dots["x"])) for dots in forecast["dots"]] == [("filled", 1)]
     assert [band[2] for band in forecast["bands"]] == ["recursive"]
     assert "12 rolling, 8 recursive" in parsed.said
     assert parsed.said.count("rolling, after a gap") == 1
     assert "The model beats persistence by 50.0" in parsed.said
     assert {2.5, 1.25, 6.25, 5.0, 3.5, 25.0} <= set(parsed.data)
+
+
+def test_the_forecast_page_draws_intervals_as_areas_and_tells_how_many_values_they_hold():
+    text = forecast_page(forecast_report())
+    parsed = Page(text)
+    around, backtest = (
+        parsed.charts[0],
+        next(chart for chart in parsed.charts if len(chart["lines"]) == 4 and not chart["bands"]),
+    )
+    np.testing.assert_allclose(drawn(around, 0), np.arange(48, 68))
+    np.testing.assert_allclose(drawn(around, 0, "top"), np.arange(52, 72))
+    np.testing.assert_allclose(drawn(backtest, 0, "top") - drawn(backtest, 0), 3, atol=0.01)
+    assert "Inside 90\u202f% intervals 89.5\u202f%" in parsed.said
+    assert parsed.said.count("Lower Upper") == 1
+
+
+def test_a_model_without_intervals_has_none_on_its_page():
+    report = forecast_report()
+    without = np.full_like(report.backtest_half_width, np.nan)
+    report = replace(report, lower=None, upper=None, backtest_half_width=without, backtest_coverage=np.nan)
+    parsed = Page(forecast_page(replace(report, interval_level=np.nan)))
+    assert "nterval" not in parsed.said
+    assert "nan" not in parsed.said
+    assert parsed.charts[0]["lines"][0]["name"] == "measured"
 
 
 def test_the_forecast_page_shows_the_skill_at_some_horizons_and_draws_it_at_all():
@@ -272,8 +297,8 @@ def test_a_forecast_of_4000_steps_holds_every_one_of_them():
     report = forecast_report(steps=4000, rolling=2000, rows=4000)
     text = forecast_page(report)
     forecast = Page(text).charts[0]
-    assert [len(line["y"]) for line in forecast["lines"]] == [1, 1, 1]
-    np.testing.assert_allclose(drawn(forecast, 1), report.predicted[:2000, 0], atol=0.1)
+    assert [len(line["y"]) for line in forecast["lines"]] == [2, 1, 1, 1]
+    np.testing.assert_allclose(drawn(forecast, 2), report.predicted[:2000, 0], atol=0.1)
     assert len(text) < 400_000
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from flts.contracts import ForecastBatch
 from flts.models.forecasting import Forecast
+from flts.models.intervals import Bounds
 from flts.stages.forecasting.batch import batch_metrics, batch_samples, predictions_parquet, step_maes
 
 NAN = np.nan
@@ -24,12 +25,19 @@ def forecast():
         ),
         values=np.array([[1.0, 10.0], [2.0, 20.0], [3.0, 30.0], [4.0, 40.0]]),
         recursive=np.array([False, False, False, True]),
+        origin=np.array([4, 5, 6, 6]),
+        ahead=np.array([1, 1, 1, 2]),
         after_gap=np.array([False, False, True, False]),
     )
 
 
 # Errors: down 1 and -2 (a third behind the gap), up 4; the last step was not measured.
+WIDTH = np.array([1.0, 2.0])
 ACTUAL = np.array([[0.0, 6.0], [4.0, NAN], [100.0, 100.0], [NAN, NAN]])
+
+
+def bounds(forecast):
+    return Bounds(forecast.values - WIDTH, forecast.values + WIDTH)
 
 
 def test_metrics_leave_out_unmeasured_values_and_steps_behind_a_gap(forecast):
@@ -69,11 +77,13 @@ def test_step_errors_are_means_over_the_targets_measured(forecast):
 
 
 def test_samples_hold_step_time_forecast_and_what_was_measured(forecast):
-    assert batch_samples(forecast, ACTUAL, TARGETS) == [
+    assert batch_samples(forecast, ACTUAL, TARGETS, bounds(forecast)) == [
         {
             "step": 1,
             "ts": "2018-02-28T02:34:00Z",
             "pred": {"down": 1.0, "up": 10.0},
+            "lower": {"down": 0.0, "up": 8.0},
+            "upper": {"down": 2.0, "up": 12.0},
             "actual": {"down": 0.0, "up": 6.0},
             "abs_err": {"down": 1.0, "up": 4.0},
             "mode": "rolling",
@@ -83,6 +93,8 @@ def test_samples_hold_step_time_forecast_and_what_was_measured(forecast):
             "step": 2,
             "ts": "2018-02-28T02:36:00Z",
             "pred": {"down": 2.0, "up": 20.0},
+            "lower": {"down": 1.0, "up": 18.0},
+            "upper": {"down": 3.0, "up": 22.0},
             "actual": {"down": 4.0, "up": None},
             "abs_err": {"down": 2.0},
             "mode": "rolling",
@@ -92,6 +104,8 @@ def test_samples_hold_step_time_forecast_and_what_was_measured(forecast):
             "step": 3,
             "ts": "2018-02-28T02:38:00Z",
             "pred": {"down": 3.0, "up": 30.0},
+            "lower": {"down": 2.0, "up": 28.0},
+            "upper": {"down": 4.0, "up": 32.0},
             "actual": {"down": 100.0, "up": 100.0},
             "abs_err": {},
             "mode": "rolling",
@@ -101,6 +115,8 @@ def test_samples_hold_step_time_forecast_and_what_was_measured(forecast):
             "step": 4,
             "ts": "2018-02-28T02:40:00.500000Z",
             "pred": {"down": 4.0, "up": 40.0},
+            "lower": {"down": 3.0, "up": 38.0},
+            "upper": {"down": 5.0, "up": 42.0},
             "actual": None,
             "abs_err": {},
             "mode": "recursive",
@@ -109,7 +125,8 @@ def test_samples_hold_step_time_forecast_and_what_was_measured(forecast):
     ]
 
 
-def test_the_table_has_a_row_per_step_and_target(forecast):
+@pytest.mark.parametrize("intervals", [True, False])
+def test_the_table_has_a_row_per_step_and_target(forecast, intervals):
     batch = ForecastBatch(
         timestamp="2025-01-31T12:00:00.000000Z",
         identifier="run-001",
@@ -118,7 +135,7 @@ def test_the_table_has_a_row_per_step_and_target(forecast):
         config_hash="c",
         status="SUCCESS",
         metrics=batch_metrics(forecast, ACTUAL, TARGETS),
-        samples=batch_samples(forecast, ACTUAL, TARGETS),
+        samples=batch_samples(forecast, ACTUAL, TARGETS, bounds(forecast) if intervals else None),
     )
     content = predictions_parquet(ForecastBatch.parse(batch.to_json(), source="results.jsonl"))
 
@@ -129,12 +146,17 @@ def test_the_table_has_a_row_per_step_and_target(forecast):
         ("mode", "string"),
         ("target", "string"),
         ("prediction", "double"),
+        ("lower", "double"),
+        ("upper", "double"),
         ("actual", "double"),
         ("after_gap", "bool"),
     ]
     assert table.column("step").to_pylist() == [1, 1, 2, 2, 3, 3, 4, 4]
     assert table.column("target").to_pylist() == ["down", "up"] * 4
     assert table.column("prediction").to_pylist() == forecast.values.ravel().tolist()
+    upper = (forecast.values + WIDTH).ravel().tolist() if intervals else [None] * 8
+    assert table.column("upper").to_pylist() == upper
+    assert table.column("lower").null_count == (0 if intervals else 8)
     assert table.column("actual").to_pylist() == [0.0, 6.0, 4.0, None, 100.0, 100.0, None, None]
     assert table.column("mode").to_pylist() == ["rolling"] * 6 + ["recursive"] * 2
     assert table.column("after_gap").to_pylist() == [False] * 4 + [True] * 2 + [False] * 2

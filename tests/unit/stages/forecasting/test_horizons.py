@@ -9,13 +9,12 @@ from flts.contracts import canonical_json, flat_metadata
 from flts.models.baselines import persistence
 from flts.models.forecasting import forecast_steps
 from flts.stages.forecasting.horizons import (
-    ORIGINS,
     horizon_entries,
     longest_horizon,
     score_horizons,
-    spread_origins,
 )
 from flts.timeseries.processed import ProcessedData
+from flts.timeseries.windows import SPREAD, spread_origins
 from tests.support.processed import processed
 from tests.support.series import ToyForecaster
 
@@ -132,17 +131,21 @@ def test_the_longest_horizon_follows_the_forecast_within_bounds(length, longest)
     assert longest_horizon(length) == longest
 
 
+def spread(data):
+    return spread_origins(data.gap_before(), WINDOW, len(data), WINDOW, data.sampling_seconds)
+
+
 @pytest.mark.parametrize(("rows", "every"), [(4, 1), (503, 1), (504, 1), (505, 5), (12_004, 25)])
 def test_origins_are_every_kth_row_and_bounded(rows, every):
-    origins = spread_origins(hourly(rows), WINDOW)
+    origins = spread(hourly(rows))
     assert origins.tolist() == list(range(WINDOW, rows, every))
-    assert len(origins) <= ORIGINS
+    assert len(origins) <= SPREAD
 
 
 def test_origins_are_at_every_hour_of_the_day_and_every_day_of_the_week():
     # Every 24th row would be enough, but they would all be at four in the morning.
     data = hourly(12_004)
-    hours = (data.frame.time[spread_origins(data, WINDOW)].astype("datetime64[h]").astype(int)) % (24 * 7)
+    hours = (data.frame.time[spread(data)].astype("datetime64[h]").astype(int)) % (24 * 7)
     counts = np.bincount(hours, minlength=24 * 7)
     assert counts.min() > 0
     assert counts.max() - counts.min() <= 1
