@@ -216,7 +216,7 @@
         const filter = (_, n, shown) => shown ? null : this.alone(this.data[n]);
         const look = {
           stroke, pxAlign: 0, width: area ? 0 : WIDTHS[weight] ?? 1.8, dash: DASHES[name], alpha: weight === "under" ? 0.6 : 1,
-          points: {size: 5, width: 0, space: 12, fill: stroke, filter},
+          points: area ? {show: false} : {size: 5, width: 0, space: 12, fill: stroke, filter},
         };
         const between = [series.length + 1, series.length];
         if (line.y.length > 1) bands.push({series: between, fill: () => stroke() + (area ? "" : this.density())});

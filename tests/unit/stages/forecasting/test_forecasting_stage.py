@@ -14,6 +14,8 @@ from flts.contracts import ClaimCheck, ForecastBatch, TrainedModel, canonical_js
 from flts.errors import BadInputError, ChecksumMismatchError
 from flts.files import sha256_file
 from flts.models import bundle
+from flts.models.forecasting import one_step
+from flts.models.intervals import Intervals
 from flts.params import InferenceParams, RecurrentParams
 from flts.stage import Context, InputArtifact
 from flts.stages.forecasting.stage import run
@@ -38,7 +40,10 @@ def model(tmp_path_factory):
         config_hash="", config_json="", identifier="", hidden_size=4, num_layers=1, epochs=2, input_seq_len=WINDOW
     )
     folder = tmp_path_factory.mktemp("gru")
-    bundle.save(folder / "bundle", fit_recurrent("GRU", data, params).forecaster, data)
+    forecaster = fit_recurrent("GRU", data, params).forecaster
+    rows = np.arange(data.parts.validation_end, len(data))
+    intervals = Intervals.learn(forecaster, data, one_step(forecaster, data, rows), rows, level=0.8)
+    bundle.save(folder / "bundle", forecaster, data, intervals=intervals)
     message = TrainedModel(
         model_type="GRU",
         config_hash=HASH,
@@ -127,6 +132,24 @@ def metrics_of(result):
     metrics = json.loads(result.artifacts["metrics"].content)
     assert metrics == result.artifacts["metrics"].metadata
     return metrics
+
+
+def test_steps_and_backtest_have_intervals_recalibrated_by_the_rows_before_them(inference, model, unseen):
+    result = inference.run(inference_length=60, sample_idx=10)
+    metrics, samples = metrics_of(result), batch_of(result).samples
+    loaded = bundle.load(model.parent / "bundle")
+    for step in (1, 30, 46, 60):
+        origin = min(10 + WINDOW + step - 1, 60)
+        seen = replace(unseen, frame=unseen.frame.rows(0, origin), actual={"a": unseen.actual["a"][:origin]})
+        calibrated = loaded.intervals.at_the_end(loaded.forecaster, seen)
+        ahead = 10 + WINDOW + step - origin
+        half = calibrated.half_widths(np.array([origin]), np.array([ahead]))[0, 0]
+        sample = samples[step - 1]
+        assert sample["upper"]["a"] - sample["pred"]["a"] == pytest.approx(half, rel=1e-5)
+        assert sample["pred"]["a"] - sample["lower"]["a"] == pytest.approx(half, rel=1e-5)
+    assert 0 < metrics["backtest_coverage"] <= 1
+    assert metrics["backtest_interval_width"] > 0
+    assert metrics["interval_level"] == 0.8
 
 
 def test_steps_begin_behind_the_first_window_and_are_scored(inference, expected, unseen):

@@ -78,6 +78,16 @@ def test_message_and_bundle_say_until_when_it_was_trained(training_data, tmp_pat
     assert bundle.load(result.files["bundle"]).config.trained_until == message(result).trained_until
 
 
+def test_intervals_are_of_the_level_asked_for_and_the_same_with_a_refit(training_data, tmp_path):
+    made = {}
+    for level, refit in ((0.8, False), (0.8, True), (0.95, True)):
+        result = train("train-gru", training_data, tmp_path / f"{level}{refit}", interval_level=level, refit=refit)
+        made[level, refit] = bundle.load(result.files["bundle"]).intervals
+    assert made[0.8, True].fitted() == made[0.8, False].fitted()  # from the model that had not seen the selection part
+    assert (made[0.95, True].level, made[0.8, True].level) == (0.95, 0.8)
+    assert (made[0.95, True].widths[0] > made[0.8, True].widths[0]).all()
+
+
 @pytest.mark.parametrize("refit", [False, True])
 def test_the_kept_forecasts_are_those_that_were_scored_before_a_refit(training_data, tmp_path, refit):
     result, data = train("train-gru", training_data, tmp_path, refit=refit), make_data(150)
