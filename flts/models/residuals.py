@@ -127,5 +127,5 @@ class Correction:
 
 
 def _rows(frame: Frame, time: Times, columns: Sequence[str], residual: Floats, sampling_seconds: float) -> Rows:
-    values = np.column_stack([*(frame.columns[name] for name in columns), residual])
+    values = np.stack([*(frame.columns[name] for name in columns), residual]).T
     return Rows.of(time, values, sampling_seconds)

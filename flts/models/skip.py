@@ -171,14 +171,15 @@ class LinearSkip:
 
     def _recent(self, rows: Rows, origins: Indices) -> Floats:
         """Return (k, columns x (RECENT + averages)) features of the rows before the origins."""
-        values = (rows.values - self.centre) / self.scale
         last = origins - 1
-        recent = [values[last - np.minimum(back, rows.since[last])] for back in range(RECENT)]
-        if FEW * len(last) < len(values):  # as in windows that stand one behind the other
-            averages = exponential_averages_of(last, values, rows.since, HALF_LIVES)
+        recent = [rows.values[last - np.minimum(back, rows.since[last])] for back in range(RECENT)]
+        if FEW * len(last) < len(rows.values):  # as in windows that stand one behind the other
+            averages = exponential_averages_of(last, rows.values, rows.since, HALF_LIVES)
         else:
-            averages = exponential_averages(values, rows.since, HALF_LIVES)[last]
-        return np.concatenate([*recent, averages.reshape(len(origins), -1)], axis=1)
+            averages = exponential_averages(rows.values, rows.since, HALF_LIVES)[last]
+        # The average of standardised rows is the standardised average, and there are far fewer of these.
+        seen = np.concatenate([np.stack(recent, axis=1), averages], axis=1)
+        return ((seen - self.centre) / self.scale).reshape(len(origins), -1)
 
     def _calendar(self, rows: Rows, origins: Indices) -> Floats:
         """Return (k, horizon, time features) of the rows that are forecast."""
