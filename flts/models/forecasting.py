@@ -116,8 +116,7 @@ class _Extension:
 
     def __init__(self, forecaster: Forecaster, data: ProcessedData, origins: Indices, room: int) -> None:
         lags = {name: lag for name in forecaster.features if (lag := parse_lag(name)) and lag[0] in data.frame.columns}
-        self._history = forecaster.history_rows
-        reach = max([self._history, *(n for _, n in lags.values())])
+        reach = max([forecaster.history_rows, *(n for _, n in lags.values())])
         ahead = np.arange(-reach, room)
         # From its origin on every column is held. Before the data its first row stands still, which is a gap in time.
         rows = np.clip(origins[:, None] + ahead, 0, origins[:, None] - 1)
@@ -136,11 +135,11 @@ class _Extension:
 
     def forecast(self) -> Floats:
         """Forecast the next block of every origin, (k, output_seq_len, targets)."""
-        start, stop = self._end - self._history, self._end + self._forecaster.output_seq_len
-        # The windows stand one behind the other in one frame.
-        columns = {name: values[:, start:stop].ravel() for name, values in self._columns.items()}
-        windows = Frame(self._time[:, start:stop].ravel(), columns)
-        return self._forecaster.forecast(windows, np.arange(self._history, len(windows), stop - start))
+        # The histories stand one behind the other in one frame, views of what is kept here: no forecast sees the room.
+        columns = {name: values.ravel() for name, values in self._columns.items()}
+        windows = Frame(self._time.ravel(), columns)
+        rows, room = self._time.shape
+        return self._forecaster.forecast(windows, np.arange(self._end, rows * room, room))
 
     def append(self, values: Floats) -> None:
         """Take forecasts (k, n, targets) as the next n rows."""

@@ -223,8 +223,10 @@ class SkipFraming:
         return wanted
 
     def _skip(self, frame: Frame, time: Times, origins: Indices) -> Floats:
-        rows = Rows.of(time, frame.matrix(measured_columns(self.features)), self.sampling_seconds)
-        return self.skip(rows, origins)
+        names = measured_columns(self.features)
+        # Column by column in memory, most work on many rows and few columns is twice as fast.
+        values = np.stack([frame.columns[name] for name in names]).T
+        return self.skip(Rows.of(time, values, self.sampling_seconds), origins)
 
     def tensors(self) -> Mapping[str, Floats]:
         """See ``Framing.tensors``."""

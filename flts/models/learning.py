@@ -24,6 +24,7 @@ from flts.models.network import (
     to_device,
 )
 from flts.models.recurrent import RecurrentForecaster
+from flts.models.skip import check_labels
 from flts.models.volatility import error_weights
 from flts.params import RecurrentParams
 from flts.progress import Progress, no_progress
@@ -150,8 +151,12 @@ class Learner:
             part: What error sentences call these rows.
             validation: (m,) more origins whose ``loss`` will be asked for.
             alphas: (horizon, targets) strengths of the skip's penalty; ``None`` chooses them.
+
+        Raises:
+            BadInputError: Too few rows for a window, or too many steps, networks or windows at once for the memory.
         """
         compute.prepare()
+        check_labels(len(data), params.output_seq_len, len(data.targets))
         origins = _origins(data, params, 0, stop, part)
         self._data, self._params = data, params
         self._features = data.learnable_features()

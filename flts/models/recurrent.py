@@ -139,8 +139,11 @@ class RecurrentForecaster:
                 f"{path} does not hold the weights of {several}a {model_type} with {features} features, "
                 f"{size.num_layers} layers of {size.hidden_size} units and {outputs} outputs{skip}"
             ) from error
+        networks = [net.float() for net in networks]
+        if not all(weights.isfinite().all() for net in networks for weights in net.parameters()):
+            raise BadInputError(f"{path} holds weights that are not finite numbers")
         return cls(
-            [net.float() for net in networks],
+            networks,
             framing,
             input_seq_len=config.input_seq_len,
             output_seq_len=config.output_seq_len,

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from flts.models.skip import HALF_LIVES, RECENT, LinearSkip, Rows
+from flts.models.skip import HALF_LIVES, RECENT, LinearSkip, Rows, check_labels
 from flts.timeseries.arrays import Floats, Indices, Times
 from flts.timeseries.features import TIME_FEATURES
 from flts.timeseries.frame import Frame
@@ -80,7 +80,11 @@ class Correction:
             embargo: Rows on both sides of a block that do not help to forecast it.
             sampling_seconds: Time between two rows.
             alphas: (horizon, 1) strengths of the penalty; ``None`` chooses them by blocks.
+
+        Raises:
+            BadInputError: So many rows to forecast would need too much memory.
         """
+        check_labels(len(origins), horizon, targets=1)
         rows = _rows(frame, frame.time, columns, residual, sampling_seconds)
         change = residual[origins[:, None] + np.arange(horizon)] - residual[origins - 1][:, None]
         skip = LinearSkip.learn(
@@ -127,5 +131,5 @@ class Correction:
 
 
 def _rows(frame: Frame, time: Times, columns: Sequence[str], residual: Floats, sampling_seconds: float) -> Rows:
-    values = np.column_stack([*(frame.columns[name] for name in columns), residual])
+    values = np.stack([*(frame.columns[name] for name in columns), residual]).T
     return Rows.of(time, values, sampling_seconds)

@@ -10,6 +10,7 @@ from typing import Self
 
 import numpy as np
 
+from flts.errors import BadInputError
 from flts.models import ridge
 from flts.timeseries.arrays import Floats, Indices, Times
 from flts.timeseries.averages import TAPS, exponential_averages, exponential_averages_of, rows_since_gap
@@ -20,6 +21,8 @@ RECENT = 3  # rows that are features as they are
 HALF_LIVES = (2.0, 5.0, 15.0, 50.0)
 FEW = 32  # rows to an origin, from which on averages of single rows are computed faster than those of all
 BATCH = 8192  # origins whose features are in memory at once
+# Numbers that learning may hold at once: 16 GiB of float64. Of labels there are some eight copies.
+LARGEST_LESSON, COPIES_OF_LABELS = 1 << 31, 8
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,9 @@ class LinearSkip:
             calendar: Names of the time features to use.
             embargo: Rows on both sides of a block that do not help to forecast it.
             alphas: (horizon, targets) strengths; ``None`` chooses them by blocks.
+
+        Raises:
+            BadInputError: So many steps would need more memory than ``LARGEST_LESSON``.
         """
         _, horizon, targets = labels.shape
         centre, scale = rows.values.mean(axis=0), rows.values.std(axis=0)
@@ -156,6 +162,7 @@ class LinearSkip:
     def _moments(self, rows: Rows, origins: Indices, labels: Floats, weights: Floats, cuts: Indices) -> Floats:
         """Return (horizon, targets, pieces, p + 2, p + 2) of the origins between two cuts each."""
         horizon, targets, width = self.coefficients.shape
+        _check_memory(horizon * targets * (len(cuts) - 1) * (width + 1) ** 2, horizon, targets)
         totals = np.zeros((horizon, targets, len(cuts) - 1, width + 1, width + 1))
         for part, near, local in rows.batches(origins):
             recent, calendar = self._recent(near, local), self._calendar(near, local)
@@ -171,14 +178,15 @@ class LinearSkip:
 
     def _recent(self, rows: Rows, origins: Indices) -> Floats:
         """Return (k, columns x (RECENT + averages)) features of the rows before the origins."""
-        values = (rows.values - self.centre) / self.scale
         last = origins - 1
-        recent = [values[last - np.minimum(back, rows.since[last])] for back in range(RECENT)]
-        if FEW * len(last) < len(values):  # as in windows that stand one behind the other
-            averages = exponential_averages_of(last, values, rows.since, HALF_LIVES)
+        recent = [rows.values[last - np.minimum(back, rows.since[last])] for back in range(RECENT)]
+        if FEW * len(last) < len(rows.values):  # as in windows that stand one behind the other
+            averages = exponential_averages_of(last, rows.values, rows.since, HALF_LIVES)
         else:
-            averages = exponential_averages(values, rows.since, HALF_LIVES)[last]
-        return np.concatenate([*recent, averages.reshape(len(origins), -1)], axis=1)
+            averages = exponential_averages(rows.values, rows.since, HALF_LIVES)[last]
+        # The average of standardised rows is the standardised average, and there are far fewer of these.
+        seen = np.concatenate([np.stack(recent, axis=1), averages], axis=1)
+        return ((seen - self.centre) / self.scale).reshape(len(origins), -1)
 
     def _calendar(self, rows: Rows, origins: Indices) -> Floats:
         """Return (k, horizon, time features) of the rows that are forecast."""
@@ -188,6 +196,25 @@ class LinearSkip:
         time = time_of(origins[:, None] + np.arange(horizon), rows.time, rows.sampling_seconds)
         computed = time_features(time.ravel())
         return np.stack([computed[name] for name in self.calendar], axis=1).reshape(*time.shape, -1)
+
+
+def check_labels(rows: int, horizon: int, targets: int) -> None:
+    """Make sure that learning to forecast so many steps of so many targets, from so many rows, fits into memory.
+
+    Raises:
+        BadInputError: The labels would need more than ``LARGEST_LESSON``.
+    """
+    _check_memory(COPIES_OF_LABELS * rows * horizon * targets, horizon, targets)
+
+
+def _check_memory(numbers: int, horizon: int, targets: int) -> None:
+    if numbers > LARGEST_LESSON:
+        of_targets = f" of {targets} targets" if targets > 1 else ""
+        raise BadInputError(
+            f"learning to forecast {horizon} steps{of_targets} at once needs {numbers * 8 / 2**30:,.1f} GiB of memory: "
+            f"at most {LARGEST_LESSON * 8 / 2**30:g} GiB are accepted; a smaller output_seq_len, or fewer columns, are "
+            "needed"
+        )
 
 
 def measured_columns(features: Sequence[str]) -> tuple[str, ...]:

@@ -3,13 +3,17 @@
 pyarrow's own ``pa.array`` and ``to_numpy`` import pandas wherever it is installed, which costs half a second.
 """
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flts.timeseries.arrays import Floats, Times
+from flts.timeseries.arrays import Flags, Floats, Times
 
 TIMESTAMP = pa.timestamp("us")
+_DTYPES = {TIMESTAMP: "datetime64[us]", pa.int64(): "int64", pa.float64(): "float64", pa.bool_(): "bool"}
 
 
 def is_number(kind: pa.DataType) -> bool:
@@ -60,13 +64,35 @@ def floats_array(values: Floats, *, nulls: bool = False) -> pa.Array:
     values = np.ascontiguousarray(values)
     validity = None
     if nulls and (missing := np.isnan(values)).any():
-        validity = pa.py_buffer(np.packbits(~missing, bitorder="little"))
+        validity = _bits(~missing)
     return pa.Array.from_buffers(pa.float64(), len(values), [validity, pa.py_buffer(values)])
 
 
 def times_array(times: Times) -> pa.Array:
     """Wrap (n,) datetime64[us] without a copy."""
     return pa.Array.from_buffers(TIMESTAMP, len(times), [None, pa.py_buffer(np.ascontiguousarray(times).view("i8"))])
+
+
+def table_of(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+    """Return what ``pa.Table.from_pylist`` does; the types in ``schema`` are times, integers, floats, flags or text."""
+    arrays = [_array([row[field.name] for row in rows], field.type) for field in schema]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    known = np.array([value is not None for value in values], dtype=bool)
+    validity = None if known.all() else _bits(known)
+    if is_text(kind):
+        text = [b"" if value is None else value.encode() for value in values]
+        offsets = np.cumsum([0, *map(len, text)], dtype=np.int32)
+        return pa.Array.from_buffers(kind, len(values), [validity, pa.py_buffer(offsets), pa.py_buffer(b"".join(text))])
+    filled = np.array([0 if value is None else value for value in values], dtype=_DTYPES[kind])
+    data = _bits(filled) if filled.dtype == bool else pa.py_buffer(filled.view("i8"))
+    return pa.Array.from_buffers(kind, len(values), [validity, data])
+
+
+def _bits(flags: Flags) -> pa.Buffer:
+    return pa.py_buffer(np.packbits(flags, bitorder="little"))
 
 
 def first_failing(array: pa.ChunkedArray, kind: pa.DataType) -> int:

@@ -49,17 +49,20 @@ def exponential_averages_of(rows: Indices, values: Floats, since: Indices, half_
         (k, m, columns).
     """
     decay = _decay(half_lives)
-    window = np.maximum(rows[:, None] + np.arange(1 - TAPS, 1), 0)
-    reach = since[window]
-    sums = values[window][:, :, None]
-    span = 1
-    while span < TAPS:
-        # The sum over a row and those before it, and the sum that ends where it begins, stand side by side.
-        reach = reach[:, 1::2]
-        earlier = np.where((reach >= span)[:, :, None, None], sums[:, ::2], 0.0)
-        sums = sums[:, 1::2] + decay**span * earlier
-        span *= 2
-    return _divided(sums[:, 0], since[rows], decay)
+    factor = decay[:, None]
+    back = np.arange(TAPS - 1, -1, -1)[:, None]
+    window, unseen = np.maximum(rows - back, 0), back > since[rows]
+    averages = np.empty((len(rows), len(half_lives), values.shape[1]))
+    # A column at a time and in place: fresh memory would cost more than the sums.
+    for position, column in enumerate(values.T):
+        sums, span = column[window], 1
+        sums[unseen] = 0.0
+        while span < TAPS:
+            earlier = factor**span * sums[..., ::2, :]
+            sums = np.add(sums[..., 1::2, :], earlier, out=earlier)
+            span *= 2
+        averages[:, :, position] = sums[:, 0].T
+    return _divided(averages, since[rows], decay)
 
 
 def _decay(half_lives: Sequence[float]) -> Floats:

@@ -13,6 +13,7 @@ from flts.contracts import ForecastBatch
 from flts.models.forecasting import Forecast
 from flts.models.intervals import Bounds
 from flts.timeseries.arrays import Floats
+from flts.timeseries.arrow import table_of
 from flts.timeseries.metrics import score
 
 ROLLING, RECURSIVE = "rolling", "recursive"
@@ -134,5 +135,5 @@ def predictions_parquet(batch: ForecastBatch) -> bytes:
         for target, prediction in sample["pred"].items()
     ]
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA), sink)
+    pq.write_table(table_of(rows, _SCHEMA), sink)
     return bytes(sink.getvalue())

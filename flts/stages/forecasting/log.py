@@ -9,7 +9,8 @@ from typing import ClassVar
 from pydantic import ValidationError
 
 from flts.contracts import ForecastBatch, Message, canonical_json, parse_timestamp
-from flts.errors import PreconditionFailedError, ServiceUnavailableError
+from flts.errors import BadInputError, PreconditionFailedError, ServiceUnavailableError
+from flts.problems import shown
 from flts.promotion import owner
 from flts.stages.forecasting.batch import predictions_parquet
 from flts.store import ObjectStore
@@ -74,13 +75,15 @@ def log_forecast(store: ObjectStore, bucket: str, request: ForecastRequest, batc
 
     Raises:
         ServiceUnavailableError: Every folder that was tried belongs to another request.
+        BadInputError: The index that the store has is none, or names a folder that is not the identifier's.
     """
     key = index_key(batch.identifier, request)
-    first = f"{owner(batch.identifier)}/{parse_timestamp(batch.timestamp):{_STAMP}}/"
+    first = _folder(batch.identifier, parse_timestamp(batch.timestamp))
     proposed = ForecastIndex(**request.model_dump(), timestamp=batch.timestamp, folder=first)
     for _ in range(_ATTEMPTS):
         content, _ = _put_once(store, bucket, key, proposed.to_json().encode())
         index = ForecastIndex.parse(content, source=f"{bucket}/{key}")
+        moment = _moment_of(index, batch.identifier, source=f"{bucket}/{key}")
         dated = batch.model_copy(update={"timestamp": index.timestamp})
         results_key = f"{index.folder}{RESULTS_FILE}"
         content, found_results = _put_once(store, bucket, results_key, dated.to_json().encode())
@@ -89,8 +92,24 @@ def log_forecast(store: ObjectStore, bucket: str, request: ForecastRequest, batc
             predictions = predictions_parquet(kept)
             _, found_predictions = _put_once(store, bucket, f"{index.folder}{PREDICTIONS_FILE}", predictions)
             return Logged(kept, index.folder, repeated=found_results and found_predictions)
-        _move_on(store, bucket, key, index)
+        _move_on(store, bucket, key, index, _folder(batch.identifier, moment + timedelta(seconds=1)))
     raise ServiceUnavailableError(f"{_ATTEMPTS} folders from {bucket}/{first} on belong to other forecasts")
+
+
+def _folder(identifier: str, moment: datetime) -> str:
+    return f"{owner(identifier)}/{moment:{_STAMP}}/"
+
+
+def _moment_of(index: ForecastIndex, identifier: str, source: str) -> datetime:
+    """Return the moment that names an index's folder: what a store holds must not lead to keys of somebody else."""
+    with suppress(ValueError):
+        moment = datetime.strptime(index.folder.removeprefix(f"{owner(identifier)}/"), f"{_STAMP}/").replace(tzinfo=UTC)
+        if _folder(identifier, moment) == index.folder:
+            return moment
+    raise BadInputError(
+        f"{source} names the folder {shown(index.folder, quoted=True)}, expected {owner(identifier)}/ and a time such "
+        "as 20250131T120000Z/"
+    )
 
 
 def _answers(batch: ForecastBatch, request: ForecastRequest) -> bool:
@@ -100,14 +119,12 @@ def _answers(batch: ForecastBatch, request: ForecastRequest) -> bool:
         return False
 
 
-def _move_on(store: ObjectStore, bucket: str, key: str, index: ForecastIndex) -> None:
-    """Point an index to the folder of the next second, unless another process has moved it."""
+def _move_on(store: ObjectStore, bucket: str, key: str, index: ForecastIndex, folder: str) -> None:
+    """Point an index to another folder, unless another process has moved it."""
     content, info = store.get(bucket, key)
     if ForecastIndex.parse(content, source=f"{bucket}/{key}").folder != index.folder:
         return
-    name, stamp, _ = index.folder.split("/")
-    moment = datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC) + timedelta(seconds=1)
-    moved = index.model_copy(update={"folder": f"{name}/{moment:{_STAMP}}/"})
+    moved = index.model_copy(update={"folder": folder})
     with suppress(PreconditionFailedError):
         store.put(bucket, key, moved.to_json().encode(), if_match=info.etag)
 

@@ -187,6 +187,17 @@ def test_a_skip_of_other_shape_or_without_finite_numbers_is_named(skip: Path, na
     )
 
 
+@pytest.mark.parametrize("value", [np.nan, -np.inf, np.float64(1e300)])
+def test_weights_that_are_not_finite_are_named(gru: Path, value: float):
+    from safetensors.numpy import load_file, save_file
+
+    tensors = load_file(gru / "model.safetensors")
+    tensors["head.bias"] = np.array([0.0, value, 0.0, 0.0], type(value))
+    save_file(tensors, gru / "model.safetensors")
+    rehash(gru)
+    assert sentence(gru).endswith("model.safetensors holds weights that are not finite numbers")
+
+
 @pytest.mark.parametrize("content", [b"{", b"\x10\0\0\0\0\0\0\0{", b"\xff\xff\xff\xff\xff\xff\xff\x7f{"])
 def test_weights_that_are_no_safetensors_are_named(gru: Path, content: bytes):
     (gru / "model.safetensors").write_bytes(content)

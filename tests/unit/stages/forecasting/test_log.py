@@ -7,7 +7,7 @@ from multiprocessing import get_context
 import pytest
 
 from flts.contracts import ForecastBatch
-from flts.errors import ServiceUnavailableError
+from flts.errors import BadInputError, ServiceUnavailableError
 from flts.stages.forecasting.batch import predictions_parquet
 from flts.stages.forecasting.log import ForecastRequest, index_key, log_forecast
 from flts.store.file import FileStore
@@ -112,6 +112,27 @@ def test_a_folder_whose_results_are_of_an_older_system_is_left_alone(store):
 def test_other_identifiers_share_nothing(store):
     one, two = log(store, request(), identifier="one"), log(store, request(), identifier="two")
     assert (one.folder, two.folder) == ("one/20250131T120000Z/", "two/20250131T120000Z/")
+
+
+@pytest.mark.parametrize(
+    "folder",
+    [
+        "two/20250131T120000Z/",
+        "one/../two/20250131T120000Z/",
+        "one/20250131T120000Z",
+        "one/20259931T120000Z/",
+        "one/",
+        "",
+    ],
+)
+def test_an_index_that_leads_elsewhere_is_refused_before_anything_is_written_there(store, folder):
+    log(store, request(), identifier="one")
+    key = index_key("one", request())
+    store.put(BUCKET, key, json.dumps(json.loads(store.get(BUCKET, key)[0]) | {"folder": folder}).encode())
+    before = content(store)
+    with pytest.raises(BadInputError, match=rf"{key} names the folder .*, expected one/ and a time such as 2025"):
+        log(store, request(), identifier="one")
+    assert content(store) == before
 
 
 def _log_in_a_process(root, sample_idx):

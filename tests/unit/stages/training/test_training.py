@@ -155,6 +155,15 @@ def test_a_network_that_needs_absurd_memory_is_refused_before_training(
         train("train-gru", training_data, tmp_path, **params)
 
 
+@pytest.mark.parametrize("name", ["train-gru", "train-prophet"])
+@pytest.mark.parametrize("largest", [1 << 10, 1 << 13], ids=["labels", "moments"])
+def test_more_steps_than_memory_has_room_for_are_refused(training_data, tmp_path, monkeypatch, name, largest):
+    monkeypatch.setattr("flts.models.skip.LARGEST_LESSON", largest)
+    said = r"learning to forecast 4 steps at once needs .* of memory: at most .*; a smaller output_seq_len, or fewer"
+    with pytest.raises(BadInputError, match=said):
+        train(name, training_data, tmp_path, output_seq_len=4)
+
+
 def test_metadata_repeats_message_and_metrics(training_data, tmp_path):
     result = train("train-gru", training_data, tmp_path)
     told, metadata = message(result), result.artifacts["model"].metadata
