@@ -208,6 +208,8 @@ def _closing(batch: ForecastBatch, backtested: Backtest) -> str:
             + ("better than persistence" if backtested.skill >= 0 else "worse than persistence")
         )
         parts.append(f"backtest RMSE {backtested.scores.rmse:.4g} on {backtested.rows} rows{beside}")
+    if not math.isnan(backtested.coverage):
+        parts.append(f"{backtested.coverage:.1%} of the values inside their intervals")
     return "; ".join(parts)
 
 

@@ -177,6 +177,17 @@ def test_a_constant_tail_has_narrow_intervals_and_no_nan():
     assert np.isfinite(tested.half_width).all()
 
 
+def test_a_drop_of_the_level_widens_intervals_for_a_while():
+    changes = noise("gaussian", 1000, 16)
+    changes[500] = -100.0
+    data = walk(changes)
+    tested, _ = backtest(LastValue(data), data, learned(LastValue(data), walk(noise("gaussian", 2000, 17))))
+    at = {int(row): half for row, half in zip(tested.origins, tested.half_width[:, 0], strict=True)}
+    assert at[500] == pytest.approx(at[499], rel=0.3)  # nothing of it is known yet
+    assert at[501] > 3 * at[499]
+    assert at[700] < 1.3 * at[499]
+
+
 def test_steps_past_the_last_known_have_its_width():
     data = walk(noise("gaussian", 2000, 14))
     intervals = learned(LastValue(data), data)
