@@ -24,4 +24,10 @@ def open_store(url: str) -> ObjectStore:
         raise BadInputError(
             f"gateway_url {url!r} says too much: expected s3:// alone; each bucket has its own parameter"
         )
-    raise BadInputError(f"gateway_url {url!r} is not an object store address: expected file:///dir or s3://")
+    if url.startswith(("http://", "https://")):
+        from flts.store.gateway import GatewayStore
+
+        return GatewayStore(url)
+    raise BadInputError(
+        f"gateway_url {url!r} is not an object store address: expected http(s)://host:port, file:///dir or s3://"
+    )

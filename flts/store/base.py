@@ -1,6 +1,6 @@
 """The protocol of every object store."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -58,6 +58,33 @@ class ObjectStore(Protocol):
         Raises:
             ObjectNotFoundError: There is no such object.
             ChecksumMismatchError: Its SHA-256 is not ``sha256``; no file is left.
+        """
+        ...
+
+    def read(
+        self, bucket: str, key: str, *, start: int = 0, stop: int | None = None
+    ) -> tuple[ObjectInfo, Iterator[bytes]]:
+        """Read the bytes [start, stop) of an object of any size, piece by piece; all of one version.
+
+        Bytes beyond its end are left out. ``ServiceUnavailableError`` between two pieces means that they are no whole.
+
+        Raises:
+            ObjectNotFoundError: There is no such object.
+        """
+        ...
+
+    def write(
+        self,
+        bucket: str,
+        key: str,
+        pieces: Iterable[bytes],
+        *,
+        if_match: str | None = None,
+        if_none_match: bool = False,
+    ) -> ObjectInfo:
+        """Write an object from pieces, with bounded memory; conditions as in ``put``.
+
+        Where taking the next piece fails, nothing is written, and the error goes on.
         """
         ...
 

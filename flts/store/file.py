@@ -10,7 +10,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Self
@@ -86,6 +86,39 @@ class FileStore:
                 while chunk := source.read(_CHUNK):
                     sink.write(chunk)
             return _describe(key, source)
+
+    def read(
+        self, bucket: str, key: str, *, start: int = 0, stop: int | None = None
+    ) -> tuple[ObjectInfo, Iterator[bytes]]:
+        """Read bytes of an object of any size, piece by piece."""
+        source = self._open(bucket, key)
+        info = _describe(key, source)
+
+        def pieces() -> Iterator[bytes]:
+            with source:
+                source.seek(start)
+                left = (info.size if stop is None else min(stop, info.size)) - start
+                while left > 0 and (chunk := source.read(min(_CHUNK, left))):
+                    left -= len(chunk)
+                    yield chunk
+
+        return info, pieces()
+
+    def write(
+        self,
+        bucket: str,
+        key: str,
+        pieces: Iterable[bytes],
+        *,
+        if_match: str | None = None,
+        if_none_match: bool = False,
+    ) -> ObjectInfo:
+        """Write an object from pieces, with bounded memory."""
+        target = self._path(bucket, key)
+        with self._temporary(f"{bucket}/{key}") as (temporary, sink):
+            for piece in pieces:
+                sink.write(piece)
+            return self._publish(bucket, key, temporary, sink, target, if_match, if_none_match)
 
     def copy(self, bucket: str, source: str, target: str) -> ObjectInfo:
         """Copy an object within a bucket, replacing the target."""

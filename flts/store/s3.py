@@ -4,7 +4,8 @@ Large objects travel in parts, a few at once, so that memory stays bounded.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -24,6 +25,7 @@ _PART = 8 << 20
 _MOST_PARTS = 10_000
 _COPIED_PART = 256 << 20  # few enough bytes for one answer in time
 _FETCHED_AT_ONCE = 5  # some of them wait for their turn to be hashed and written
+_STREAMED_AT_ONCE = 3  # for each of many readers
 _READS_OF_A_CHANGING_OBJECT = 5
 
 
@@ -135,6 +137,75 @@ class S3Store:
 
         return _unchanged(f"{bucket}/{key}", download)
 
+    def read(
+        self, bucket: str, key: str, *, start: int = 0, stop: int | None = None
+    ) -> tuple[ObjectInfo, Iterator[bytes]]:
+        """Read bytes of an object of any size, piece by piece."""
+        _target(bucket, key)
+        if start or stop is not None:  # which may lie outside of it
+            found = self.head(bucket, key)
+            if found is None:
+                raise ObjectNotFoundError(f"there is no object {bucket}/{key}")
+            stop = found.size if stop is None else min(stop, found.size)
+            if start >= stop:
+                return found, iter(())
+        first, info = self._piece(bucket, key, range(start, min(start + _PART, stop or start + _PART)))
+        end = stop or info.size
+
+        def pieces() -> Iterator[bytes]:
+            yield first
+            try:
+                yield from in_order(
+                    lambda piece: self._piece(bucket, key, piece, info.etag)[0],
+                    _ranges(start + _PART, end, _PART),
+                    _STREAMED_AT_ONCE,
+                )
+            except PreconditionFailedError:
+                raise ServiceUnavailableError(f"{bucket}/{key} changed while it was read") from None
+
+        return info, pieces()
+
+    def write(
+        self,
+        bucket: str,
+        key: str,
+        pieces: Iterable[bytes],
+        *,
+        if_match: str | None = None,
+        if_none_match: bool = False,
+    ) -> ObjectInfo:
+        """Write an object from pieces, with bounded memory."""
+        target, token, size = _target(bucket, key), uuid4().hex, 0
+        parts = _parts(pieces)
+        first = next(parts, b"")
+        if len(first) < _PART:
+            return self.put(bucket, key, first, if_match=if_match, if_none_match=if_none_match)
+        found = self.head(bucket, key) if if_match or if_none_match else None
+        if (found and if_none_match) or (if_match and (found is None or found.etag != if_match)):
+            raise PreconditionFailedError(f"{bucket}/{key} exists already, or changed")
+
+        def counted() -> Iterator[bytes]:
+            nonlocal size
+            for part in chain([first], parts):
+                size += len(part)
+                yield part
+
+        condition = {"IfMatch": quoted(if_match)} if if_match else {"IfNoneMatch": "*"} if if_none_match else {}
+
+        def put() -> str:
+            return write_parts(
+                self._s3,
+                f"write {bucket}/{key}",
+                target,
+                token,
+                counted(),
+                lambda client, part, data: client.upload_part(**part, Body=data),
+                condition,
+            )
+
+        tag = self._in_bucket(bucket, put)  # a bucket that is missing is noticed before the first part is taken
+        return ObjectInfo(key, size, tag)
+
     def copy(self, bucket: str, source: str, target: str) -> ObjectInfo:
         """Copy an object within a bucket, replacing the target."""
         doing, where = f"copy {bucket}/{source} to {target}", _target(bucket, target)
@@ -234,6 +305,18 @@ def _target(bucket: str, key: str) -> dict[str, str]:
 
 def _ranges(begin: int, end: int, part: int) -> Iterator[range]:
     return (range(at, min(at + part, end)) for at in range(begin, end, part))
+
+
+def _parts(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Put pieces of any size together to parts, all but the last of ``_PART`` bytes."""
+    gathered = bytearray()
+    for piece in pieces:
+        gathered += piece
+        while len(gathered) >= _PART:
+            yield bytes(gathered[:_PART])
+            del gathered[:_PART]
+    if gathered:
+        yield bytes(gathered)
 
 
 def _unchanged(name: str, read: Callable[[], T]) -> T:

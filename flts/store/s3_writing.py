@@ -69,7 +69,7 @@ def write_parts(
         parts: What the parts are made of, in order; taken one by one.
         send: Given boto3's client, the fields that name the part, and the part: sends it and returns its ``ETag`` and
             checksums.
-        condition: ``IfNoneMatch``, or nothing.
+        condition: ``IfNoneMatch``, ``IfMatch``, or nothing.
     """
     checksum = {"ChecksumAlgorithm": "CRC32"} if s3.checksums else {}
     created = s3.call(

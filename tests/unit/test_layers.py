@@ -36,6 +36,8 @@ ALLOWED = dict.fromkeys(GROUND, GROUND) | {
     "report": GROUND | {"timeseries"},
     "stages": GROUND | {"stage", "config", "store", "timeseries", "models", "tracking", "promotion", "report"},
     "runtime": GROUND | {"stage", "store"},
+    "web": GROUND | {"runtime"},
+    "gateway": GROUND | {"store", "web"},
     "commands": {"runtime", "stages"},
     "administration": GROUND | {"store", "tracking", "models", "promotion", "stages"},
     "api": GROUND | {"stage", "stages", "models", "timeseries", "tracking"},

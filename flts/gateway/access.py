@@ -1,0 +1,124 @@
+"""Who may do what: bearer tokens, of which only the hashes are kept.
+
+The file holds a list of entries, and is read again when it changes:
+
+    [{"name": "trainer", "sha256": "<SHA-256 of the token>", "buckets": ["processed-data"], "access": "write"}]
+
+``access`` is ``read`` or ``write``, which includes reading; ``buckets`` may be ``["*"]``.
+"""
+
+import hashlib
+import hmac
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from flts.errors import BadInputError
+from flts.os_errors import reason
+from flts.web.problems import RefusedError
+
+Access = Literal["read", "write"]
+
+
+class Entry(BaseModel):
+    """One token: its hash, and what it opens."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    buckets: Annotated[list[str], Field(min_length=1)]
+    access: Access
+
+
+_ENTRIES = TypeAdapter(list[Entry])
+
+
+class Gate:
+    """Decides whether a request may do what it asks for."""
+
+    def __init__(self, tokens_file: Path | None, buckets: frozenset[str]) -> None:
+        """Read the tokens.
+
+        Args:
+            tokens_file: The file; without one everybody may do everything.
+            buckets: Those that are served at all; none: every one.
+
+        Raises:
+            BadInputError: The file is not what it should be.
+        """
+        self._file = tokens_file
+        self._buckets = buckets
+        self._seen: tuple[int, int, int] | None = None
+        self._entries: list[Entry] = []
+        if tokens_file:
+            # The stamp first: a change between the two is then noticed.
+            self._seen, self._entries = _stamp(tokens_file), _read(tokens_file)
+
+    def check(self, authorization: str, bucket: str, access: Access) -> str:
+        """Return the name of who asks, empty where nobody has to say.
+
+        Raises:
+            RefusedError: 401 without a known token, 403 where it does not open this.
+        """
+        name = ""
+        if self._file:
+            entry = self._entry(authorization)
+            if not {bucket, "*"} & set(entry.buckets) or (access == "write" and entry.access == "read"):
+                # The same words whether there is such a bucket or not.
+                raise RefusedError(403, f"this token may not {access} in bucket {bucket!r}")
+            name = entry.name
+        if self._buckets and bucket not in self._buckets:
+            raise RefusedError(403, f"bucket {bucket!r} is not served here")
+        return name
+
+    def _entry(self, authorization: str) -> Entry:
+        self._refresh()
+        scheme, _, token = authorization.partition(" ")
+        digest = hashlib.sha256(token.strip().encode("utf-8", "surrogateescape")).hexdigest()
+        found = None
+        for entry in self._entries:  # all of them, so that the time it takes tells nothing
+            if hmac.compare_digest(entry.sha256, digest):
+                found = entry
+        if found is None or scheme.lower() != "bearer":
+            sentence = "a bearer token is needed: Authorization: Bearer .." if not token else "this token is not known"
+            raise RefusedError(401, sentence, {"WWW-Authenticate": "Bearer"})
+        return found
+
+    def _refresh(self) -> None:
+        """Take over a file that changed; one that is damaged leaves what was known before, and the log says so."""
+        assert self._file is not None  # noqa: S101 - there are tokens only with a file
+        stamp = _stamp(self._file)
+        if stamp == self._seen:
+            return
+        self._seen = stamp
+        try:
+            self._entries = _read(self._file)
+        except BadInputError as error:
+            print(f"flts-gateway: {error}; the tokens of before stay", file=sys.stderr, flush=True)
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _read(path: Path) -> list[Entry]:
+    try:
+        return _ENTRIES.validate_json(path.read_bytes())
+    except OSError as error:
+        raise BadInputError(f"cannot read the tokens file {path}: {reason(error)}") from None
+    except ValidationError as error:
+        # Not the values: somebody may have written a token where its hash belongs.
+        raise BadInputError(f"the tokens file {path} is not a list of tokens: {_place(error)}") from None
+
+
+def _place(error: ValidationError) -> str:
+    first = error.errors(include_input=False, include_url=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    return f"{place or 'the whole'} is not as docs/gateway.md says"

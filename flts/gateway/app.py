@@ -1,0 +1,167 @@
+"""The gateway's routes: objects of a store over HTTP."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import Depends, FastAPI, Query, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+from prometheus_client import CollectorRegistry, Counter, generate_latest
+
+from flts.errors import FltsError
+from flts.gateway.access import Gate
+from flts.gateway.answers import ALWAYS, BODY, BYTES, STORED, Answers, Page, Stored, problems_of
+from flts.gateway.objects import LONGEST_PAGE, Objects
+from flts.gateway.requests import Named, Strict, named
+from flts.gateway.settings import GatewaySettings
+from flts.gateway.transfer import Threads
+from flts.store import ObjectStore
+from flts.version import __version__
+from flts.web import problems
+from flts.web.observing import Observed
+from flts.web.problems import RefusedError
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+SERVICE = "gateway"
+# Answered however much there is to do.
+PROBES = frozenset({"/healthz", "/ready", "/metrics"})
+_READY_SECONDS = 5.0
+_PROBED_BUCKET = "flts-ready"
+
+_Object = Annotated[Named, Depends(named)]
+
+
+def make_app(settings: GatewaySettings, store: ObjectStore, gate: Gate) -> "ASGIApp":
+    """Make the gateway for a store."""
+    registry = CollectorRegistry()
+    app = FastAPI(
+        title="FLTS object gateway",
+        version=__version__,
+        description="Objects in buckets. Writes are atomic, and conditional with `If-Match` and `If-None-Match: *`.",
+        lifespan=_quiet,
+        redirect_slashes=False,
+    )
+    failures = Counter("flts_store_errors", "Requests that the store failed.", registry=registry)
+    problems.install(app, failures.inc)
+    _add_probes(app, store, registry)
+    _add_objects(app, Objects(settings, store, gate))
+    return Observed(
+        Strict(app),
+        service=SERVICE,
+        registry=registry,
+        most=settings.max_requests,
+        seconds=settings.deadline_seconds,
+        free=PROBES,
+    )
+
+
+@asynccontextmanager
+async def _quiet(_app: FastAPI) -> AsyncIterator[None]:
+    yield
+
+
+def _add_probes(app: FastAPI, store: ObjectStore, registry: CollectorRegistry) -> None:
+    threads = Threads(2)
+
+    @app.get("/healthz", tags=["probes"], summary="Whether the gateway runs")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/ready", tags=["probes"], summary="Whether the store answers", responses=problems_of(503))
+    async def ready() -> dict[str, str]:
+        try:
+            async with asyncio.timeout(_READY_SECONDS):
+                await threads.run(partial(store.head, _PROBED_BUCKET, "ready"))
+        except TimeoutError:
+            raise RefusedError(503, f"the store did not answer within {_READY_SECONDS:g} seconds") from None
+        except FltsError as error:
+            raise RefusedError(503, str(error)) from None
+        return {"status": "ready"}
+
+    @app.get("/metrics", tags=["probes"], summary="Metrics for Prometheus", response_class=PlainTextResponse)
+    async def metrics() -> Response:
+        return Response(generate_latest(registry), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _add_objects(app: FastAPI, objects: Objects) -> None:
+    unchanged: Answers = {304: {"description": "It is still the one that `If-None-Match` names."}}
+    read = unchanged | {200: {**BYTES, "description": "The bytes."}, 206: {**BYTES, "description": "The range."}}
+    looked = unchanged | {200: {"description": "In the headers."}}
+    tags: Any = ["objects"]
+
+    @app.post(
+        "/upload/{bucket}/{object:path}",
+        tags=tags,
+        summary="Write an object",
+        response_model=Stored,
+        responses=STORED | ALWAYS | problems_of(408, 412, 413),
+        openapi_extra=BODY,
+    )
+    async def upload(
+        request: Request,
+        at: _Object,
+        empty: Annotated[bool, Query(description="an object without any byte is meant")] = False,
+    ) -> Response:
+        return _stored(*await objects.upload(request, at, may_be_empty=empty))
+
+    @app.get(
+        "/download/{bucket}/{object:path}",
+        tags=tags,
+        summary="Read an object, or a range of it",
+        responses=read | ALWAYS | problems_of(404, 412, 416),
+        response_class=Response,
+    )
+    async def download(request: Request, at: _Object) -> Any:
+        return await objects.download(request, at)
+
+    @app.head(
+        "/download/{bucket}/{object:path}",
+        tags=tags,
+        summary="Size and etag of an object",
+        responses=looked | ALWAYS | problems_of(404, 412),
+        response_class=Response,
+    )
+    async def look(request: Request, at: _Object) -> Response:
+        return await objects.look(request, at)
+
+    @app.get("/objects/{bucket}", tags=tags, summary="List objects, by key", responses=ALWAYS)
+    async def page(
+        request: Request,
+        bucket: str,
+        prefix: Annotated[str, Query(max_length=1024, examples=["run-001/"])] = "",
+        after: Annotated[str, Query(max_length=2048, description="`next` of the page before")] = "",
+        limit: Annotated[int, Query(ge=1, le=LONGEST_PAGE)] = LONGEST_PAGE,
+    ) -> Page:
+        return await objects.page(request, bucket, prefix, after, limit)
+
+    @app.delete(
+        "/objects/{bucket}/{object:path}",
+        tags=tags,
+        summary="Remove an object, if there is one",
+        status_code=204,
+        responses=ALWAYS,
+    )
+    async def delete(request: Request, at: _Object) -> None:
+        await objects.delete(request, at)
+
+    @app.post(
+        "/copy/{bucket}/{object:path}",
+        tags=tags,
+        summary="Copy an object within its bucket, replacing the target",
+        response_model=Stored,
+        responses=STORED | ALWAYS | problems_of(404),
+    )
+    async def copy(
+        request: Request,
+        at: _Object,
+        source: Annotated[str, Query(min_length=1, max_length=1024, description="key of what is copied")],
+    ) -> Response:
+        return _stored(*await objects.copy(request, at, source))
+
+
+def _stored(stored: Stored, etag: str) -> Response:
+    return JSONResponse(stored.model_dump(), headers={"ETag": etag})

@@ -1,0 +1,60 @@
+"""The command ``flts-gateway``."""
+
+import ipaddress
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from flts.errors import BadInputError
+from flts.gateway.settings import GatewaySettings
+from flts.store import open_store
+from flts.store.keys import check_bucket
+from flts.web.starting import listen, read_settings, run, serve
+
+COMMAND = "flts-gateway"
+_SUMMARY = "Serve the objects of a store over HTTP."
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run the gateway until SIGTERM."""
+    run(COMMAND, start, argv)
+
+
+def start(argv: Sequence[str], environ: Mapping[str, str]) -> None:
+    """Check the settings, and serve.
+
+    Raises:
+        BadInputError: A setting is wrong, or the gateway would let everybody in from other machines.
+    """
+    settings = read_settings(COMMAND, _SUMMARY, GatewaySettings, argv, environ)
+    if settings.store.startswith(("http://", "https://")):
+        raise BadInputError("--store must be s3:// or file:///dir: a gateway does not stand before another")
+    if not settings.tokens_file and settings.auth == "on" and not _is_loopback(settings.host):
+        raise BadInputError(
+            f"--host {settings.host} lets other machines in: name a --tokens-file, or say --auth off if the network "
+            "keeps strangers out"
+        )
+    if settings.tokens_file and settings.auth == "off":
+        raise BadInputError("--auth off and --tokens-file contradict each other: leave one out")
+    store = open_store(settings.store)
+    buckets = frozenset(name.strip() for name in settings.buckets.split(",") if name.strip())
+    for name in sorted(buckets):
+        check_bucket(name)
+    try:
+        from flts.gateway.access import Gate
+        from flts.gateway.app import make_app
+    except ModuleNotFoundError as error:
+        raise BadInputError(f"{COMMAND} needs the package {error.name}: install flts[gateway]") from None
+    gate = Gate(Path(settings.tokens_file) if settings.tokens_file else None, buckets)
+    listener = listen(settings.host, settings.port)
+    if settings.auth == "off":
+        print(f"{COMMAND}: everybody who reaches this address may read and write", file=sys.stderr, flush=True)
+    serve(make_app(settings, store, gate), listener)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

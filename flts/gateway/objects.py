@@ -1,0 +1,131 @@
+"""What the gateway's routes do: uploads, downloads, lists."""
+
+import base64
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from fastapi import Request, Response
+
+from flts.errors import BadInputError, ObjectNotFoundError, ServiceUnavailableError
+from flts.gateway.access import Access, Gate
+from flts.gateway.answers import Listed, Page, Stored
+from flts.gateway.requests import Named, byte_range, check_read_conditions, quoted, write_conditions
+from flts.gateway.settings import MIB, GatewaySettings
+from flts.gateway.transfer import Download, Once, Threads, Upload
+from flts.store import ObjectInfo, ObjectStore
+from flts.store.keys import check_bucket, check_key
+from flts.web.problems import RefusedError
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+LONGEST_PAGE = 1000
+
+
+class Objects:
+    """Objects of a store, for those whom the gate lets in."""
+
+    def __init__(self, settings: GatewaySettings, store: ObjectStore, gate: Gate) -> None:
+        """Use a store behind a gate."""
+        self._settings, self._store, self._gate = settings, store, gate
+        self._threads = Threads(settings.max_requests)
+        self._once = Once()
+
+    async def upload(self, request: Request, at: Named, *, may_be_empty: bool) -> tuple[Stored, str]:
+        """Write the body as an object; returns what was stored, and its etag."""
+        self._admit(request, at.bucket, "write")
+        if_match, if_none_match = write_conditions(request)
+        most = self._settings.max_upload_mib * MIB
+        announced = request.headers.get("content-length", "0")
+        if announced.isdecimal() and int(announced) > most:
+            raise RefusedError(413, f"an object may have at most {self._settings.max_upload_mib} MiB here")
+        body = Upload(aiter(request.stream()), most, self._settings.idle_seconds)
+        await body.begin(may_be_empty=may_be_empty)
+
+        def write() -> ObjectInfo:
+            return self._store.write(at.bucket, at.key, body.pieces(), if_match=if_match, if_none_match=if_none_match)
+
+        key = request.headers.get("idempotency-key", "")[:128]
+        return _stored(at, await self._once.run(key and f"{at} {key}", lambda: self._threads.run(write)))
+
+    async def look(self, request: Request, at: Named) -> Response:
+        """Answer with the headers of an object."""
+        self._admit(request, at.bucket, "read")
+        info = await self._look(at)
+        if check_read_conditions(request, info):
+            return Response(status_code=304, headers={"ETag": quoted(info)})
+        return Response(headers=_headers(info) | {"Content-Length": str(info.size)})
+
+    async def download(self, request: Request, at: Named) -> "ASGIApp":
+        """Answer with an object, or a range of it."""
+        self._admit(request, at.bucket, "read")
+        # A whole object whose version does not matter needs no look at it first.
+        plain = not {"range", "if-match", "if-none-match"} & set(request.headers)
+        wanted, seen = None, None
+        if not plain:
+            seen = await self._look(at)
+            if check_read_conditions(request, seen):
+                return Response(status_code=304, headers={"ETag": quoted(seen)})
+            wanted = byte_range(request, seen)
+        start, stop = (wanted.start, wanted.stop) if wanted else (0, None)
+        info, pieces = await self._threads.run(lambda: self._store.read(at.bucket, at.key, start=start, stop=stop))
+        if seen and info.etag != seen.etag:
+            raise ServiceUnavailableError(f"{at.bucket}/{at.key} changed while it was read")
+        headers = _headers(info) | {"Content-Length": str(len(wanted) if wanted else info.size)}
+        if wanted:
+            headers["Content-Range"] = f"bytes {wanted.start}-{wanted.stop - 1}/{info.size}"
+        return Download(pieces, self._threads, 206 if wanted else 200, headers, self._settings.idle_seconds)
+
+    async def copy(self, request: Request, at: Named, source: str) -> tuple[Stored, str]:
+        """Copy the object ``source`` of the same bucket; returns what was stored, and its etag."""
+        self._admit(request, at.bucket, "write")
+        check_key(source)
+        return _stored(at, await self._threads.run(lambda: self._store.copy(at.bucket, source, at.key)))
+
+    async def delete(self, request: Request, at: Named) -> None:
+        """Remove an object."""
+        self._admit(request, at.bucket, "write")
+        await self._threads.run(lambda: self._store.delete(at.bucket, at.key))
+
+    async def page(self, request: Request, bucket: str, prefix: str, after: str, limit: int) -> Page:
+        """List at most ``limit`` objects behind ``after``."""
+        check_bucket(bucket)
+        self._admit(request, bucket, "read")
+        last = _read_place(after)
+
+        def find() -> list[ObjectInfo]:
+            return list(islice((info for info in self._store.list(bucket, prefix) if info.key > last), limit + 1))
+
+        found = await self._threads.run(find)
+        shown = [Listed(object=info.key, size_bytes=info.size, etag=info.etag) for info in found[:limit]]
+        following = _place(shown[-1].object) if len(found) > limit else None
+        return Page(bucket=bucket, prefix=prefix, objects=shown, next=following)
+
+    def _admit(self, request: Request, bucket: str, access: Access) -> None:
+        name = self._gate.check(request.headers.get("authorization", ""), bucket, access)
+        request.state.log = {"bucket": bucket, **({"token": name} if name else {})}
+
+    async def _look(self, at: Named) -> ObjectInfo:
+        info = await self._threads.run(lambda: self._store.head(at.bucket, at.key))
+        if info is None:
+            raise ObjectNotFoundError(f"there is no object {at.bucket}/{at.key}")
+        return info
+
+
+def _stored(at: Named, info: ObjectInfo) -> tuple[Stored, str]:
+    return Stored(bucket=at.bucket, object_name=at.key, size_bytes=info.size), quoted(info)
+
+
+def _headers(info: ObjectInfo) -> dict[str, str]:
+    return {"ETag": quoted(info), "Accept-Ranges": "bytes", "Content-Type": "application/octet-stream"}
+
+
+def _place(key: str) -> str:
+    return base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")
+
+
+def _read_place(text: str) -> str:
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True).decode()
+    except ValueError:
+        raise BadInputError("after must be what the page before gave as next") from None

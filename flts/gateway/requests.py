@@ -1,0 +1,120 @@
+"""What a request names: a bucket and a key from its path, a range, conditions."""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
+
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from flts.store import ObjectInfo
+from flts.store.keys import check_bucket, check_key
+from flts.web.problems import RefusedError, answer
+
+_HIDDEN = re.compile(rb"%(2f|5c|[01].|7f)|[\x00-\x1f\x7f]", re.IGNORECASE)
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+
+
+@dataclass(frozen=True)
+class Named:
+    """An object that a request names."""
+
+    bucket: str
+    key: str
+
+
+class Strict:
+    """A layer that refuses addresses of which client, proxy and server may not think alike."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Wrap an app."""
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer it with 400."""
+        sentence = _wrong(scope["raw_path"]) if scope["type"] == "http" else ""
+        await (answer(400, sentence) if sentence else self._app)(scope, receive, send)
+
+
+def _wrong(raw: bytes) -> str:
+    if _HIDDEN.search(raw):
+        return "an address must not hide '/', '\\' or control characters behind escapes such as %2F"
+    try:
+        unquote_to_bytes(raw).decode()
+    except UnicodeDecodeError:
+        return "an address must be UTF-8"
+    return ""
+
+
+def named(bucket: str, object: str) -> Named:
+    """Check bucket and key of an address; ``BadInputError`` where they are outside the rules."""
+    check_bucket(bucket)
+    check_key(object)
+    return Named(bucket, object)
+
+
+def quoted(info: ObjectInfo) -> str:
+    """Return the object's etag as headers have it."""
+    return f'"{info.etag}"'
+
+
+def etags(header: str) -> list[str]:
+    """Return the etags that a condition names, ``*`` as it is; those of weak ones too, which stores do not have."""
+    return [each.strip().removeprefix("W/").strip('"') for each in header.split(",") if each.strip()]
+
+
+def write_conditions(request: Request) -> tuple[str | None, bool]:
+    """Return ``if_match`` and ``if_none_match`` of a write.
+
+    Raises:
+        RefusedError: 400 for conditions that no store can check.
+    """
+    match, none_match = request.headers.get("if-match"), request.headers.get("if-none-match")
+    if none_match is not None and none_match.strip() != "*":
+        raise RefusedError(400, "If-None-Match of an upload must be *: it then writes only what is not there yet")
+    if match is None:
+        return None, none_match is not None
+    tags = etags(match)
+    if len(tags) != 1 or tags == ["*"] or none_match is not None:
+        raise RefusedError(400, "If-Match of an upload must be one etag, without If-None-Match")
+    return tags[0], False
+
+
+def check_read_conditions(request: Request, info: ObjectInfo) -> bool:
+    """Return whether the reader has this version already.
+
+    Raises:
+        RefusedError: 412 where it wants another one.
+    """
+    match, none_match = request.headers.get("if-match"), request.headers.get("if-none-match")
+    if match is not None and not {info.etag, "*"} & set(etags(match)):
+        raise RefusedError(412, "the object has another etag")
+    return none_match is not None and bool({info.etag, "*"} & set(etags(none_match)))
+
+
+def byte_range(request: Request, info: ObjectInfo) -> range | None:
+    """Return the bytes asked for; ``None``: all of them, as for what is no single range.
+
+    Raises:
+        RefusedError: 416 where none of them exists.
+    """
+    header = request.headers.get("range", "")
+    given = _RANGE.fullmatch(header.replace(" ", ""))
+    if not given or given.group() == "bytes=-" or not _is_of(request.headers.get("if-range"), info):
+        return None
+    first, last = given.groups()
+    if not first:
+        start, stop = max(0, info.size - int(last)), info.size
+    else:
+        start, stop = int(first), min(info.size, int(last) + 1 if last else info.size)
+        if last and int(last) < int(first):
+            return None
+    if start >= stop:
+        raise RefusedError(
+            416, f"the object has {info.size} bytes, none of those asked for", {"Content-Range": f"bytes */{info.size}"}
+        )
+    return range(start, stop)
+
+
+def _is_of(condition: str | None, info: ObjectInfo) -> bool:
+    return condition is None or condition.strip() == quoted(info)

@@ -1,0 +1,1 @@
+"""What services over HTTP share: observing requests, limits, errors in plain words, and starting a server."""

@@ -1,0 +1,169 @@
+"""A layer around an app: every request has an id, a line in the log, and its place in the metrics.
+
+Metrics, by ``service``, ``method``, ``route`` (its template, so that there are few) and ``status``:
+``flts_http_requests_total``, ``flts_http_request_seconds`` (histogram, until the answer's last byte),
+``flts_http_requests_in_flight`` and ``flts_http_bytes_total`` (by ``direction``: ``received``, ``sent``).
+"""
+
+import asyncio
+import json
+import re
+import sys
+import time
+import traceback
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from flts.contracts import utc_timestamp
+from flts.text import printable
+from flts.web.problems import answer
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300)
+
+request_headers: ContextVar[dict[str, str]] = ContextVar("request_headers", default={})  # noqa: B039 - never changed
+"""``X-Request-ID`` and ``traceparent`` of the request at hand, to be sent along with requests to other services."""
+
+
+class Observed:
+    """The layer, as an ASGI app; it also refuses requests past a number at once, and ends long ones."""
+
+    def __init__(
+        self,
+        app: "ASGIApp",
+        *,
+        service: str,
+        registry: "CollectorRegistry",
+        most: int,
+        seconds: float,
+        free: frozenset[str],
+    ) -> None:
+        """Wrap an app.
+
+        Args:
+            app: The app.
+            service: Its name, in log lines and metrics.
+            registry: Where its metrics are kept.
+            most: Requests at once; 503 past it.
+            seconds: How long one may take; 504 past it.
+            free: Paths that are answered in any case: probes and metrics.
+        """
+        from prometheus_client import Counter, Gauge, Histogram
+
+        self._app = app
+        self._service = service
+        self._most = most
+        self._deadline = seconds
+        self._free = free
+        self._busy = 0
+        labels = ("service", "method", "route", "status")
+        self._requests = Counter("flts_http_requests", "Requests that were answered.", labels, registry=registry)
+        self._seconds = Histogram(
+            "flts_http_request_seconds", "Until the last byte.", labels[:3], registry=registry, buckets=_SECONDS
+        )
+        self._bytes = Counter("flts_http_bytes", "Bytes of bodies.", ("service", "direction"), registry=registry)
+        in_flight = Gauge("flts_http_requests_in_flight", "Requests at work.", ("service",), registry=registry)
+        in_flight.labels(service).set_function(lambda: self._busy)
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Pass a request on and observe it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        observed = _Request(scope, receive, send)
+        free = scope["path"] in self._free
+        self._busy += not free
+        try:
+            if self._busy > self._most and not free:
+                await answer(503, "too many requests are at work here: try again in a moment")(
+                    scope, receive, observed.send
+                )
+            else:
+                async with asyncio.timeout(self._deadline):
+                    await self._app(scope, observed.receive, observed.send)
+        except TimeoutError:
+            sentence = f"the request took longer than {self._deadline:g} seconds"
+            if observed.status:  # a reader that stands still, too
+                observed.trouble = "the answer was broken off"
+                raise ConnectionAbortedError from None
+            await answer(504, sentence)(scope, receive, observed.send)
+        except Exception:
+            observed.trouble = traceback.format_exc()
+            if not observed.status:
+                await answer(500, f"an unexpected error; the log has it under {observed.request_id}")(
+                    scope, receive, observed.send
+                )
+            else:  # what was sent is not a whole: the client must notice
+                raise
+        finally:
+            self._busy -= not free
+            self._record(observed)
+
+    def _record(self, observed: "_Request") -> None:
+        route = getattr(observed.scope.get("route"), "path", "unknown")
+        method = observed.scope["method"] if route != "unknown" else "other"
+        seconds = time.monotonic() - observed.start
+        status = 499 if observed.scope.get("state", {}).get("gone") else observed.status or 499
+        self._requests.labels(self._service, method, route, str(status)).inc()
+        self._seconds.labels(self._service, method, route).observe(seconds)
+        self._bytes.labels(self._service, "received").inc(observed.received)
+        self._bytes.labels(self._service, "sent").inc(observed.sent)
+        if route in self._free and not observed.trouble:
+            return  # probes come all day
+        client = observed.scope.get("client")
+        line = {
+            "time": utc_timestamp(),
+            "level": "error" if observed.trouble or observed.status >= 500 else "info",
+            "service": self._service,
+            "event": "request",
+            "message": printable(f"{observed.scope['method']} {observed.scope['path']}"[:500]),
+            "route": route,
+            "status": status,
+            "seconds": round(seconds, 4),
+            "received": observed.received,
+            "sent": observed.sent,
+            "client": client[0] if client else "",
+            **observed.ids,
+            **observed.scope.get("state", {}).get("log", {}),
+        }
+        if observed.trouble:
+            line["traceback"] = observed.trouble
+        print(json.dumps(line, ensure_ascii=False), file=sys.stderr, flush=True)
+
+
+class _Request:
+    """What is known of one request."""
+
+    def __init__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        headers = {name: value.decode("latin-1") for name, value in reversed(scope["headers"])}
+        self.scope, self._receive, self._send = scope, receive, send
+        given = headers.get(b"x-request-id", "")
+        self.request_id = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
+        self.ids = {"request_id": self.request_id}
+        passed = {"X-Request-ID": self.request_id}
+        if _TRACEPARENT.fullmatch(headers.get(b"traceparent", "")):
+            passed["traceparent"] = headers[b"traceparent"]
+            self.ids["trace_id"] = headers[b"traceparent"].split("-")[1]
+        request_headers.set(passed)
+        self.start = time.monotonic()
+        self.status = self.received = self.sent = 0
+        self.trouble = ""
+
+    async def receive(self) -> "Message":
+        message = await self._receive()
+        self.received += len(message.get("body", b""))
+        return message
+
+    async def send(self, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = [*message.get("headers", ()), (b"x-request-id", self.request_id.encode())]
+        else:
+            self.sent += len(message.get("body", b""))
+        await self._send(message)

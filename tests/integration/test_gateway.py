@@ -1,0 +1,522 @@
+"""The gateway as its clients meet it: the contract, ranges and conditions, who may do what, and bad manners."""
+
+import hashlib
+import json
+import re
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Thread
+
+import httpx
+import pytest
+
+from tests.support.commands import BIN
+from tests.support.gateway import Gateway, gateway
+from tests.support.services import free_ports
+
+TOKENS = {"reader": "r-token", "writer": "w-token", "everything": "e-token"}
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("objects")
+
+
+@pytest.fixture(scope="module")
+def served(folder: Path) -> Iterator[Gateway]:
+    options = ("--max-upload-mib", "8", "--max-requests", "8", "--idle-seconds", "2")
+    with gateway(f"file://{folder}", *options) as running:
+        yield running
+
+
+@pytest.fixture
+def client(served: Gateway) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=served.url, timeout=30) as opened:
+        yield opened
+
+
+def raw(port: int, request: bytes, seconds: float = 10) -> bytes:
+    """What a server answers to bytes that no client library would send."""
+    with socket.create_connection(("127.0.0.1", port), timeout=seconds) as connection:
+        connection.sendall(request)
+        answer = b""
+        while chunk := connection.recv(65536):
+            answer += chunk
+        return answer
+
+
+def get(port: int, path: bytes, headers: bytes = b"") -> tuple[int, bytes]:
+    answer = raw(port, b"GET " + path + b" HTTP/1.1\r\nHost: h\r\nConnection: close\r\n" + headers + b"\r\n")
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return int(head.split()[1]), body
+
+
+def test_health_uploads_and_downloads_are_as_clients_know_them(client: httpx.Client):
+    assert client.get("/healthz").json() == {"status": "ok"}
+    assert client.get("/ready").status_code == 200
+    stored = client.post("/upload/new-bucket/a/b c.csv", content=b"time,down\n")
+    assert stored.status_code == 200
+    assert stored.json() == {
+        "status": "success",
+        "bucket": "new-bucket",
+        "object_name": "a/b c.csv",
+        "size_bytes": 10,
+    }
+    assert client.get("/download/new-bucket/a/b c.csv").content == b"time,down\n"
+    missing = client.get("/download/new-bucket/absent")
+    assert missing.status_code == 404
+    assert "absent" in missing.json()["detail"]
+    empty = client.post("/upload/new-bucket/empty", content=b"")
+    assert (empty.status_code, client.get("/download/new-bucket/empty").status_code) == (400, 404)
+
+
+def test_what_was_written_has_an_etag_that_conditions_go_by(client: httpx.Client):
+    first = client.post("/upload/etags/key", content=b"one", headers={"If-None-Match": "*"})
+    etag = first.headers["etag"]
+    assert client.head("/download/etags/key").headers["etag"] == etag
+    assert client.post("/upload/etags/key", content=b"two", headers={"If-None-Match": "*"}).status_code == 412
+    assert client.post("/upload/etags/key", content=b"two", headers={"If-Match": '"other"'}).status_code == 412
+    assert client.get("/download/etags/key").content == b"one"
+    second = client.post("/upload/etags/key", content=b"two", headers={"If-Match": etag})
+    assert second.status_code == 200
+    assert client.get("/download/etags/key", headers={"If-None-Match": second.headers["etag"]}).status_code == 304
+    assert client.get("/download/etags/key", headers={"If-None-Match": etag}).content == b"two"
+    assert client.get("/download/etags/key", headers={"If-Match": etag}).status_code == 412
+    assert client.post("/upload/etags/key", content=b"x", headers={"If-None-Match": etag}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("header", "status", "content", "range_"),
+    [
+        ("bytes=0-0", 206, b"0", "bytes 0-0/10"),
+        ("bytes=3-5", 206, b"345", "bytes 3-5/10"),
+        ("bytes=7-", 206, b"789", "bytes 7-9/10"),
+        ("bytes=-2", 206, b"89", "bytes 8-9/10"),
+        ("bytes=5-500", 206, b"56789", "bytes 5-9/10"),
+        ("bytes=-500", 206, b"0123456789", "bytes 0-9/10"),
+        ("bytes=10-", 416, None, "bytes */10"),
+        ("bytes=-0", 416, None, "bytes */10"),
+        ("bytes=5-3", 200, b"0123456789", None),
+        ("bytes=0-1,4-5", 200, b"0123456789", None),
+        ("rows=0-1", 200, b"0123456789", None),
+        ("bytes=-", 200, b"0123456789", None),
+        ("bytes=a-b", 200, b"0123456789", None),
+    ],
+)
+def test_ranges(client: httpx.Client, header: str, status: int, content: bytes | None, range_: str | None):
+    client.post("/upload/ranges/digits", content=b"0123456789")
+    answer = client.get("/download/ranges/digits", headers={"Range": header})
+    assert answer.status_code == status
+    assert answer.headers.get("content-range") == range_
+    if content is not None:
+        assert answer.content == content
+
+
+def test_a_range_of_another_version_is_the_whole(client: httpx.Client):
+    etag = client.post("/upload/ranges/versions", content=b"0123456789").headers["etag"]
+    asked = {"Range": "bytes=0-1", "If-Range": etag}
+    assert client.get("/download/ranges/versions", headers=asked).status_code == 206
+    assert client.get("/download/ranges/versions", headers=asked | {"If-Range": '"older"'}).status_code == 200
+
+
+def test_lists_come_in_pages_by_key(client: httpx.Client):
+    for number in range(7):
+        client.post(f"/upload/lists/run-{number % 2}/{number}", content=b"x")
+    first = client.get("/objects/lists", params={"prefix": "run-0/", "limit": 3}).json()
+    assert [item["object"] for item in first["objects"]] == ["run-0/0", "run-0/2", "run-0/4"]
+    rest = client.get("/objects/lists", params={"prefix": "run-0/", "limit": 3, "after": first["next"]}).json()
+    assert [item["object"] for item in rest["objects"]] == ["run-0/6"]
+    assert rest["next"] is None
+    assert client.get("/objects/absent-bucket").json()["objects"] == []
+    assert client.get("/objects/lists", params={"after": "!"}).status_code == 400
+    assert client.get("/objects/lists", params={"limit": 0}).status_code == 400
+
+
+def test_every_request_has_an_id_in_answer_and_log_and_the_log_no_query(served: Gateway, client: httpx.Client):
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    answer = client.get(
+        "/download/logs/absent?secret=1", headers={"X-Request-ID": "mine.1", "traceparent": trace, "Cookie": "secret=1"}
+    )
+    assert answer.headers["x-request-id"] == "mine.1"
+    assert re.fullmatch("[0-9a-f]{32}", client.get("/healthz", headers={"X-Request-ID": "a b"}).headers["x-request-id"])
+    for _ in range(100):
+        if found := [line for line in served.requests() if line["request_id"] == "mine.1"]:
+            break
+        time.sleep(0.05)
+    (line,) = found
+    assert (line["status"], line["route"], line["bucket"]) == (404, "/download/{bucket}/{object:path}", "logs")
+    assert line["trace_id"] == "0af7651916cd43dd8448eb211c80319c"
+    assert "secret" not in json.dumps(line)
+
+
+def test_metrics_count_requests_by_route(client: httpx.Client):
+    client.get("/download/metrics/absent")
+    text = client.get("/metrics").text
+    route = 'route="/download/{bucket}/{object:path}"'
+    assert re.search(
+        rf'flts_http_requests_total{{method="GET",{re.escape(route)},service="gateway",status="404"}}', text
+    )
+    assert 'flts_http_request_seconds_bucket{le="0.1"' in text
+    assert "flts_store_errors_total" in text
+
+
+PATHS = [
+    b"/download/dataset/../secret",
+    b"/download/dataset/a/../../b",
+    b"/download/dataset/..%2f..%2fetc%2fpasswd",
+    b"/download/dataset/%2e%2e/%2e%2e/etc/passwd",
+    b"/download/dataset/%2E%2E%2Fx",
+    b"/download/dataset/a%2Fb",
+    b"/download/dataset/a%5Cb",
+    b"/download/dataset/a%5c..%5cb",
+    b"/download/dataset/a%00b",
+    b"/download/dataset/%00",
+    b"/download/dataset/a%0Ab",
+    b"/download/dataset/a%0d%0aX-Injected:1",
+    b"/download/dataset/a%7f",
+    b"/download/dataset/%FF%FE",
+    b"/download/dataset/%C0%AE%C0%AE/x",
+    b"/download/dataset/a//b",
+    b"/download/dataset//a",
+    b"/download/dataset/a/",
+    b"/download/dataset/./a",
+    b"/download/dataset/" + b"k" * 1025,
+    b"/download/../dataset/a",
+    b"/download/%2e%2e/dataset/a",
+    b"/download/.tmp/a",
+    b"/download/.locks/00",
+    b"/download/UPPER/a",
+    b"/download/a/b",
+    b"/download/ab/b",
+    b"/download/under_score/b",
+    b"/download/" + b"b" * 64 + b"/a",
+    b"/download/a..b/c",
+    b"/download/-dash/c",
+    b"/download/b%20b/c",
+    b"/download/b%2Fb/c",
+    b"/download/b%00b/c",
+    b"/download/dataset%0a/c",
+    b"/objects/..",
+    b"/objects/%2e%2e",
+    b"/objects/a%2Fb",
+    b"/objects/.tmp",
+    b"/objects/UPPER",
+    b"/objects/dataset?after=%ff",
+    b"/objects/dataset?limit=1e9",
+    b"/objects/dataset?limit=-1",
+    b"/objects/dataset?prefix=" + b"p" * 1025,
+]
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path[:60].decode())
+def test_addresses_that_try_to_leave_their_place_are_refused_in_a_sentence(served: Gateway, folder: Path, path: bytes):
+    (folder.parent / "secret").write_text("nobody shall read this")
+    status, body = get(served.port, path)
+    assert status == 400
+    assert isinstance(json.loads(body)["detail"], str)
+    assert b"nobody shall read" not in body
+    assert str(folder).encode() not in body
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET /healthz\r\n\r\n",
+        b"NONSENSE\r\n\r\n",
+        b"GET /download/dataset/\xff HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: h\r\nX: " + b"a" * 200_000 + b"\r\n\r\n",
+        b"POST /upload/dataset/a HTTP/1.1\r\nHost: h\r\nContent-Length: -1\r\n\r\n",
+        b"POST /upload/dataset/a HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx",
+        b"POST /upload/dataset/a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"POST /upload/dataset/smuggled HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n0\r\n\r\n",
+    ],
+    ids=lambda request: request[:50].decode("latin-1"),
+)
+def test_what_is_no_http_harms_nobody(served: Gateway, client: httpx.Client, request_: bytes):
+    try:
+        answer = raw(served.port, request_, seconds=5)
+    except (ConnectionError, TimeoutError):
+        answer = b""
+    assert not answer or answer.split()[1].startswith((b"4", b"5"))
+    assert client.get("/healthz").status_code == 200
+    assert client.get("/download/dataset/a").status_code == client.get("/download/dataset/smuggled").status_code == 404
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_objects_past_the_limit_are_refused_and_leave_nothing(client: httpx.Client, folder: Path, chunked: bool):
+    body = (bytes(MIB) for _ in range(9))
+    headers = {} if chunked else {"Content-Length": str(9 * MIB)}
+    answer = client.post("/upload/limits/large", content=body, headers=headers)
+    assert answer.status_code == 413
+    assert "8 MiB" in answer.json()["detail"]
+    assert client.get("/download/limits/large").status_code == 404
+    assert list((folder / ".tmp").iterdir()) == []
+    assert client.post("/upload/limits/fits", content=bytes(8 * MIB)).status_code == 200
+
+
+def begin_upload(port: int, key: str, announced: int, sent: bytes) -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", port), timeout=20)
+    head = f"POST /upload/manners/{key} HTTP/1.1\r\nHost: h\r\nContent-Length: {announced}\r\n\r\n"
+    connection.sendall(head.encode() + sent)
+    return connection
+
+
+def test_an_upload_that_breaks_off_leaves_nothing_and_frees_its_slot(
+    served: Gateway, client: httpx.Client, folder: Path
+):
+    for number in range(20):  # more than there are slots
+        begin_upload(served.port, f"broken-{number}", 4 * MIB, bytes(2 * MIB)).close()
+    wait_until(lambda: client.get("/download/manners/broken-19").status_code == 404)
+    wait_until(lambda: not list((folder / ".tmp").iterdir()))
+    assert client.get("/objects/manners").json()["objects"] == []
+
+
+def test_a_sender_that_stands_still_is_left(served: Gateway):
+    begun = time.monotonic()
+    with begin_upload(served.port, "still", 4 * MIB, b"some") as connection:
+        assert connection.recv(65536).split()[1] == b"408"
+    assert time.monotonic() - begun < 10
+
+
+def test_slow_readers_and_senders_hold_nobody_up_and_past_the_slots_one_comes_again(
+    served: Gateway, client: httpx.Client
+):
+    client.post("/upload/manners/large", content=bytes(8 * MIB))
+    slow = [begin_upload(served.port, f"slow-{n}", 100, b"some") for n in range(7)]
+    try:
+        wait_until(lambda: busy(client) == 7)
+        begun = time.monotonic()
+        assert client.get("/objects/manners").status_code == 200
+        assert time.monotonic() - begun < 1
+        slow.append(begin_upload(served.port, "slow-7", 100, b"some"))
+        wait_until(lambda: busy(client) == 8)
+        refused = client.get("/objects/manners")
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        assert client.get("/ready").status_code == 200  # probes are answered in any case
+    finally:
+        for connection in slow:
+            connection.close()
+    wait_until(lambda: busy(client) == 0)
+
+
+def test_a_reader_that_goes_away_frees_its_slot_at_once(served: Gateway, client: httpx.Client):
+    client.post("/upload/manners/large", content=bytes(8 * MIB))
+    for _ in range(10):
+        with socket.create_connection(("127.0.0.1", served.port)) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.sendall(b"GET /download/manners/large HTTP/1.1\r\nHost: h\r\n\r\n")
+            connection.recv(100)
+    wait_until(lambda: busy(client) == 0, seconds=1.5)
+
+
+def busy(client: httpx.Client) -> int:
+    found = re.search(r'flts_http_requests_in_flight{service="gateway"} (\d+)', client.get("/metrics").text)
+    assert found
+    return int(found[1])
+
+
+def wait_until(holds, seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_half_a_gigabyte_each_way_takes_little_memory(tmp_path: Path):
+    with gateway(f"file://{tmp_path}") as running, httpx.Client(base_url=running.url, timeout=60) as client:
+        peak = 0
+
+        def chunks() -> Iterator[bytes]:
+            nonlocal peak
+            for number in range(512):
+                yield bytes([number % 256]) * MIB
+                peak = max(peak, running.resident())
+
+        assert client.post("/upload/large/object", content=chunks()).json()["size_bytes"] == 512 * MIB
+        received = 0
+        with client.stream("GET", "/download/large/object") as answer:
+            for chunk in answer.iter_bytes(MIB):
+                received += len(chunk)
+                peak = max(peak, running.resident())
+        assert received == 512 * MIB
+        assert peak < 150 * MIB
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Gateway, Path]]:
+    folder = tmp_path_factory.mktemp("guarded")
+    entries = [
+        {"name": "reader", "sha256": digest("r-token"), "buckets": ["shared"], "access": "read"},
+        {"name": "writer", "sha256": digest("w-token"), "buckets": ["shared", "own"], "access": "write"},
+        {"name": "everything", "sha256": digest("e-token"), "buckets": ["*"], "access": "write"},
+    ]
+    (folder / "tokens.json").write_text(json.dumps(entries))
+    options = ("--tokens-file", str(folder / "tokens.json"), "--host", "0.0.0.0", "--buckets", "shared,own,other")  # noqa: S104
+    with gateway(f"file://{folder}/store", *options) as running:
+        yield running, folder
+
+
+def digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("token", "method", "path", "status"),
+    [
+        ("", "GET", "/download/shared/a", 401),
+        ("", "POST", "/upload/shared/a", 401),
+        ("", "GET", "/objects/shared", 401),
+        ("", "DELETE", "/objects/shared/a", 401),
+        ("", "GET", "/healthz", 200),
+        ("", "GET", "/ready", 200),
+        ("wrong", "GET", "/download/shared/a", 401),
+        ("w-toke", "GET", "/download/shared/a", 401),
+        ("w-token1", "GET", "/download/shared/a", 401),
+        ("r-token", "GET", "/download/shared/a", 404),
+        ("r-token", "GET", "/objects/shared", 200),
+        ("r-token", "POST", "/upload/shared/a", 403),
+        ("r-token", "DELETE", "/objects/shared/a", 403),
+        ("r-token", "POST", "/copy/shared/a?source=b", 403),
+        ("r-token", "GET", "/download/own/a", 403),
+        ("r-token", "GET", "/objects/own", 403),
+        ("r-token", "GET", "/objects/absent", 403),
+        ("w-token", "POST", "/upload/own/a", 200),
+        ("w-token", "POST", "/upload/other/a", 403),
+        ("e-token", "POST", "/upload/other/a", 200),
+        ("e-token", "POST", "/upload/unserved/a", 403),
+        ("e-token", "GET", "/objects/unserved", 403),
+    ],
+)
+def test_tokens_open_their_buckets_and_nothing_else(guarded, token: str, method: str, path: str, status: int):
+    running, _ = guarded
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    content = b"x" if method == "POST" else None
+    answer = httpx.request(method, f"{running.url}{path}", headers=headers, content=content)
+    assert answer.status_code == status
+    if status == 401:
+        assert answer.headers["www-authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "Bearer",
+        "Bearer ",
+        "Basic w-token",
+        "w-token",
+        "Bearer w-token x",
+        "Bearer\tw-token x",
+        f"Bearer {'a' * 8000}",
+    ],
+)
+def test_headers_that_are_no_bearer_tokens_open_nothing(guarded, header: str):
+    running, _ = guarded
+    answer = httpx.get(f"{running.url}/objects/shared", headers={"Authorization": header.strip() or "x"})
+    assert answer.status_code == 401
+
+
+def test_no_token_is_ever_in_the_log(guarded):
+    running, _ = guarded
+    for token in ("w-token", "some-other-token"):
+        httpx.get(f"{running.url}/objects/shared", headers={"Authorization": f"Bearer {token}"})
+    wait_until(lambda: any(line.get("token") == "writer" for line in running.requests()))
+    said = "".join(running.lines)
+    assert "w-token" not in said
+    assert "some-other-token" not in said
+
+
+def test_a_tokens_file_that_changes_counts_and_one_that_is_damaged_does_not(guarded):
+    running, folder = guarded
+    kept = (folder / "tokens.json").read_text()
+    entries = json.loads(kept)
+
+    def status(token: str) -> int:
+        return httpx.get(f"{running.url}/objects/own", headers={"Authorization": f"Bearer {token}"}).status_code
+
+    fresh = {"name": "fresh", "sha256": digest("f-token"), "buckets": ["own"], "access": "read"}
+    (folder / "tokens.json").write_text(json.dumps([*entries, fresh]))
+    assert status("f-token") == 200
+    (folder / "tokens.json").write_text("[{")
+    assert status("f-token") == 200
+    (folder / "tokens.json").write_text(kept)
+    assert status("f-token") == 401
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ((), "--store is required"),
+        (("--store", "http://other:8000"), "--store must be s3:// or file:///dir"),
+        (("--store", "nowhere"), "not an object store address"),
+        (("--store", "file:///tmp/x", "--host", "0.0.0.0"), "--host 0.0.0.0 lets other machines in"),  # noqa: S104
+        (("--store", "file:///tmp/x", "--port", "99999"), "--port must be at most 65535"),
+        (("--store", "file:///tmp/x", "--prot", "1"), "--prot is not an option; did you mean --port?"),
+        (("--store", "file:///tmp/x", "--tokens-file", "/absent"), "cannot read the tokens file /absent"),
+        (("--store", "file:///tmp/x", "--buckets", "UP"), "bucket 'UP'"),
+        (("--store", "file:///tmp/x", "--host", "no.such.host.invalid", "--auth", "off"), "cannot listen on"),
+    ],
+)
+def test_settings_that_cannot_be_end_it_with_2_and_one_sentence(options, sentence: str):
+    ended = subprocess.run([BIN / "flts-gateway", *options], capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode == 2
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("flts-gateway: ")
+    assert sentence in line
+
+
+def test_a_port_that_is_taken_is_said_in_one_sentence():
+    (port,) = free_ports(1)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        command = [BIN / "flts-gateway", "--store", "file:///tmp/x", "--port", str(port)]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode == 2
+    assert f"cannot listen on 127.0.0.1 port {port}" in ended.stderr
+
+
+def test_a_tokens_file_does_not_end_up_in_an_error(tmp_path: Path):
+    (tmp_path / "tokens.json").write_text(json.dumps([{"name": "x", "sha256": "my-secret", "buckets": ["*"]}]))
+    command = [BIN / "flts-gateway", "--store", "file:///tmp/x", "--tokens-file", tmp_path / "tokens.json"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode == 2
+    assert "my-secret" not in ended.stderr
+
+
+def test_sigterm_lets_what_runs_finish_and_ends_with_0(tmp_path: Path):
+    with gateway(f"file://{tmp_path}") as running:
+        with begin_upload(running.port, "late", 8, b"some") as connection:
+            time.sleep(0.3)
+            running.process.send_signal(signal.SIGTERM)
+            time.sleep(0.5)
+            connection.sendall(b"more")
+            assert connection.recv(65536).split()[1] == b"200"
+        assert running.process.wait(timeout=20) == 0
+    assert (tmp_path / "manners" / "late").read_bytes() == b"somemore"
+
+
+@pytest.mark.slow
+def test_a_store_that_is_away_is_said_with_503_and_found_again(tmp_path: Path):
+    store = tmp_path / "store"
+    (store / "data").mkdir(parents=True)
+    (store / "data" / "key").write_bytes(b"kept")
+    (port,) = free_ports(1)
+    away = {"AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{port}", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+    with gateway("s3://", environ=away) as running:
+        asked = Thread(target=lambda: httpx.get(f"{running.url}/download/data/key", timeout=60))
+        asked.start()
+        ready = httpx.get(f"{running.url}/ready", timeout=60)
+        assert ready.status_code == 503
+        assert ready.headers["retry-after"] == "1"
+        asked.join()
+        answer = httpx.get(f"{running.url}/download/data/key", timeout=60)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert "Traceback" not in "".join(running.lines)

@@ -1,0 +1,71 @@
+"""A gateway as a process, for tests."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+BIN = Path(sys.executable).parent
+
+
+@dataclass
+class Gateway:
+    """A running gateway: its address, and what it has said so far."""
+
+    url: str
+    process: "subprocess.Popen[str]"
+    lines: list[str] = field(default_factory=list)
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    def requests(self) -> list[dict[str, Any]]:
+        """Its log lines of requests."""
+        return [json.loads(line) for line in self.lines if line.startswith("{")]
+
+    def resident(self) -> int:
+        """Bytes of memory that it uses now."""
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@contextmanager
+def gateway(store: str, *options: str, environ: Mapping[str, str] | None = None) -> Iterator[Gateway]:
+    """Run a gateway on a free port of this machine until the block ends."""
+    process = subprocess.Popen(
+        [BIN / "flts-gateway", "--store", store, "--port", "0", *options],
+        env={"PATH": os.environ["PATH"], **(environ or {})},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr
+    try:
+        said = []
+        for line in process.stderr:
+            said.append(line)
+            if found := re.match(r"listening on (http://\S+)", line):
+                break
+        else:
+            raise AssertionError("".join(said))
+        started = Gateway(found[1].replace("0.0.0.0", "127.0.0.1"), process, said)  # noqa: S104
+        reader = Thread(target=lambda: started.lines.extend(iter(process.stderr.readline, "")), daemon=True)
+        reader.start()
+        yield started
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        finally:
+            process.stderr.close()
