@@ -29,8 +29,3 @@ class ServiceUnavailableError(FltsError):
     """A service stayed unreachable after retries."""
 
     exit_code = 3
-
-
-def quote(text: str) -> str:
-    """Quote a value of the input as error sentences show it: on one line, and of a long one only the beginning."""
-    return repr(text if len(text) <= 40 else text[:40] + "..")

@@ -12,6 +12,7 @@ from pydantic_core import from_json
 
 from flts.errors import BadInputError
 from flts.os_errors import reason, refused
+from flts.text import printable
 
 # A message, a configuration, a metrics file: 100,000 columns of 160 bytes each fit.
 LARGEST_DOCUMENT = 16 << 20
@@ -60,21 +61,23 @@ def check_folder(folder: Path, largest: Mapping[str, int], kind: str) -> None:
         BadInputError: It is no folder; or something in it has another name, is not a regular file (a link is none),
             or is too large.
     """
-    with refused(f"read {shown_path(folder)}"):
+    where = printable(str(folder))
+    with refused(f"read {where}"):
         if not folder.is_dir():
-            raise BadInputError(f"{shown_path(folder)} is not a {kind}: a folder is expected")
+            raise BadInputError(f"{where} is not a {kind}: a folder is expected")
         with os.scandir(folder) as entries:
             for entry in entries:
-                check_name(entry.name, shown_path(folder), largest, kind)
+                check_name(entry.name, where, largest, kind)
                 status = entry.stat(follow_symlinks=False)
-                _check_file(f"{shown_path(folder)}/{entry.name}", status, largest[entry.name])
+                _check_file(f"{where}/{entry.name}", status, largest[entry.name])
 
 
 def check_name(name: str, where: str, largest: Mapping[str, int], kind: str) -> None:
     """Refuse a file that has no place in a folder; ``where`` is what people call the folder."""
     if name not in largest:
-        place = shown_path(Path(name))
-        raise BadInputError(f"{where}/{place} is not part of the {kind}: only {', '.join(largest)} may be there")
+        raise BadInputError(
+            f"{where}/{printable(name)} is not part of the {kind}: only {', '.join(largest)} may be there"
+        )
 
 
 def check_size(name: str, size: int, largest: int) -> None:
@@ -101,15 +104,9 @@ def copy_folder(folder: Path, destination: Path, largest: Mapping[str, int], kin
                 check_size(str(path), source.tell(), limit)
 
 
-def shown_path(path: Path) -> str:
-    """Return a path for a sentence: what cannot be printed, such as a name that is not UTF-8, is escaped."""
-    text = str(path)
-    return text if text.isprintable() else repr(text)[1:-1]
-
-
 @contextmanager
 def _opened(path: Path, kind: str, largest: int, flags: int = 0) -> Iterator[BinaryIO]:
-    name = shown_path(path)
+    name = printable(str(path))
     try:
         # A pipe would otherwise wait for its writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | flags)

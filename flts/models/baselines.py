@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from flts.errors import BadInputError
+from flts.models import ridge
 from flts.params import TrainParams
 from flts.timeseries.arrays import Floats, Indices
 from flts.timeseries.metrics import score, target_range
@@ -97,10 +98,7 @@ def linear(data: ProcessedData, params: TrainParams, origins: Indices) -> Floats
     for rows, x in _windows(features, fit, centre, history):
         gram += x.T @ x
         moment += x.T @ (targets[rows] - level)
-    # One eigendecomposition gives the weights for every alpha: (V E V' + alpha I)^-1 = V (E + alpha)^-1 V'.
-    eigenvalues, vectors = np.linalg.eigh(gram)
-    penalised = np.maximum(eigenvalues, 0.0)[:, None] + np.array(ALPHAS)[:, None, None]
-    weights: Floats = vectors @ ((vectors.T @ moment) / penalised)
+    weights = ridge.shrunk(gram, moment, ALPHAS)
 
     def forecast(rows: Indices, alphas: Floats) -> Floats:
         """Forecast with weights (m, window, targets) to (m, len(rows), targets)."""

@@ -77,6 +77,11 @@ class _Layer:
         self.d_state_at, self.wide_d_state_at = self.d_states.unbind(1), self.d_states.unsqueeze(3).unbind(1)
         self.state_of_each_at = [state.unbind(0) for state in self.state_at]
         self.d_state_of_each_at = [state.unbind(0) for state in self.d_state_at]
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Allocate what this kind of layer needs beside, and make its views."""
+        raise NotImplementedError
 
     def forward(self) -> None:
         """Fill ``states`` from ``inputs``."""
@@ -101,17 +106,7 @@ class _Gru(_Layer):
     the state can add to it in place.
     """
 
-    def __init__(
-        self,
-        weights: Weights,
-        gradients: Weights,
-        index: int,
-        inputs: Tensor,
-        d_inputs: Tensor | None,
-        steps: int,
-        kept_steps: int,
-    ) -> None:
-        super().__init__(weights, gradients, index, inputs, d_inputs, steps, kept_steps)
+    def _prepare(self) -> None:
         hidden = self.hidden
         rz_n = [2 * hidden, hidden]
         self.w_rz, self.w_n = torch.split(self.w_ih, rz_n, dim=1)
@@ -120,7 +115,7 @@ class _Gru(_Layer):
         self.b_hh_rz, self.b_hh_n = torch.split(self.b_hh, rz_n, dim=1)
         self.flat_rz, self.flat_state_part, self.flat_n = torch.split(self.flat_gates, [*rz_n, hidden], dim=2)
         self.flat_recurrent = self.flat_gates[:, :, : 3 * hidden]
-        self.initial = inputs.new_zeros(self.networks, self.batch, hidden)
+        self.initial = self.inputs.new_zeros(self.networks, self.batch, hidden)
         self.gate_at = self.gates.unbind(1)
         self.rz_at = torch.split(self.flat_rz, self.batch, dim=1)
         recurrent_at = torch.split(self.flat_recurrent, self.batch, dim=1)
@@ -176,24 +171,14 @@ class _Gru(_Layer):
 class _Lstm(_Layer):
     """``c_t = f c_{t-1} + i g``, ``h_t = o tanh(c_t)``; the gates lie as i, f, g, o."""
 
-    def __init__(
-        self,
-        weights: Weights,
-        gradients: Weights,
-        index: int,
-        inputs: Tensor,
-        d_inputs: Tensor | None,
-        steps: int,
-        kept_steps: int,
-    ) -> None:
-        super().__init__(weights, gradients, index, inputs, d_inputs, steps, kept_steps)
+    def _prepare(self) -> None:
         self.cells, self.tanh_cells = self._buffers(2)
         self.cell_at, self.tanh_cell_at = self.cells.unbind(1), self.tanh_cells.unbind(1)
         self.scratch_at, self.all_at = self.scratch.unbind(1), torch.split(self.flat_gates, self.batch, dim=1)
         self.all_of_each_at = [gates.unbind(0) for gates in self.all_at]
         self.i_at, self.f_at, self.g_at, self.o_at = (gate.unbind(1) for gate in self.gates.unbind(3))
         self.ifg_at = self.gates[:, :, :, :3].unbind(1)
-        self.d_cell = inputs.new_empty(self.networks, self.batch, self.hidden)
+        self.d_cell = self.inputs.new_empty(self.networks, self.batch, self.hidden)
 
     def forward(self) -> None:
         w_ih, w_hh, bias = self.w_ih.mT, self.w_hh.mT.unbind(0), (self.b_ih + self.b_hh).unsqueeze(1)

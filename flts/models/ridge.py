@@ -27,11 +27,17 @@ def solve(total: Floats, alphas: Floats | Sequence[float]) -> Floats:
     count, feature_sums, label_sum = total[0, 0], total[0, 1:-1], total[0, -1]
     centre, level = feature_sums / count, label_sum / count
     gram = total[1:-1, 1:-1] - np.outer(feature_sums, centre)
+    weights = shrunk(gram, (total[1:-1, -1] - feature_sums * level)[:, None], alphas)[:, :, 0]
+    return np.column_stack([level - weights @ centre, weights])
+
+
+def shrunk(gram: Floats, moment: Floats, alphas: Floats | Sequence[float]) -> Floats:
+    """Return (alphas, p, targets) ``(G + alpha I)^-1 M`` of centred moments ``G`` (p, p) and ``M`` (p, targets)."""
     # One eigendecomposition serves every alpha: (V E V' + alpha I)^-1 = V (E + alpha)^-1 V'.
     eigenvalues, vectors = np.linalg.eigh(gram)
-    penalised = np.maximum(eigenvalues, 0.0) + np.asarray(alphas)[:, None]
-    weights = (vectors.T @ (total[1:-1, -1] - feature_sums * level)) / penalised @ vectors.T
-    return np.column_stack([level - weights @ centre, weights])
+    penalised = np.maximum(eigenvalues, 0.0)[:, None] + np.asarray(alphas)[:, None, None]
+    weights: Floats = vectors @ ((vectors.T @ moment) / penalised)
+    return weights
 
 
 def squared_errors(total: Floats, coefficients: Floats) -> Floats:

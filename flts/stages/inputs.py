@@ -17,7 +17,8 @@ from flts.os_errors import readable, refused
 from flts.problems import shown
 from flts.stage import Context, InputArtifact
 from flts.store import ObjectStore
-from flts.untrusted import json_object, read_document, shown_path
+from flts.text import printable
+from flts.untrusted import json_object, read_document
 
 if TYPE_CHECKING:
     from flts.timeseries.processed import ProcessedData
@@ -188,7 +189,7 @@ def _of_bundle(artifact: InputArtifact) -> TrainedModel:
     folder = artifact.path.resolve()
     config = bundle.verify(folder)
     if not str(folder).isprintable():
-        raise BadInputError(f"{shown_path(folder)} has characters in its path that messages cannot hold")
+        raise BadInputError(f"{printable(str(folder))} has characters in its path that messages cannot hold")
     written = datetime.fromtimestamp((folder / CHECKSUMS_FILE).stat().st_mtime, UTC)
     trained = str(artifact.metadata.get("train_end") or utc_timestamp(written))
     return TrainedModel(

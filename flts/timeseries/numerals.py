@@ -21,7 +21,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flts.errors import BadInputError, quote
+from flts.errors import BadInputError
+from flts.problems import shown
 from flts.timeseries.arrays import Floats
 from flts.timeseries.arrow import to_floats
 
@@ -108,7 +109,9 @@ def _convert(name: str, text: pa.ChunkedArray, label: str, decimal_commas: bool)
         return _Column(text, None, mark)
     if (row := pc.index(good, False).as_py()) >= 0:
         value = text[row].as_py()
-        raise BadInputError(f"{label}: row {row + 1}, column {name!r}: {quote(value)} is not a number{_advice(value)}")
+        raise BadInputError(
+            f"{label}: row {row + 1}, column {name!r}: {shown(value, quoted=True)} is not a number{_advice(value)}"
+        )
     return _examine(text, to_floats(_with_points(text, mark).cast(pa.float64())), mark, decimal_commas)
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flts.errors import BadInputError, quote
+from flts.errors import BadInputError
+from flts.problems import shown
 from flts.timeseries.arrays import Times
 from flts.timeseries.arrow import TIMESTAMP, first_failing, is_number, is_text, to_times
 from flts.timeseries.frame import TIME_COLUMN
@@ -66,7 +67,7 @@ def _parse_timestamps(column: pa.ChunkedArray, label: str) -> pa.ChunkedArray:
     text = column[row].as_py()
     offset = " with a UTC offset as in the first row" if with_offset else ""
     raise BadInputError(
-        f"{label}: row {row + 1}, column {TIME_COLUMN!r}: {quote(text)} is not a timestamp, "
+        f"{label}: row {row + 1}, column {TIME_COLUMN!r}: {shown(text, quoted=True)} is not a timestamp, "
         f"expected ISO 8601 such as 2018-02-05 23:40:00{offset}{_conversion(text)}"
     ) from None
 
