@@ -30,7 +30,9 @@ layer() {
 }
 
 mkdir -p images/locks
-layer base "" --extra s3 pyproject.toml
+# Both of the stores that a cluster has: a stage is not built anew to change from one to the other.
+layer base "" --extra s3 --extra http pyproject.toml
+layer gateway base --extra gateway pyproject.toml
 layer numeric base --extra numeric pyproject.toml
 layer tracking "base numeric" --extra tracking pyproject.toml
 layer holidays "base numeric tracking" --extra holidays pyproject.toml

@@ -62,7 +62,7 @@ def test_every_update_counts_once_while_a_fifth_of_the_requests_fail(running: st
         assert store.get(BUCKET, "counter")[0] == b"60"
         for number in range(20):
             store.put(BUCKET, f"claims/{number}", b"mine", if_none_match=True)  # never refused by its own first try
-        assert proxy.seen["lost"] > 3
+        assert proxy.seen["lost"] >= 3
         assert len(list(store.list(BUCKET, "claims/"))) == 20
 
 
