@@ -246,6 +246,12 @@ def main() -> None:
             RESULTS.parent.mkdir(exist_ok=True)
             RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     print(table(results))
+    outside = [name for name, result in results.items() if not all(_covers(each) for each in result["promoted"])]
+    print(f"coverage outside of 87 to 93 %: {', '.join(outside) or 'none'}")
+
+
+def _covers(trained: Mapping[str, Any]) -> bool:
+    return 0.87 <= float(trained["coverage"]) <= 0.93
 
 
 if __name__ == "__main__":

@@ -104,10 +104,13 @@ class Intervals:
         return CalibratedIntervals(self.widths, unit, np.stack(first, axis=1))
 
     def at_the_end(self, forecaster: Forecaster, data: ProcessedData) -> "CalibratedIntervals":
-        """Recalibrate by the last ``RECENT`` rows of some data alone, for forecasts of what follows it."""
+        """Recalibrate by the last ``RECENT`` values of each target alone, for forecasts of what follows the data."""
         history = forecaster.input_seq_len
         origins = forecast_origins(data.gap_before(), history, len(data), history)
-        origins = origins[~np.isnan(data.actual_matrix()[origins]).all(axis=1)][-RECENT:]
+        known = ~np.isnan(data.actual_matrix()[origins])
+        # Each target's own last: one that was measured less often looks back further.
+        since = known[::-1].cumsum(axis=0)[::-1]
+        origins = np.compress((known & (since <= RECENT)).any(axis=1), origins)
         predicted = one_step(forecaster, data, origins) if len(origins) else np.empty((0, len(self.targets)))
         return self.calibrated(data, predicted, origins)
 

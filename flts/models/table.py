@@ -45,7 +45,8 @@ def forecast_table(bundle: Bundle, history: "pd.DataFrame", steps: int) -> "pd.D
     if bundle.intervals:
         bounds = bundle.intervals.at_the_end(bundle.forecaster, data).around(forecast)
         for name, lower, upper in zip(data.targets, bounds.lower.T, bounds.upper.T, strict=True):
-            columns |= {f"{name}_lower": lower, f"{name}_upper": upper}
+            bound = {f"{name}_lower": lower, f"{name}_upper": upper}
+            columns |= {name: values for name, values in bound.items() if name not in data.targets}
     return pd.DataFrame({TIME_COLUMN: forecast.time, **columns})
 
 

@@ -78,7 +78,7 @@ def test_one_step_intervals_hold_what_they_promise(kind, level):
 def test_intervals_of_forty_steps_hold_what_they_promise(kind):
     train, test = walk(noise(kind, 8000, 3)), walk(noise(kind, 8000, 4))
     model = LastValue(train)
-    origins = np.arange(300, 7900, 60)
+    origins = np.arange(300, 7900, 61)  # at all times of a spell of 300
     calibrated = learned(model, train).calibrated(test, np.empty((0, 1)), np.array([], dtype=np.int64))
     for ahead in (2, 12, 40):
         error = np.abs(test.actual_matrix()[origins + ahead - 1] - forecast_from(model, test, origins, ahead)[:, -1])
@@ -242,6 +242,19 @@ def test_intervals_that_cannot_be_are_refused_in_one_sentence(saved: Path, field
     with pytest.raises(BadInputError, match="interval") as caught:
         bundle.load(saved)
     assert "\n" not in str(caught.value)
+
+
+def test_a_target_measured_less_often_has_the_bounds_of_the_backtest_too():
+    random = np.random.default_rng(18)
+    train, data = (walk(random.normal(size=(3000, 2)) * scale, ("y", "z")) for scale in (1.0, [3.0, 1.0]))
+    seldom = data.actual["y"].copy()
+    seldom[-400:-100] = np.nan
+    data = replace(data, actual=data.actual | {"y": seldom})
+    model, intervals = LastValue(train), learned(LastValue(train), train)
+    forecast = forecast_steps(model, data, start=len(data), steps=3)
+    _, calibrated = backtest(model, data, intervals)
+    expected, found = calibrated.around(forecast), intervals.at_the_end(model, data).around(forecast)
+    np.testing.assert_allclose(found.upper, expected.upper, rtol=1e-9)
 
 
 @cache
