@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run services test test-images lint format specs docs images wheelhouse lock bench bench-skill bench-images clean
+.PHONY: help venv run services test test-images lint format specs docs images wheelhouse lock bench bench-skill bench-images bench-serving clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ bench-skill: venv ## Measure how well the models forecast eight series; writes b
 
 bench-images: venv images ## Measure the images (size, rebuild, start) and the S3 store; writes build/bench_images.json
 	@$(BIN)/python -m benchmarks.bench_images
+
+bench-serving: venv ## Measure what serves all day; writes build/bench_gateway.json
+	@$(BIN)/python -m benchmarks.bench_gateway
 
 clean: ## Remove everything that was built, run or cached, but not .venv
 	rm -rf build dist .flts .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -93,10 +93,13 @@ def serve(app: "ASGIApp", listener: socket.socket) -> None:
     """Answer requests until SIGTERM or Ctrl-C; those at work then may still take ``SECONDS_TO_FINISH``."""
     import uvicorn
 
+    from flts.web.protocol import BoundedHeadProtocol
+
     # What it says of failing requests, the app's own log lines have; its other news are of no use here.
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL + 1)
     config = uvicorn.Config(
         app,
+        http=BoundedHeadProtocol,
         log_config=None,
         access_log=False,
         server_header=False,

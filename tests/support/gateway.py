@@ -47,17 +47,18 @@ def gateway(store: str, *options: str, environ: Mapping[str, str] | None = None)
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert process.stderr
+    stderr = process.stderr
+    assert stderr
     try:
         said = []
-        for line in process.stderr:
+        for line in stderr:
             said.append(line)
             if found := re.match(r"listening on (http://\S+)", line):
                 break
         else:
             raise AssertionError("".join(said))
         started = Gateway(found[1].replace("0.0.0.0", "127.0.0.1"), process, said)  # noqa: S104
-        reader = Thread(target=lambda: started.lines.extend(iter(process.stderr.readline, "")), daemon=True)
+        reader = Thread(target=lambda: started.lines.extend(iter(stderr.readline, "")), daemon=True)
         reader.start()
         yield started
     finally:
@@ -68,4 +69,4 @@ def gateway(store: str, *options: str, environ: Mapping[str, str] | None = None)
             process.kill()
             raise
         finally:
-            process.stderr.close()
+            stderr.close()
