@@ -118,7 +118,7 @@ class S3Client:
             read_timeout=self._timeout,
             retries={"total_max_attempts": 1, "mode": "standard"},
             tcp_keepalive=True,
-            max_pool_connections=16,
+            max_pool_connections=64,
         )
         try:
             session = botocore.session.Session()
