@@ -1,8 +1,6 @@
 """The gateway's routes: objects of a store over HTTP."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -42,7 +40,6 @@ def make_app(settings: GatewaySettings, store: ObjectStore, gate: Gate) -> "ASGI
         title="FLTS object gateway",
         version=__version__,
         description="Objects in buckets. Writes are atomic, and conditional with `If-Match` and `If-None-Match: *`.",
-        lifespan=_quiet,
         redirect_slashes=False,
     )
     failures = Counter("flts_store_errors", "Requests that the store failed.", registry=registry)
@@ -57,11 +54,6 @@ def make_app(settings: GatewaySettings, store: ObjectStore, gate: Gate) -> "ASGI
         seconds=settings.deadline_seconds,
         free=PROBES,
     )
-
-
-@asynccontextmanager
-async def _quiet(_app: FastAPI) -> AsyncIterator[None]:
-    yield
 
 
 def _add_probes(app: FastAPI, store: ObjectStore, registry: CollectorRegistry) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.responses import Response
 
+from flts.errors import FltsError
 from flts.web.problems import RefusedError
 
 if TYPE_CHECKING:
@@ -145,6 +146,7 @@ class Download(Response):
         """Send the answer. What fails on the way breaks the connection off: the length tells that it is no whole."""
         from anyio import create_task_group
 
+        broken: Exception | None = None
         try:
             # So that a store that fails at once is told as such.
             first = await self._threads.run(partial(next, self._pieces, b""))
@@ -157,12 +159,17 @@ class Download(Response):
                     tasks.cancel_scope.cancel()
 
                 tasks.start_soon(watch)
-                await self._send(first, send)
+                try:
+                    await self._send(first, send)
+                except (TimeoutError, FltsError) as error:  # a task group would wrap them
+                    broken = error
                 tasks.cancel_scope.cancel()
         finally:
             close = getattr(self._pieces, "close", None)
             if close:
                 close()
+        if broken:
+            raise broken
 
     async def _send(self, piece: bytes, send: "Send") -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from shutil import rmtree
 
 import pytest
 
 from flts.errors import BadInputError, ServiceUnavailableError
-from flts.store import ObjectStore, open_store
+from flts.store import open_store
 from flts.store.gateway import GatewayStore
 from tests.support import faults
 from tests.support.gateway import gateway
@@ -31,23 +32,20 @@ def over_s3(s3: S3) -> Iterator[str]:
         yield started.url
 
 
-def emptied(store: ObjectStore) -> None:
-    for info in list(store.list(BUCKET)):
-        store.delete(BUCKET, info.key)
-
-
 class TestGatewayOverAFolder(StoreSuite):
     @pytest.fixture
     def url(self, running: str, folder: Path) -> Iterator[str]:
         yield running
-        emptied(open_store(f"file://{folder}"))
+        rmtree(folder / BUCKET, ignore_errors=True)
 
 
 class TestGatewayOverS3(StoreSuite):
     @pytest.fixture
     def url(self, over_s3: str, s3_environ: S3) -> Iterator[str]:
         yield over_s3
-        emptied(open_store("s3://"))
+        store = open_store("s3://")
+        for info in list(store.list(BUCKET)):
+            store.delete(BUCKET, info.key)
 
 
 @pytest.mark.slow

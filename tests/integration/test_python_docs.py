@@ -58,7 +58,8 @@ def test_a_model_says_the_same_here_and_in_mlflow(folder: Path, said: str):
     assert set(model.targets) <= set(model.columns) <= set(data.columns)
     assert model.config_hash == data.attrs["config_hash"]
     forecast = model.forecast(data, steps=4)
-    assert list(forecast.columns) == ["time", *model.targets]
+    bounds = [f"{name}_{bound}" for name in model.targets for bound in ("lower", "upper")]
+    assert list(forecast.columns) == ["time", *model.targets, *bounds]
     assert (forecast["time"].diff().dropna() == model.sampling).all()
     assert forecast["time"].iloc[0] == data["time"].iloc[-1] + pd.Timedelta(hours=1)
 

@@ -227,7 +227,7 @@ def test_a_training_is_kept_found_and_handed_out_by_a_server(server, tmp_path, m
     (model,) = tracking.models(message.run_id, "GRU")
     with monkeypatch.context() as patch:
         patch.setitem(LARGEST_DOCUMENTS, "config.json", 10)
-        with pytest.raises(BadInputError, match=r"runs:/.*/GRU/config\.json has \d+ bytes: at most 10 are accepted"):
+        with pytest.raises(BadInputError, match=r"runs:/.*/GRU/config\.json has [\d,]+ bytes: at most 10 are accepted"):
             download_bundle(server, message, tmp_path / "large")
     (tmp_path / "more" / "artifacts" / "bundle").mkdir(parents=True)
     (tmp_path / "more" / "artifacts" / "bundle" / "more.pkl").write_bytes(b"\x80\x05.")

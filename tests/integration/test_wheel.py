@@ -17,7 +17,7 @@ import flts
 data = flts.read_processed("preprocess/processed_data.parquet")
 model = flts.load_model("model/bundle")
 forecast = model.forecast(data, steps=3)
-assert list(forecast.columns) == ["time", "temp"], forecast
+assert list(forecast.columns) == ["time", "temp", "temp_lower", "temp_upper"], forecast
 assert "site-packages" in flts.__file__, flts.__file__
 print(model.model_type)
 """
