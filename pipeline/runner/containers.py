@@ -60,7 +60,11 @@ class Containers:
                 started = _Container(
                     task,
                     self._engine.containers.create(
-                        task.image, list(command), working_dir=str(folder), **self._settings
+                        task.image,
+                        list(command),
+                        working_dir=str(folder),
+                        init=True,  # or a signal that comes before the stage listens is lost: it would be process 1
+                        **self._settings,
                     ),
                 )
             except APIError as error:

@@ -105,11 +105,10 @@ def test_a_runner_that_is_stopped_or_killed_leaves_no_container(
     with subprocess.Popen(
         asked, cwd=root, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
     ) as process:
-        assert process.stdout
-        for line in process.stdout:
-            if line.startswith("train-"):
-                break
-        assert labelled()
+        # The last of the trainings to begin; it takes seconds.
+        while "flts-train-prophet" not in labelled("{{.Image}}"):
+            assert process.poll() is None
+            time.sleep(0.1)
         process.send_signal(number)
         _, stderr = process.communicate(timeout=120)
 
@@ -124,9 +123,9 @@ def test_a_runner_that_is_stopped_or_killed_leaves_no_container(
         time.sleep(0.2)
 
 
-def labelled() -> str:
+def labelled(shown: str = "{{.ID}}") -> str:
     """The containers of any run."""
-    return engine.docker("ps", "--all", "--quiet", "--filter", "label=flts.run").stdout
+    return engine.docker("ps", "--all", "--format", shown, "--filter", "label=flts.run").stdout
 
 
 def test_a_missing_engine_is_named(root: Path, demo: Path, flags: tuple[str, ...], tmp_path: Path) -> None:
