@@ -1,10 +1,9 @@
 """What ``/model`` says of the model that is served."""
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
-
-import numpy as np
 
 from flts.models.history import measured_columns, rows_needed
 from flts.promotion import Entry
@@ -70,7 +69,9 @@ def _recent(loaded: Loaded) -> dict[str, Any] | None:
     measured = {name: data.actual[name][-_RECENT_ROWS:] for name in data.targets}
     return {
         "ts": [f"{moment.isoformat()}Z" for moment in data.frame.time[-_RECENT_ROWS:].tolist()],
-        "columns": {name: np.where(np.isnan(each), None, each).tolist() for name, each in measured.items()},
+        "columns": {
+            name: [None if math.isnan(value) else value for value in each.tolist()] for name, each in measured.items()
+        },
     }
 
 
