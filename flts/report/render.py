@@ -122,12 +122,20 @@ def _environment() -> Environment:
 
 
 def _uplot(name: str) -> Markup:
-    """Return a file of uPlot; the Python package around it is not imported, for that needs others of no use here."""
+    return Markup(asset(name))  # noqa: S704 - a file of an installed package
+
+
+def asset(name: str) -> str:
+    """Return a script or style sheet of the pages by its file's name; those of uPlot begin with its name.
+
+    The Python package around uPlot is not imported, for that needs others of no use here.
+    """
+    if not name.startswith("uPlot"):
+        return Path(__file__).with_name("templates").joinpath(name).read_text(encoding="utf-8")
     spec = find_spec("uplot")
     if spec is None or not spec.submodule_search_locations:
         raise ModuleNotFoundError("charts need the package uplot-python: pip install flts[numeric]")
-    path = Path(spec.submodule_search_locations[0], "static", name)
-    return Markup(path.read_text(encoding="utf-8"))  # noqa: S704 - a file of an installed package
+    return Path(spec.submodule_search_locations[0], "static", name).read_text(encoding="utf-8")
 
 
 def figure(chart: Chart, caption: str = "", title: str | None = None) -> Figure:

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CollectorRegistry, generate_latest
 
 from flts.errors import BadInputError
-from flts.serving import invocations
+from flts.serving import invocations, page
 from flts.serving.answers import (
     INVOCATION_BODY,
     INVOKED,
@@ -70,6 +70,7 @@ def make_app(settings: ServingSettings, store: ObjectStore) -> "ASGIApp":
     _add_probes(app, watch, registry)
     _add_forecasts(app, settings, watch, forecasts)
     _add_model(app, watch, forecasts)
+    page.install(app)
     return Observed(
         app,
         service=SERVICE,

@@ -1,9 +1,12 @@
-"""The six commands, run once by themselves on the demo dataset."""
+"""The six commands, run once by themselves on the demo dataset; and a browser."""
 
+import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 from tests.support.commands import Ended, run
 
@@ -42,3 +45,14 @@ def standalone(root, tmp_path_factory) -> Standalone:
         ended[stage] = run(folder, *command.split())
         assert ended[stage].code == 0, ended[stage].stderr
     return Standalone(folder, COMMANDS, ended)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("neither chromium nor google-chrome is installed")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()

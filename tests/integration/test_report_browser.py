@@ -1,14 +1,13 @@
 """The pages in a real browser: they load without a word, and their charts zoom, tell values and follow the reader."""
 
 import re
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page
 
 from flts.report.pages import evaluation_page, forecast_page, preprocess_page, run_page, training_page, training_plots
 from tests.support.reports import (
@@ -74,17 +73,6 @@ class Open:
 
     def zoomed(self) -> list[bool]:
         return [reset.is_visible() for reset in self.page.locator(".chart .reset").all()]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("neither chromium nor google-chrome is installed")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

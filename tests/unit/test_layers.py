@@ -38,7 +38,8 @@ ALLOWED = dict.fromkeys(GROUND, GROUND) | {
     "runtime": GROUND | {"stage", "store"},
     "web": GROUND | {"runtime"},
     "gateway": GROUND | {"store", "web"},
-    "serving": GROUND | {"store", "timeseries", "models", "tracking", "promotion", "stages", "runtime", "web"},
+    "serving": GROUND
+    | {"report", "store", "timeseries", "models", "tracking", "promotion", "stages", "runtime", "web"},
     "commands": {"runtime", "stages", "serving"},
     "administration": GROUND | {"store", "tracking", "models", "promotion", "stages"},
     "api": GROUND | {"stage", "stages", "models", "timeseries", "tracking"},

@@ -1,7 +1,8 @@
 "use strict";
 // Draws every .chart of a page with uPlot from the JSON in it, which flts/report/charts.py writes. A drag zooms, a
 // double click or Escape shows everything, arrow keys read; charts over time zoom together and share the cursor.
-(() => {
+// The forecast server's page draws charts of its own with `charting`.
+const charting = (() => {
   const WIDTHS = {under: 3, thin: 1.1}, DASHES = {persistence: [4, 3], recursive: [7, 4]};
   const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
   const TOP = 20, RIGHT = 24, LEFT = 52, LANE = 10, TAP = 10; // pixels
@@ -41,8 +42,8 @@
   }
 
   class Chart {
-    constructor(element) {
-      const spec = JSON.parse(element.querySelector("script").textContent), {x, y, lines} = spec;
+    constructor(element, spec) {
+      const {x, y, lines} = spec;
       Object.assign(this, {element, spec, x, y, lines, style: getComputedStyle(element)});
       this.data = uPlot.join(lines.map(line => [positions(line.x), ...line.y]));
       const [all, ...series] = this.data;
@@ -362,12 +363,24 @@
       chart.u.setSize({width: chart.width(), height: chart.u.height});
     }
   });
-  for (const element of document.querySelectorAll(".chart")) {
-    charts.push(new Chart(element));
+
+  function draw(element, spec) {
+    charts.push(new Chart(element, spec));
     element.tabIndex = 0;
     element.setAttribute("role", "application"); // so that screen readers leave it the arrow keys
     resized.observe(element);
   }
+
+  function discard(element) {
+    const place = charts.findIndex(chart => chart.element === element);
+    if (place < 0) return;
+    resized.unobserve(element);
+    charts.splice(place, 1)[0].u.destroy();
+  }
+
+  for (const element of document.querySelectorAll(".chart"))
+    draw(element, JSON.parse(element.querySelector("script").textContent));
   if (charts.length) add(charts[0].element.parentElement, "p", "hint", HINT);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => charts.forEach(({u}) => u.redraw(false)));
+  return {draw, discard, HINT};
 })();
