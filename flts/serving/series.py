@@ -56,12 +56,10 @@ def _numbers(values: "list[Any] | pa.ChunkedArray", name: str) -> Floats:
         numbers: Floats = array.astype(np.float64)
         if np.isfinite(numbers).all():
             return numbers
-    row = next(
-        (row for row, value in enumerate(values) if not _is_number(value)),
-        0,
-    )
+    row = next((row for row, value in enumerate(values) if not _is_number(value)), 0)
     raise BadInputError(
-        f"row {row} of the history has no number in column {name!r}: {shown(values[row])}; fill missing values first"
+        f"row {row} of the history has no number in column {name!r}: {shown(values[row], quoted=True)}; fill missing "
+        "values first"
     )
 
 
@@ -109,6 +107,6 @@ def _checked(time: Times, values: "Sequence[Any] | pa.ChunkedArray", name: str) 
 
 def _no_time(value: object, row: int, name: str) -> BadInputError:
     return BadInputError(
-        f"row {row} of the history has no timestamp in column {name!r}: {shown(value)}; ISO 8601 is expected, such as "
-        "2018-02-05T23:40:00Z, in the years 1678 to 2261"
+        f"row {row} of the history has no timestamp in column {name!r}: {shown(value, quoted=True)}; ISO 8601 is "
+        "expected, such as 2018-02-05T23:40:00Z, in the years 1678 to 2261"
     )
