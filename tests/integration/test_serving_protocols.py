@@ -1,6 +1,7 @@
 """Clients of the field work unchanged: MLflow's own, SageMaker's probes, tables as CSV, the Open Inference Protocol."""
 
 import json
+import warnings
 from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Any
@@ -8,7 +9,6 @@ from typing import Any
 import httpx
 import pandas as pd
 import pytest
-from mlflow.pyfunc.scoring_server.client import ScoringServerClient
 
 import flts
 from tests.support.serving import IDENTIFIER, Place, Server, history, make_place, serving
@@ -49,6 +49,9 @@ def assert_alike(found: pd.DataFrame, wanted: pd.DataFrame) -> None:
 
 
 def test_mlflows_own_client_gets_what_the_pyfunc_model_gives(place: Place, server: Server, table: pd.DataFrame):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow's, of its own type hints
+        from mlflow.pyfunc.scoring_server.client import ScoringServerClient
     port = int(server.url.rpartition(":")[2])
     client = ScoringServerClient("127.0.0.1", port)
     client.wait_server_ready(timeout=10)
@@ -111,8 +114,13 @@ JSON, CSV = "application/json", "text/csv"
             400,
             "row 0 of the history has no timestamp in column 'time': 'soon'",
         ),
-        (CSV, "time,down,up\n" + "2024-01-01,,2\n" * 12, 400, "row 0 of the history has no number in column 'down'"),
-        (CSV, "time,down,up\n" + "1,1,2\n" * 12, 400, "row 0 of the history has no timestamp in column 'time': 1"),
+        (
+            CSV,
+            "time,down,up\n" + "2024-01-01,,2\n" * 12,
+            400,
+            "row 0 of the history has no number in column 'down': None",
+        ),
+        (CSV, "time,down,up\n" + "1,1,2\n" * 12, 400, "row 0 of the history has no timestamp in column 'time': '1'"),
         ("application/x-parquet", "PAR1", 415, "Content-Type must be application/json or text/csv"),
         ("", "{}", 415, "Content-Type must be application/json or text/csv"),
     ],
