@@ -102,7 +102,7 @@ def test_it_shows_the_model_its_forecast_and_how_it_came_to_be_served(shown: Ope
     shown.says("#facts", "sees 10 rows, one every 10 minutes")
     shown.says("#facts", "90 %")
     shown.says("#source", "^Onward from the stored data, whose last row is of 2018-02-06 21:30")
-    shown.says("#promotions tbody tr.chosen", "GRU served now")
+    shown.says("#promotions tbody tr.chosen", "GRU.*served now")
     assert len(shown.rows()) == 48
     page.locator("#charts .chart").focus()
     page.keyboard.press("End")
@@ -201,7 +201,7 @@ def test_names_from_data_are_text_and_no_markup(place: Place, browser: Browser, 
     with serving(other.url) as running:
         running.wait_until_ready()
         opened = open_page(browser, running.url)
-        opened.says("#promotions", r"held <img src=x onerror=alert\(1\)>")
+        opened.says("#promotions", r"held.*<img src=x onerror=alert\(1\)>")
         assert opened.complaints == []
         opened.page.context.close()
 
