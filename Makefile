@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run services test test-images lint format specs docs images wheelhouse lock bench bench-skill bench-images bench-serving clean
+.PHONY: help venv run serve services test test-images lint format specs docs images wheelhouse lock bench bench-skill bench-images bench-serving clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -14,6 +14,10 @@ help: ## List the targets
 run: venv ## Run the pipeline: DATASET=path/to/X.csv, PARAMS="epochs=5 target_columns=down", RUNNER=, STORE=, MLFLOW=
 	@$(BIN)/python -m pipeline.runner $(if $(DATASET),--dataset "$(DATASET)") $(if $(RUNNER),--runner "$(RUNNER)") \
 		$(if $(STORE),--store "$(STORE)") $(if $(MLFLOW),--mlflow "$(MLFLOW)") $(foreach p,$(PARAMS),--param "$(p)")
+
+serve: venv ## Serve live forecasts, and a page for people, with what the last `make run` promoted; PORT=8000
+	@$(BIN)/flts-inference --serve --gateway-url "file://$(CURDIR)/.flts/store" --port "$(or $(PORT),8000)" \
+		--mlflow-tracking-uri "sqlite:///$(CURDIR)/.flts/mlflow.db"
 
 test: venv lint ## Run the linters and all tests but the images': ARGS="tests/unit -k name"
 	@$(BIN)/pytest -n auto --dist loadgroup $(ARGS)

@@ -78,7 +78,7 @@
     tell("lead", `${model.model_type}, promoted ${when(model.promotion_time)} UTC by ${model.identifier}`);
     const [better, than] = skill(scores);
     const facts = [
-      ["Model", model.model_type, `sees ${plural(model.input_seq_len, "row")}, one every ${span(model.sampling_seconds)}`],
+      ["Model", model.model_type, `sees ${plural(model.input_seq_len, "row")}, one every ${span(model.sampling_seconds).replace(/^1 /, "")}`],
       ["Against persistence", better, than],
       ["RMSE", amount(scores.rmse), scores.persistence_rmse == null ? "min-max units" : `persistence ${amount(scores.persistence_rmse)}, min-max units`],
       ["Interval", level == null ? "none" : `${ticks.number(level * 100, 1)} %`, level == null ? "the model has no intervals" : "of values are to lie within"],
