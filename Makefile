@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run serve services test test-images lint format specs docs images wheelhouse lock bench bench-skill bench-images bench-serving clean
+.PHONY: help venv run serve services test test-images lint format specs docs images wheelhouse lock bench bench-skill bench-images bench-serving soak clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ bench-images: venv images ## Measure the images (size, rebuild, start) and the S
 
 bench-serving: venv ## Measure what serves all day; writes build/bench_gateway.json
 	@$(BIN)/python -m benchmarks.bench_gateway
+
+soak: venv ## Keep the servers under load for an hour (SECONDS=3600): is every request answered, is memory flat?
+	@$(BIN)/python -m benchmarks.soak $(if $(SECONDS),--seconds "$(SECONDS)")
 
 clean: ## Remove everything that was built, run or cached, but not .venv
 	rm -rf build dist .flts .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -34,8 +34,12 @@ class Gateway:
 
     def resident(self) -> int:
         """Bytes of memory that it uses now."""
-        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE")
+        return resident(self.process.pid)
+
+
+def resident(pid: int) -> int:
+    """Return the bytes of memory that a process uses now."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 @contextmanager
