@@ -1,9 +1,10 @@
 """What a stage tells while it runs, on stderr: readable lines, or JSON lines for machines.
 
-Under KFP, and where ``FLTS_LOG`` is ``json``, a line is a JSON object with ``time``, ``level``, ``stage``, ``event``
-and ``message``. Events: ``progress`` (with ``fraction``, a number in [0, 1] or null), ``note`` (a warning for people),
-``done`` (with ``cached``), ``error`` (with ``exit_code``, and ``traceback`` when it is a bug) and ``log`` (a library's
-warning, with ``logger``).
+Under KFP, and where ``FLTS_LOG`` is ``json``, a line is a JSON object with ``time``, ``level``, ``stage``, ``event``,
+``message`` and ``request_id``, and with ``identifier``, ``config_hash`` and ``run_id`` once they are known. Events:
+``progress`` (with ``fraction``, a number in [0, 1] or null), ``note`` (a warning for people), ``done`` (with
+``cached``), ``error`` (with ``exit_code``, and ``traceback`` when it is a bug) and ``log`` (a library's warning, with
+``logger``).
 """
 
 import json
@@ -13,9 +14,10 @@ import re
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
+from flts import tracing
 from flts.contracts import utc_timestamp
 from flts.errors import BadInputError
 from flts.stage import Result, Stage
@@ -35,6 +37,9 @@ _SECRET_NAME = re.compile(r"SECRET|PASSWORD|TOKEN|API_KEY|ACCESS_KEY")
 
 class Reporter(Protocol):
     """Where a stage's progress and end are told."""
+
+    def about(self, ids: Mapping[str, str]) -> None:
+        """Take what the stage works on, as it becomes known: ``identifier``, ``config_hash``, ``run_id``."""
 
     def progress(self, fraction: float | None, message: str) -> None:
         """Tell how far the stage is: ``fraction`` in [0, 1], or ``None`` when unknown."""
@@ -105,8 +110,13 @@ class JsonReporter:
     def __init__(self, stage: Stage, stream: TextIO) -> None:
         self._stage = stage.name
         self._stream = stream
+        self._ids: dict[str, str] = tracing.ids()
         self._last_progress = float("-inf")
         self._held_back: tuple[float | None, str] | None = None
+
+    def about(self, ids: Mapping[str, str]) -> None:
+        """Have the lines from here on say it."""
+        self._ids |= ids
 
     def progress(self, fraction: float | None, message: str) -> None:
         """Write a progress line, or keep it until another event shows whether it was the last."""
@@ -144,7 +154,7 @@ class JsonReporter:
 
     def _write(self, level: str, event: str, message: str, **fields: Any) -> None:
         line = {"time": utc_timestamp(), "level": level, "stage": self._stage, "event": event}
-        line |= {"message": _shown(message), **fields}
+        line |= {"message": _shown(message), **fields, **self._ids}
         write_line(self._stream, json.dumps(line, ensure_ascii=False))
 
 
@@ -155,6 +165,9 @@ class LineReporter:
         self._command = stage.command
         self._stream = stream
         self._last_progress = time.monotonic()
+
+    def about(self, ids: Mapping[str, str]) -> None:
+        """Nothing: who reads these lines started the stage."""
 
     def progress(self, fraction: float | None, message: str) -> None:
         """Write a line when there was none for a while."""

@@ -6,10 +6,10 @@ import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from flts.environment import limit_threads
 from flts.errors import BadInputError, FltsError
@@ -20,7 +20,7 @@ from flts.runtime.folders import output_folder, remove_all, work_folder
 from flts.runtime.logs import Reporter
 from flts.runtime.paths import read_path
 from flts.runtime.stopping import SIGNALS, Stopped, Watch, undisturbed
-from flts.stage import Context, Stage
+from flts.stage import Context, InputArtifact, Stage
 from flts.store import ObjectStore, open_store
 from flts.text import printable
 
@@ -106,6 +106,7 @@ def _start(stage: Stage, argv: Sequence[str], reporter: Reporter) -> int:
 def _run_task(stage: Stage, executor_input: str, reporter: Reporter) -> None:
     """Run as a task of Kubeflow Pipelines."""
     task = executor.read_executor_input(stage, executor_input)
+    reporter.about(_ids(task.params, task.inputs))
     with work_folder(Path(tempfile.gettempdir())) as work_dir:
         context = Context(
             inputs=task.inputs,
@@ -118,6 +119,7 @@ def _run_task(stage: Stage, executor_input: str, reporter: Reporter) -> None:
         output.check_result(stage, result)
         with undisturbed():
             executor.write_executor_output(task, result)
+    reporter.about(_ids_of(result.parameters))
     reporter.done(result)
 
 
@@ -125,6 +127,7 @@ def _run_alone(stage: Stage, line: cli.CommandLine, reporter: Reporter, *, may_u
     """Run by itself: files in, files out; services only where they were named."""
     params, given = cli.read_params(stage, line.params, os.environ)
     inputs = cli.read_inputs(stage, line.inputs)
+    reporter.about(_ids(params, inputs))
     store = _store(params) if "gateway_url" in given else None
     if line.output_dir is None and not (store and may_use_store_alone):
         raise BadInputError("--output-dir is required: folder for the results")
@@ -149,8 +152,22 @@ def _run_alone(stage: Stage, line: cli.CommandLine, reporter: Reporter, *, may_u
             with undisturbed():
                 names = output.publish(stage, result, work_dir, output_dir)
             closing += f" Wrote {', '.join(names)} to {line.output_dir}"
+    reporter.about(_ids_of(result.parameters))
     reporter.done(result)
     _close(closing)
+
+
+def _ids(params: Params, inputs: Mapping[str, InputArtifact]) -> dict[str, str]:
+    """Return what is known before a stage runs of what it works on: in what its inputs agree, and its parameters."""
+    of_inputs = [_ids_of(artifact.metadata).items() for artifact in inputs.values()]
+    found = set().union(*of_inputs)
+    names = [name for name, _ in found]
+    return {name: value for name, value in found if names.count(name) == 1} | _ids_of(params.model_dump())
+
+
+def _ids_of(fields: Mapping[str, Any]) -> dict[str, str]:
+    values = ((name, fields.get(name)) for name in ("identifier", "config_hash", "run_id"))
+    return {name: value for name, value in values if isinstance(value, str) and value}
 
 
 def _store(params: Params) -> ObjectStore:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
+from flts import tracing
 from flts.errors import BadInputError, FltsError, ObjectNotFoundError, PreconditionFailedError, ServiceUnavailableError
 from flts.os_errors import reason
 from flts.outage import why
@@ -237,7 +238,8 @@ class GatewayStore:
     ) -> Iterator["httpx.Response"]:
         """Ask once, and give the answer before its body is read; errors as a store's, or one to try again after."""
         body = content() if content else None
-        with self._client.stream(method, address, content=body, **asked) as answer:
+        headers = {**tracing.headers(), **asked.pop("headers", {})}
+        with self._client.stream(method, address, content=body, headers=headers, **asked) as answer:
             if not answer.is_success:
                 answer.read()
                 raise self._refused(doing, answer)

@@ -7,13 +7,12 @@ Metrics, by ``service``, ``method``, ``route`` (its template, so that there are 
 
 import asyncio
 import itertools
-import re
 import time
 import traceback
-from contextvars import ContextVar
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
+from flts import tracing
 from flts.text import printable
 from flts.web.events import say
 from flts.web.problems import answer
@@ -22,14 +21,9 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 # Ids of our own: asking the system for chance each time would hold a busy server up.
 _OWN_IDS, _NUMBERS = token_hex(8), itertools.count()
 _SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300)
-
-request_headers: ContextVar[dict[str, str]] = ContextVar("request_headers", default={})  # noqa: B039 - never changed
-"""``X-Request-ID`` and ``traceparent`` of the request at hand, to be sent along with requests to other services."""
 
 
 class Observed:
@@ -141,14 +135,14 @@ class _Request:
     def __init__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         headers = {name: value.decode("latin-1") for name, value in reversed(scope["headers"])}
         self.scope, self._receive, self._send = scope, receive, send
-        given = headers.get(b"x-request-id", "")
-        self.request_id = given if _REQUEST_ID.fullmatch(given) else f"{_OWN_IDS}{next(_NUMBERS):016x}"
-        self.ids = {"request_id": self.request_id}
-        passed = {"X-Request-ID": self.request_id}
-        if _TRACEPARENT.fullmatch(headers.get(b"traceparent", "")):
-            passed["traceparent"] = headers[b"traceparent"]
-            self.ids["trace_id"] = headers[b"traceparent"].split("-")[1]
-        request_headers.set(passed)
+        passed = tracing.headers_of(
+            headers.get(b"x-request-id", ""),
+            headers.get(b"traceparent", ""),
+            otherwise=f"{_OWN_IDS}{next(_NUMBERS):016x}",
+        )
+        tracing.enter(passed)
+        self.ids = tracing.ids(passed)
+        self.request_id = self.ids["request_id"]
         self.start = time.monotonic()
         self.status = self.received = self.sent = 0
         self.trouble = ""

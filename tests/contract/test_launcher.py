@@ -118,10 +118,13 @@ def test_nothing_else_is_left_in_the_task_folder(task):
     assert {path.name for path in task.folder.iterdir()} == declared | {"executor_output.json"}
 
 
-def test_stderr_is_json_lines_that_end_with_done_and_stdout_is_empty(task):
+def test_stderr_is_json_lines_that_end_with_done_and_stdout_is_empty(task, request):
     events = task.events()
     assert [event["event"] for event in events][-1] == "done"
-    assert all({"time", "level", "stage", "event", "message"} <= set(event) for event in events)
+    assert all({"time", "level", "stage", "event", "message", "request_id"} <= set(event) for event in events)
+    assert all(event["identifier"] == "launched" for event in events)
+    assert events[-1]["config_hash"]
+    assert ("run_id" in events[-1]) == (request.node.callspec.params["task"] not in {"preprocess", "eval"})
     assert task.stdout == ""
 
 

@@ -23,7 +23,7 @@ GROUND = {
         "problems",
         "progress",
     ),
-    *("text", "untrusted", "version"),
+    *("text", "tracing", "untrusted", "version"),
 }
 ALLOWED = dict.fromkeys(GROUND, GROUND) | {
     "stage": GROUND | {"store"},

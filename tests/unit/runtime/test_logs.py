@@ -44,9 +44,22 @@ def test_every_json_line_says_when_how_grave_which_stage_and_what():
     note, done = events(stream)
     assert note.pop("time").endswith("Z")
     assert done.pop("time") >= "2020"
-    stage = {"stage": "train-gru"}
+    assert note["request_id"] == done["request_id"]
+    stage = {"stage": "train-gru", "request_id": note["request_id"]}
     assert note == stage | {"level": "warning", "event": "note", "message": "Column x is constant."}
     assert done == stage | {"level": "info", "event": "done", "message": "Trained GRU.", "cached": True}
+
+
+def test_json_lines_say_what_the_stage_works_on_as_soon_as_it_is_known():
+    stream = io.StringIO()
+    reporter = logs.JsonReporter(TRAIN_GRU, stream)
+    reporter.about({"identifier": "run-001", "config_hash": "c0ffee"})
+    reporter.progress(0.5, "half")
+    reporter.about({"run_id": "f00d"})
+    reporter.done(DONE)
+    half, *rest = events(stream)
+    assert (half["identifier"], half["config_hash"], "run_id" in half) == ("run-001", "c0ffee", False)
+    assert {line["run_id"] for line in rest} == {"f00d"}
 
 
 def test_progress_is_limited_to_five_lines_a_second_and_the_last_one_is_told(monkeypatch):
