@@ -64,8 +64,9 @@ bench-skill: venv ## Measure how well the models forecast eight series; writes b
 bench-images: venv images ## Measure the images (size, rebuild, start) and the S3 store; writes build/bench_images.json
 	@$(BIN)/python -m benchmarks.bench_images
 
-bench-serving: venv ## Measure what serves all day; writes build/bench_gateway.json
+bench-serving: venv ## Measure what serves all day; writes build/bench_gateway.json and build/bench_serving.json
 	@$(BIN)/python -m benchmarks.bench_gateway
+	@$(BIN)/python -m benchmarks.bench_serving
 
 clean: ## Remove everything that was built, run or cached, but not .venv
 	rm -rf build dist .flts .mypy_cache .ruff_cache .pytest_cache .hypothesis
