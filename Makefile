@@ -68,8 +68,9 @@ bench-skill: venv ## Measure how well the models forecast eight series; writes b
 bench-images: venv images ## Measure the images (size, rebuild, start) and the S3 store; writes build/bench_images.json
 	@$(BIN)/python -m benchmarks.bench_images
 
-bench-serving: venv ## Measure what serves all day; writes build/bench_gateway.json
+bench-serving: venv ## Measure what serves all day; writes build/bench_gateway.json and build/bench_serving.json
 	@$(BIN)/python -m benchmarks.bench_gateway
+	@$(BIN)/python -m benchmarks.bench_serving
 
 soak: venv ## Keep the servers under load for an hour (SECONDS=3600): is every request answered, is memory flat?
 	@$(BIN)/python -m benchmarks.soak $(if $(SECONDS),--seconds "$(SECONDS)")

@@ -275,7 +275,7 @@ class Bptt:
             self._layers.append(layer)
         self._outputs = self.inputs.new_empty(networks, batch, outputs)
 
-    @torch.no_grad()
+    @torch.inference_mode()  # what ``no_grad`` still keeps account of takes a tenth of a short pass
     def forward(self) -> Tensor:
         """Return (M, B, outputs); the tensor is overwritten by the next call."""
         for layer in self._layers:

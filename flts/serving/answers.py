@@ -81,7 +81,18 @@ _QUESTION: dict[str, Any] = {
         "index_col": {"type": "string", "default": "time", "description": "The column of timestamps in `data`."},
     },
 }
-PREDICT_BODY = {
+_PARAMETERS = {
+    "parameters": [
+        {
+            "name": "inference_length",
+            "in": "query",
+            "description": "Steps to forecast; wins over the body.",
+            "schema": {"type": "integer", "minimum": 1, "maximum": MOST_STEPS},
+            "example": 3,
+        }
+    ]
+}
+PREDICT_TAKES = _PARAMETERS | {
     "requestBody": {
         "content": {
             "application/json": {
@@ -115,7 +126,7 @@ PREDICTED: Answers = {
 }
 _PARAMS = {"type": "object", "properties": {"inference_length": _QUESTION["properties"]["inference_length"]}}
 _ROWS = [[time, value] for time, value in zip(_TIMES, [1.5, 1.25, 1.0], strict=True)]
-INVOCATION_BODY = {
+INVOCATION_TAKES = _PARAMETERS | {
     "requestBody": {
         "required": True,
         "content": {

@@ -1,20 +1,22 @@
 """The server's routes."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from enum import Enum
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.routing import APIRoute
 from prometheus_client import CollectorRegistry, generate_latest
 
-from flts.errors import BadInputError
-from flts.serving import invocations, page
+from flts.serving import page
 from flts.serving.answers import (
-    INVOCATION_BODY,
+    INVOCATION_TAKES,
     INVOKED,
-    PREDICT_BODY,
+    PREDICT_TAKES,
     PREDICTED,
     REFUSED,
     UNAVAILABLE,
@@ -22,12 +24,14 @@ from flts.serving.answers import (
     State,
     problems_of,
 )
+from flts.serving.bodies import read_body, steps_asked
 from flts.serving.describing import describe
-from flts.serving.documents import MOST_STEPS, Question, read_question, render_answer
+from flts.serving.documents import Question, read_question, render_answer
 from flts.serving.forecasts import Forecasts, Made
+from flts.serving.invocations import mlflow_version, read_invocation, render_invocation
 from flts.serving.loading import Loaded
 from flts.serving.measures import add_model_metrics
-from flts.serving.settings import KIB, MIB, ServingSettings
+from flts.serving.settings import KIB, ServingSettings
 from flts.serving.watching import SERVICE, Watch
 from flts.store import ObjectStore
 from flts.version import __version__
@@ -40,11 +44,7 @@ if TYPE_CHECKING:
 
 # Answered however much there is to do.
 PROBES = frozenset({"/healthz", "/ready", "/metrics", "/ping", "/v2/health/live", "/v2/health/ready"})
-_SMALL_BODY = 4 * KIB  # which is read faster than handed to a thread
-
-_Steps = Annotated[
-    int | None, Query(ge=1, le=MOST_STEPS, description="steps to forecast; wins over the body", examples=[1])
-]
+_SMALL_BODY, _FEW_STEPS = 4 * KIB, 100  # which are read and written faster than handed to a thread
 
 
 def make_app(settings: ServingSettings, store: ObjectStore) -> "ASGIApp":
@@ -68,8 +68,8 @@ def make_app(settings: ServingSettings, store: ObjectStore) -> "ASGIApp":
         lifespan=lifespan,
     )
     problems.install(app, watch.outage)
+    _add_forecasts(app, settings, watch, forecasts)  # first: they are looked for most
     _add_probes(app, watch, registry)
-    _add_forecasts(app, settings, watch, forecasts)
     _add_model(app, settings, watch)
     page.install(app)
     return Observed(
@@ -122,75 +122,66 @@ def _add_probes(app: FastAPI, watch: Watch, registry: CollectorRegistry) -> None
 
     @app.get("/version", tags=tags, summary="Version of MLflow's scoring protocol", response_class=PlainTextResponse)
     async def version() -> str:
-        return invocations.mlflow_version()
+        return mlflow_version()
 
     @app.get("/metrics", tags=tags, summary="Metrics for Prometheus", response_class=PlainTextResponse)
     async def metrics() -> Response:
         return Response(generate_latest(registry), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
+class _Plain(APIRoute):
+    """A route whose function gets the request as it is: FastAPI documents it, and costs it nothing."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the function itself."""
+        handler: Callable[[Request], Coroutine[Any, Any, Response]] = self.endpoint
+        return handler
+
+
 def _add_forecasts(app: FastAPI, settings: ServingSettings, watch: Watch, forecasts: Forecasts) -> None:
-    tags: Any = ["forecasts"]
-    most_bytes = settings.max_body_mib * MIB
+    tags: list[str | Enum] = ["forecasts"]
 
-    async def body_of(request: Request) -> bytes:
-        announced = request.headers.get("content-length", "0")
-        pieces, size = [], int(announced) if announced.isdecimal() else 0
-        if size <= most_bytes:
-            size = 0
-            async for piece in request.stream():
-                pieces.append(piece)
-                size += len(piece)
-                if size > most_bytes:
-                    break
-        if size > most_bytes:
-            forecasts.refused.labels("too_large").inc()
-            raise RefusedError(413, f"a body may have at most {settings.max_body_mib} MiB here")
-        return b"".join(pieces)
-
-    async def make(request: Request, read: Any, render: Any) -> Response:
-        try:
-            loaded = _served(request, watch)
-        except RefusedError:
-            forecasts.refused.labels("no_model").inc()
-            raise
-        body = await body_of(request)
-        try:
-            small = len(body) < _SMALL_BODY
-            question: Question = read(body) if small else await forecasts.aside(lambda: read(body))
-            made: Made = await forecasts.make(
-                loaded, question.steps, None if question.columns is None else question.history
-            )
-        except BadInputError:
-            forecasts.refused.labels("bad_request").inc()
-            raise
-        content = render(made) if question.steps < 100 else await forecasts.aside(lambda: render(made))
+    async def make(
+        request: Request, read: Callable[[bytes, int | None], Question], render: Callable[[Made], bytes]
+    ) -> Response:
+        loaded = _served(request, watch)
+        body = await read_body(request, settings.max_body_mib)
+        steps = steps_asked(request)
+        question = read(body, steps) if len(body) < _SMALL_BODY else await forecasts.aside(lambda: read(body, steps))
+        made = await forecasts.make(loaded, question.steps, None if question.columns is None else question.history)
+        content = render(made) if question.steps < _FEW_STEPS else await forecasts.aside(lambda: render(made))
         return Response(content, media_type="application/json")
 
-    @app.post(
+    async def predict(request: Request) -> Response:
+        with forecasts.counting_refusals():
+            return await make(request, read_question, render_answer)
+
+    async def invoke(request: Request) -> Response:
+        content_type = request.headers.get("content-type", "")
+        read = partial(read_invocation, content_type=content_type)
+        with forecasts.counting_refusals():
+            return await make(request, read, render_invocation)
+
+    app.router.add_api_route(
         "/predict",
+        predict,
+        methods=["POST"],
+        route_class_override=_Plain,
         tags=tags,
         summary="Forecast onward from the stored data, or from data of your own",
         responses=PREDICTED | REFUSED,
-        openapi_extra=PREDICT_BODY,
+        openapi_extra=PREDICT_TAKES,
     )
-    async def predict(request: Request, inference_length: _Steps = None) -> Response:
-        return await make(request, lambda body: read_question(body, inference_length), render_answer)
-
-    @app.post(
+    app.router.add_api_route(
         "/invocations",
+        invoke,
+        methods=["POST"],
+        route_class_override=_Plain,
         tags=tags,
         summary="Forecast onward from a table, as MLflow's and SageMaker's clients ask",
         responses=INVOKED | REFUSED | problems_of(415),
-        openapi_extra=INVOCATION_BODY,
+        openapi_extra=INVOCATION_TAKES,
     )
-    async def invoke(request: Request, inference_length: _Steps = None) -> Response:
-        content_type = request.headers.get("content-type", "")
-        return await make(
-            request,
-            lambda body: invocations.read_invocation(body, content_type, inference_length),
-            invocations.render_invocation,
-        )
 
     @app.get(
         "/predict_ping",
@@ -199,7 +190,8 @@ def _add_forecasts(app: FastAPI, settings: ServingSettings, watch: Watch, foreca
         responses=problems_of(400, 429) | UNAVAILABLE,
     )
     async def predict_ping(request: Request) -> State:
-        await forecasts.make(_served(request, watch), 1, None)
+        with forecasts.counting_refusals():
+            await forecasts.make(_served(request, watch), 1, None)
         return State(status="ok")
 
 

@@ -33,7 +33,7 @@ class Question:
         return history_of(bundle, self.columns or {}, self.time_column)
 
 
-def read_question(body: bytes, steps: int | None = None) -> Question:
+def read_question(body: bytes, steps: int | None) -> Question:
     """Read the body of a request; ``steps`` wins over what it says.
 
     Raises:
@@ -47,12 +47,19 @@ def read_question(body: bytes, steps: int | None = None) -> Question:
         raise BadInputError("data must be a JSON object of columns, each a list of values")
     if not isinstance(time_column, str):
         raise BadInputError(f"index_col must be the name of the column of timestamps, got {shown(time_column)}")
-    wanted = fields.get("inference_length") if steps is None else steps
-    return Question(DEFAULT_STEPS if wanted is None else check_steps(wanted), data, time_column)
+    return Question(choose_steps(steps, fields.get("inference_length")), data, time_column)
 
 
-def check_steps(steps: object) -> int:
-    """Return a number of steps; ``BadInputError`` where it is none, or out of bounds."""
+def choose_steps(*asked: object) -> int:
+    """Return the first of the numbers of steps that is given, ``DEFAULT_STEPS`` where none is.
+
+    Raises:
+        BadInputError: One of them is no number of steps, or out of bounds.
+    """
+    return next(iter([_check_steps(steps) for steps in asked if steps is not None]), DEFAULT_STEPS)
+
+
+def _check_steps(steps: object) -> int:
     if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= MOST_STEPS:
         raise BadInputError(
             f"inference_length must be a whole number from 1 to {MOST_STEPS}, got {shown(steps, quoted=True)}"

@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+_REASONS = {400: "bad_request", 413: "too_large", 429: "full", 503: "no_model", 504: "deadline"}
 _NO_DATA = "the store has no inference data of this model: send data"
 
 ReadHistory = Callable[[Bundle], ProcessedData]
@@ -58,11 +60,11 @@ class Forecasts:
         self._seconds = Histogram(
             "flts_forecast_seconds", "From a request's body to its forecast.", registry=registry, buckets=_SECONDS
         )
-        self.refused = Counter(
+        self._refused = Counter(
             "flts_forecasts_refused", "Requests that got no forecast.", ("reason",), registry=registry
         )
-        for reason in ("full", "deadline", "no_model", "bad_request", "too_large"):
-            self.refused.labels(reason)
+        for reason in _REASONS.values():
+            self._refused.labels(reason)
 
     def end(self) -> None:
         """Stop working."""
@@ -73,6 +75,18 @@ class Forecasts:
         """Do some work in a thread, while others are answered."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
+    @contextmanager
+    def counting_refusals(self) -> Iterator[None]:
+        """Count why a request in the block gets no forecast."""
+        try:
+            yield
+        except RefusedError as error:
+            self._refused.labels(_REASONS.get(error.status, "bad_request")).inc()
+            raise
+        except BadInputError:
+            self._refused.labels("bad_request").inc()
+            raise
+
     async def make(self, loaded: Loaded, steps: int, read: ReadHistory | None) -> Made:
         """Forecast the ``steps`` behind what ``read`` gives, or behind the stored data.
 
@@ -81,7 +95,6 @@ class Forecasts:
             BadInputError: The data cannot be forecast from.
         """
         if self._pending >= self._most:
-            self.refused.labels("full").inc()
             raise RefusedError(429, f"{self._most} forecasts are waited for already: try again in a moment")
         self._pending += 1
         begun = time.monotonic()
@@ -89,7 +102,6 @@ class Forecasts:
             async with asyncio.timeout(self._deadline):
                 made = await (self._behind(loaded, steps, read) if read else self._stored(loaded, steps))
         except TimeoutError:
-            self.refused.labels("deadline").inc()
             raise RefusedError(504, f"the forecast took longer than {self._deadline:g} seconds") from None
         finally:
             self._pending -= 1

@@ -15,7 +15,7 @@ from pydantic_core import to_json
 
 from flts.errors import BadInputError
 from flts.problems import shown
-from flts.serving.documents import DEFAULT_STEPS, Question, check_steps, forecast_columns
+from flts.serving.documents import Question, choose_steps, forecast_columns
 from flts.serving.forecasts import Made
 from flts.serving.series import Column
 from flts.timeseries.arrow import is_number
@@ -27,7 +27,7 @@ _JSON, _CSV = "application/json", "text/csv"
 _FORMATS = ("dataframe_split", "dataframe_records")
 
 
-def read_invocation(body: bytes, content_type: str, steps: int | None = None) -> Question:
+def read_invocation(body: bytes, steps: int | None, *, content_type: str) -> Question:
     """Read the body of a request; ``steps`` wins over what its parameters say.
 
     Raises:
@@ -36,7 +36,7 @@ def read_invocation(body: bytes, content_type: str, steps: int | None = None) ->
     """
     mime = content_type.partition(";")[0].strip().lower()
     if mime == _CSV:
-        return Question(steps or DEFAULT_STEPS, _of_csv(body))
+        return Question(choose_steps(steps), _of_csv(body))
     if mime != _JSON:
         raise RefusedError(415, f"Content-Type must be {_JSON} or {_CSV}, got {shown(content_type, quoted=True)}")
     fields = json_object(body, "the body", "a JSON object", allow_nan=True)
@@ -47,8 +47,7 @@ def read_invocation(body: bytes, content_type: str, steps: int | None = None) ->
     params = fields.get("params") or {}
     if not isinstance(params, dict):
         raise BadInputError(f"params must be a JSON object, got {shown(params)}")
-    wanted = params.get("inference_length", DEFAULT_STEPS) if steps is None else steps
-    return Question(check_steps(wanted), columns)
+    return Question(choose_steps(steps, params.get("inference_length")), columns)
 
 
 def render_invocation(made: Made) -> bytes:

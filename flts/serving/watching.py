@@ -1,5 +1,6 @@
 """What is served: the promoted model, loaded anew whenever its pointer changes."""
 
+import gc
 from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Event, Lock, Thread
@@ -135,6 +136,7 @@ class Watch:
             self._refused_etag = pointer.etag
             raise
         self._loaded, self._refused_etag = loaded, ""
+        _settle()
         say(SERVICE, "loaded", f"serving {loaded.promotion.model_type} of run {loaded.promotion.run_id}", **loaded.log)
 
     def _tell(self, problem: str) -> None:
@@ -166,3 +168,13 @@ class Watch:
         found = entries(self._store, settings.promotion_bucket, settings.identifier, latest=_PROMOTIONS)
         scores = known.scores if known and not again else read_scores(loaded.promotion, settings.mlflow_tracking_uri)
         self._background = Background(scores, found[::-1])
+
+
+def _settle() -> None:
+    """Look for garbage once, and from now on only in what comes later.
+
+    What libraries and the model hold, stays; looking through it again and again would hold requests up for 0.1 s each.
+    """
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import time
@@ -19,7 +18,7 @@ import numpy as np
 
 from flts.contracts import ModelType, Promotion, composite_score, utc_timestamp
 from flts.models import bundle
-from flts.params import PreprocessParams, ProphetParams, RecurrentParams
+from flts.params import PreprocessParams, ProphetParams, RecurrentParams, TrainerParams
 from flts.progress import no_progress
 from flts.promotion import promote
 from flts.stage import Context
@@ -67,12 +66,12 @@ class Place:
         """The processed test data, or another file beside it."""
         return self.folder / "store" / "processed-data" / self.config_hash / name
 
-    def bundle(self, model_type: ModelType) -> Path:
-        """Train a small model, once."""
+    def bundle(self, model_type: ModelType, params: TrainerParams | None = None) -> Path:
+        """Train a model, once; a small one where no parameters are given."""
         folder = self.folder / "models" / model_type
         if not folder.exists():
             data = read_processed(self.data(TRAIN_FILE))
-            params = _SMALL[model_type]
+            params = params or _SMALL[model_type]
             history = params.input_seq_len
             origins = forecast_origins(data.gap_before(), data.parts.validation_end, len(data), history)
             train(model_type, data, params, origins, folder, no_progress)
@@ -82,7 +81,7 @@ class Place:
         """What an evaluation would write that chose a model now."""
         chosen = folder or self.bundle(model_type)
         now, scores = utc_timestamp(), {"rmse": 0.1, "mae": 0.08, "mse": 0.01}
-        fields = {
+        fields: dict[str, Any] = {
             "model_uri": str(chosen),
             "model_type": model_type,
             "run_id": bundle.digest(chosen)[:32],
@@ -99,7 +98,7 @@ class Place:
             **scores,
             **{f"test_{name}": value for name, value in scores.items()},
         }
-        return Promotion(**fields | changes)
+        return Promotion(**(fields | changes))
 
     def promote(self, model_type: ModelType, **changes: Any) -> Promotion:
         """Promote a model, as eval does."""
@@ -108,21 +107,15 @@ class Place:
         return promotion
 
 
-def make_place(folder: Path) -> Place:
-    """Preprocess a dataset of two columns every ten minutes; nothing is promoted."""
+def make_place(folder: Path, dataset: tuple[str, str] | None = None, target: str = "down") -> Place:
+    """Preprocess a dataset, by default of two columns every ten minutes; nothing is promoted."""
     place = Place(folder)
-    for name, content in zip(("station", "station_test"), _csv(), strict=True):
+    for name, content in zip(("station", "station_test"), dataset or _csv(), strict=True):
         place.store.put("dataset", f"{name}.csv", content.encode())
     (folder / "work").mkdir(parents=True)
-    params = PreprocessParams(dataset_name="station", identifier=IDENTIFIER, target_columns="down")
+    params = PreprocessParams(dataset_name="station", identifier=IDENTIFIER, target_columns=target)
     result = STAGES["preprocess"].run(params, Context({}, folder / "work", store=place.store))
     return Place(folder, result.parameters["config_hash"])
-
-
-def copy_place(place: Place, folder: Path) -> Place:
-    """Copy a place, for tests that change what is in it; its models are the same."""
-    shutil.copytree(place.folder, folder)
-    return Place(folder, place.config_hash)
 
 
 def _csv() -> tuple[str, str]:
@@ -174,7 +167,7 @@ class Server:
 @contextmanager
 def serving(store: str, *options: str, environ: Mapping[str, str] | None = None) -> Iterator[Server]:
     """Run a server on a free port of this machine until the block ends; it may not be ready yet."""
-    command = [BIN / "flts-inference", "--serve", "--gateway-url", store, "--port", "0", "--watch-seconds", "0.2"]
+    command = [str(BIN / "flts-inference"), "--serve", "--gateway-url", store, "--port", "0", "--watch-seconds", "0.2"]
     process = subprocess.Popen(
         [*command, *options],
         env={"PATH": os.environ["PATH"], "MLFLOW_TRACKING_URI": "http://127.0.0.1:9", **(environ or {})},
