@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.support.serving import Place, Server, copy_place, history, make_place, serving
+from tests.support.serving import Place, Server, history, make_place, serving
 
 pytestmark = pytest.mark.xdist_group("browser")
 SLOW = 20_000
@@ -196,7 +197,8 @@ def test_rows_are_pasted_by_keyboard_alone(shown: Open) -> None:
 
 
 def test_names_from_data_are_text_and_no_markup(place: Place, browser: Browser, tmp_path: Path) -> None:
-    other = copy_place(place, tmp_path / "place")
+    shutil.copytree(place.folder, tmp_path / "place")
+    other = Place(tmp_path / "place", place.config_hash)
     other.promote("PROPHET", reason="<img src=x onerror=alert(1)>", status="HELD")
     with serving(other.url) as running:
         running.wait_until_ready()
