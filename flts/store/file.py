@@ -10,8 +10,9 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Self
 from urllib.parse import unquote
@@ -125,12 +126,22 @@ class FileStore:
         with self._open(bucket, source):
             return self.upload(bucket, target, self._path(bucket, source))
 
+    def page(
+        self, bucket: str, prefix: str = "", *, after: str = "", limit: int = 1000
+    ) -> tuple[Sequence[ObjectInfo], str]:
+        """List some of the objects whose key begins with ``prefix``, by key; ``after`` is a key."""
+        found = [*islice(self._list(bucket, prefix, after), limit + 1)]
+        return found[:limit], found[limit - 1].key if len(found) > limit else ""
+
     def list(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo]:
         """List objects whose key begins with ``prefix``, in key order; nothing for a missing bucket."""
+        return self._list(bucket, prefix, "")
+
+    def _list(self, bucket: str, prefix: str, after: str) -> Iterator[ObjectInfo]:
         check_bucket(bucket)
         folder = self.root / bucket
         for key in sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()):
-            if key.startswith(prefix) and (info := self.head(bucket, key)):
+            if key > after and key.startswith(prefix) and (info := self.head(bucket, key)):
                 yield info
 
     def delete(self, bucket: str, key: str) -> None:

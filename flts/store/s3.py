@@ -4,7 +4,7 @@ Large objects travel in parts, a few at once, so that memory stays bounded.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from flts.errors import BadInputError, ObjectNotFoundError, PreconditionFailedError, ServiceUnavailableError
 from flts.os_errors import reason
-from flts.store.base import ObjectInfo
+from flts.store.base import ObjectInfo, list_by_key
 from flts.store.keys import check_bucket, check_key
 from flts.store.parallel import in_order
 from flts.store.receiving import receiving
@@ -231,24 +231,23 @@ class S3Store:
 
         return _unchanged(f"{bucket}/{source}", copy)
 
+    def page(
+        self, bucket: str, prefix: str = "", *, after: str = "", limit: int = 1000
+    ) -> tuple[Sequence[ObjectInfo], str]:
+        """List some of the objects whose key begins with ``prefix``, in the service's order."""
+        check_bucket(bucket)
+        asked = {"Bucket": bucket, "Prefix": prefix, "MaxKeys": limit}
+        asked |= {"ContinuationToken": after} if after else {}
+        try:
+            answer: Fields = self._s3.call(f"list {bucket}/{prefix}", lambda client: client.list_objects_v2(**asked))
+        except BucketNotFoundError:
+            return [], ""
+        found = [ObjectInfo(item["Key"], item["Size"], etag(item)) for item in answer.get("Contents", ())]
+        return found, answer["NextContinuationToken"] if answer["IsTruncated"] else ""
+
     def list(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo]:
         """List objects whose key begins with ``prefix``, in key order; nothing for a missing bucket."""
-        check_bucket(bucket)
-        found: list[ObjectInfo] = []
-        asked = {"Bucket": bucket, "Prefix": prefix}
-        while True:
-            try:
-                answer: Fields = self._s3.call(
-                    f"list {bucket}/{prefix}", lambda client: client.list_objects_v2(**asked)
-                )
-            except BucketNotFoundError:
-                break
-            found += [ObjectInfo(item["Key"], item["Size"], etag(item)) for item in answer.get("Contents", ())]
-            if not answer["IsTruncated"]:
-                break
-            asked["ContinuationToken"] = answer["NextContinuationToken"]
-        # SeaweedFS goes through folders one by one, where S3 compares whole keys.
-        return iter(sorted(found, key=lambda info: info.key))
+        return list_by_key(self, bucket, prefix)
 
     def delete(self, bucket: str, key: str) -> None:
         """Remove an object; no error when there is none."""
