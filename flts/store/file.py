@@ -8,10 +8,10 @@ holder dies, so that a killed process blocks nobody.
 import fcntl
 import hashlib
 import os
-import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Self
@@ -64,21 +64,16 @@ class FileStore:
         self, bucket: str, key: str, data: bytes, *, if_match: str | None = None, if_none_match: bool = False
     ) -> ObjectInfo:
         """Write a small object, making the bucket when missing."""
-        target = self._path(bucket, key)
-        with self._temporary(f"{bucket}/{key}") as (temporary, sink):
-            sink.write(data)
-            return self._publish(bucket, key, temporary, sink, target, if_match, if_none_match)
+        return self.write(bucket, key, [data], if_match=if_match, if_none_match=if_none_match)
 
     def upload(self, bucket: str, key: str, path: Path, *, if_none_match: bool = False) -> ObjectInfo:
         """Write an object from a file of any size, with bounded memory."""
-        target = self._path(bucket, key)
         try:
             source = path.open("rb")
         except OSError as error:
             raise BadInputError(f"cannot read {path}: {reason(error)}") from None
-        with source, self._temporary(f"{bucket}/{key}") as (temporary, sink):
-            shutil.copyfileobj(source, sink, _CHUNK)
-            return self._publish(bucket, key, temporary, sink, target, None, if_none_match)
+        with source:
+            return self.write(bucket, key, iter(partial(source.read, _CHUNK), b""), if_none_match=if_none_match)
 
     def download(self, bucket: str, key: str, path: Path, *, sha256: str | None = None) -> ObjectInfo:
         """Read an object of any size into a file, whole or not at all."""
@@ -202,8 +197,7 @@ class FileStore:
                     raise PreconditionFailedError(f"{bucket}/{key} exists already")
                 if if_match is not None and (current is None or current.etag != if_match):
                     raise PreconditionFailedError(f"{bucket}/{key} is no longer the one with etag {if_match}")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            temporary.rename(target)
+            _move(temporary, target)
         return info
 
     @contextmanager
@@ -216,6 +210,23 @@ class FileStore:
             with (folder / f"{number:02d}").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 yield
+
+
+def _move(path: Path, target: Path) -> None:
+    """Rename into place, and clear away the empty folders that removed objects left there."""
+    while True:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.rename(target)
+        except FileNotFoundError:
+            if not path.exists():
+                raise
+            continue  # another writer cleared the folder away
+        except IsADirectoryError:
+            for folder, _, _ in os.walk(target, topdown=False):
+                os.rmdir(folder)
+            continue
+        return
 
 
 def _etag(status: os.stat_result, data: bytes) -> str:
