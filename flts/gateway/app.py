@@ -121,7 +121,7 @@ def _add_objects(app: FastAPI, objects: Objects) -> None:
     async def look(request: Request, at: _Object) -> Response:
         return await objects.look(request, at)
 
-    @app.get("/objects/{bucket}", tags=tags, summary="List objects, by key", responses=ALWAYS)
+    @app.get("/objects/{bucket}", tags=tags, summary="List objects, page by page", responses=ALWAYS)
     async def page(
         request: Request,
         bucket: str,

@@ -1,7 +1,6 @@
 """What the gateway's routes do: uploads, downloads, lists."""
 
 import base64
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from fastapi import Request, Response
@@ -88,18 +87,13 @@ class Objects:
         await self._threads.run(lambda: self._store.delete(at.bucket, at.key))
 
     async def page(self, request: Request, bucket: str, prefix: str, after: str, limit: int) -> Page:
-        """List at most ``limit`` objects behind ``after``."""
+        """List at most ``limit`` objects, from where the page before ended."""
         check_bucket(bucket)
         self._admit(request, bucket, "read")
-        last = _read_place(after)
-
-        def find() -> list[ObjectInfo]:
-            return list(islice((info for info in self._store.list(bucket, prefix) if info.key > last), limit + 1))
-
-        found = await self._threads.run(find)
-        shown = [Listed(object=info.key, size_bytes=info.size, etag=info.etag) for info in found[:limit]]
-        following = _place(shown[-1].object) if len(found) > limit else None
-        return Page(bucket=bucket, prefix=prefix, objects=shown, next=following)
+        place = _read_place(after)
+        found, following = await self._threads.run(lambda: self._store.page(bucket, prefix, after=place, limit=limit))
+        shown = [Listed(object=info.key, size_bytes=info.size, etag=info.etag) for info in found]
+        return Page(bucket=bucket, prefix=prefix, objects=shown, next=_place(following) if following else None)
 
     def _admit(self, request: Request, bucket: str, access: Access) -> None:
         name = self._gate.check(request.headers.get("authorization", ""), bucket, access)
@@ -120,8 +114,8 @@ def _headers(info: ObjectInfo) -> dict[str, str]:
     return {"ETag": quoted(info), "Accept-Ranges": "bytes", "Content-Type": "application/octet-stream"}
 
 
-def _place(key: str) -> str:
-    return base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")
+def _place(following: str) -> str:
+    return base64.urlsafe_b64encode(following.encode()).decode().rstrip("=")
 
 
 def _read_place(text: str) -> str:

@@ -64,7 +64,7 @@ class Intervals:
         stop = data.parts.fit_end
         volatility = Volatility.learn(data.frame.matrix(data.targets)[:stop], since[:stop])
         unit = _units(volatility, data)
-        scores = np.abs(data.actual_matrix()[origins] - predicted) / unit[origins]
+        scores = _scores(data, predicted, origins, unit)
         widths = np.array([_quantiles(scores, level), *_widths_ahead(_scores_ahead(forecaster, data, unit), level)])
         recent = tuple(tuple(_known(column)[-RECENT:].tolist()) for column in scores.T)
         return cls(level, data.targets, volatility, widths, recent)
@@ -99,7 +99,7 @@ class Intervals:
         """
         unit = _units(self.volatility, data)
         scores = np.full((len(data), len(self.targets)), np.nan)
-        scores[origins] = np.abs(data.actual_matrix()[origins] - predicted) / unit[origins]
+        scores[origins] = _scores(data, predicted, origins, unit)
         first = [running_quantiles(before, scores[:, i], self.level) for i, before in enumerate(self.recent)]
         return CalibratedIntervals(self.widths, unit, np.stack(first, axis=1))
 
@@ -121,7 +121,7 @@ class Intervals:
         them. NaN where there are fewer; arguments as of ``calibrated``.
         """
         unit = _units(self.volatility, data)
-        scores = np.abs(data.actual_matrix()[origins] - predicted) / unit[origins]
+        scores = _scores(data, predicted, origins, unit)
         inside, counted = 0, 0
         for column in scores.T:
             known = _known(column)
@@ -237,6 +237,12 @@ def _units(volatility: Volatility, data: ProcessedData) -> Floats:
     values = data.frame.matrix(data.targets)
     of_rows = volatility.at(values, rows_since_gap(data.gap_before()))
     return np.concatenate([of_rows[:1], of_rows])
+
+
+def _scores(data: ProcessedData, predicted: Floats, origins: Indices, unit: Floats) -> Floats:
+    """Return (k, targets) the errors of one-step forecasts of rows, in units of volatility, NaN where unknown."""
+    scores: Floats = np.abs(data.actual_matrix()[origins] - predicted) / unit[origins]
+    return scores
 
 
 def _scores_ahead(forecaster: Forecaster, data: ProcessedData, unit: Floats) -> Floats:

@@ -1,6 +1,6 @@
 """The protocol of every object store."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +13,17 @@ class ObjectInfo:
     key: str
     size: int
     etag: str
+
+
+def list_by_key(store: "ObjectStore", bucket: str, prefix: str) -> "Iterator[ObjectInfo]":
+    """Read a whole list, and sort it: not every store has its keys in order, as SeaweedFS goes by folders."""
+    found: list[ObjectInfo] = []
+    after = ""
+    while True:
+        page, after = store.page(bucket, prefix, after=after)
+        found += page
+        if not after:
+            return iter(sorted(found, key=lambda info: info.key))
 
 
 class ObjectStore(Protocol):
@@ -90,6 +101,22 @@ class ObjectStore(Protocol):
 
     def copy(self, bucket: str, source: str, target: str) -> ObjectInfo:
         """Copy an object within a bucket, replacing the target."""
+        ...
+
+    def page(
+        self, bucket: str, prefix: str = "", *, after: str = "", limit: int = 1000
+    ) -> tuple[Sequence[ObjectInfo], str]:
+        """List some of the objects whose key begins with ``prefix``, in an order of the store's own.
+
+        Args:
+            bucket: Name of the bucket; a missing one has no objects.
+            prefix: What keys begin with.
+            after: What came with the page before; empty for the first one.
+            limit: How many objects at most, 1 to 1000.
+
+        Returns:
+            The objects, and what leads to the next page: empty when this is the last.
+        """
         ...
 
     def list(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo]:

@@ -8,10 +8,11 @@ holder dies, so that a killed process blocks nobody.
 import fcntl
 import hashlib
 import os
-import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Self
 from urllib.parse import unquote
@@ -63,21 +64,16 @@ class FileStore:
         self, bucket: str, key: str, data: bytes, *, if_match: str | None = None, if_none_match: bool = False
     ) -> ObjectInfo:
         """Write a small object, making the bucket when missing."""
-        target = self._path(bucket, key)
-        with self._temporary(f"{bucket}/{key}") as (temporary, sink):
-            sink.write(data)
-            return self._publish(bucket, key, temporary, sink, target, if_match, if_none_match)
+        return self.write(bucket, key, [data], if_match=if_match, if_none_match=if_none_match)
 
     def upload(self, bucket: str, key: str, path: Path, *, if_none_match: bool = False) -> ObjectInfo:
         """Write an object from a file of any size, with bounded memory."""
-        target = self._path(bucket, key)
         try:
             source = path.open("rb")
         except OSError as error:
             raise BadInputError(f"cannot read {path}: {reason(error)}") from None
-        with source, self._temporary(f"{bucket}/{key}") as (temporary, sink):
-            shutil.copyfileobj(source, sink, _CHUNK)
-            return self._publish(bucket, key, temporary, sink, target, None, if_none_match)
+        with source:
+            return self.write(bucket, key, iter(partial(source.read, _CHUNK), b""), if_none_match=if_none_match)
 
     def download(self, bucket: str, key: str, path: Path, *, sha256: str | None = None) -> ObjectInfo:
         """Read an object of any size into a file, whole or not at all."""
@@ -125,12 +121,22 @@ class FileStore:
         with self._open(bucket, source):
             return self.upload(bucket, target, self._path(bucket, source))
 
+    def page(
+        self, bucket: str, prefix: str = "", *, after: str = "", limit: int = 1000
+    ) -> tuple[Sequence[ObjectInfo], str]:
+        """List some of the objects whose key begins with ``prefix``, by key; ``after`` is a key."""
+        found = [*islice(self._list(bucket, prefix, after), limit + 1)]
+        return found[:limit], found[limit - 1].key if len(found) > limit else ""
+
     def list(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo]:
         """List objects whose key begins with ``prefix``, in key order; nothing for a missing bucket."""
+        return self._list(bucket, prefix, "")
+
+    def _list(self, bucket: str, prefix: str, after: str) -> Iterator[ObjectInfo]:
         check_bucket(bucket)
         folder = self.root / bucket
         for key in sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()):
-            if key.startswith(prefix) and (info := self.head(bucket, key)):
+            if key > after and key.startswith(prefix) and (info := self.head(bucket, key)):
                 yield info
 
     def delete(self, bucket: str, key: str) -> None:
@@ -191,8 +197,7 @@ class FileStore:
                     raise PreconditionFailedError(f"{bucket}/{key} exists already")
                 if if_match is not None and (current is None or current.etag != if_match):
                     raise PreconditionFailedError(f"{bucket}/{key} is no longer the one with etag {if_match}")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            temporary.rename(target)
+            _move(temporary, target)
         return info
 
     @contextmanager
@@ -205,6 +210,23 @@ class FileStore:
             with (folder / f"{number:02d}").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 yield
+
+
+def _move(path: Path, target: Path) -> None:
+    """Rename into place, and clear away the empty folders that removed objects left there."""
+    while True:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.rename(target)
+        except FileNotFoundError:
+            if not path.exists():
+                raise
+            continue  # another writer cleared the folder away
+        except IsADirectoryError:
+            for folder, _, _ in os.walk(target, topdown=False):
+                os.rmdir(folder)
+            continue
+        return
 
 
 def _etag(status: os.stat_result, data: bytes) -> str:

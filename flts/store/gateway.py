@@ -3,7 +3,7 @@
 import os
 import tempfile
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ from flts import tracing
 from flts.errors import BadInputError, FltsError, ObjectNotFoundError, PreconditionFailedError, ServiceUnavailableError
 from flts.os_errors import reason
 from flts.outage import why
-from flts.store.base import ObjectInfo
+from flts.store.base import ObjectInfo, list_by_key
 from flts.store.keys import check_bucket, check_key
 from flts.store.receiving import receiving
 from flts.text import printable
@@ -142,16 +142,19 @@ class GatewayStore:
         answer = self._call(f"copy {bucket}/{source} to {target}", "POST", address, params={"source": source})
         return ObjectInfo(target, answer.json()["size_bytes"], _etag(answer))
 
+    def page(
+        self, bucket: str, prefix: str = "", *, after: str = "", limit: int = 1000
+    ) -> tuple[Sequence[ObjectInfo], str]:
+        """List some of the objects whose key begins with ``prefix``, in the order of the store behind the gateway."""
+        check_bucket(bucket)
+        asked: dict[str, str | int] = {"prefix": prefix, "after": after, "limit": limit}
+        page = self._call(f"list {bucket}/{prefix}", "GET", f"{self._url}/objects/{bucket}", params=asked).json()
+        found = [ObjectInfo(item["object"], item["size_bytes"], item["etag"]) for item in page["objects"]]
+        return found, page["next"] or ""
+
     def list(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo]:
         """List objects whose key begins with ``prefix``, in key order; nothing for a missing bucket."""
-        check_bucket(bucket)
-        after: str | None = ""
-        while after is not None:
-            asked = {"prefix": prefix, "after": after}
-            page = self._call(f"list {bucket}/{prefix}", "GET", f"{self._url}/objects/{bucket}", params=asked).json()
-            for item in page["objects"]:
-                yield ObjectInfo(item["object"], item["size_bytes"], item["etag"])
-            after = page["next"]
+        return list_by_key(self, bucket, prefix)
 
     def delete(self, bucket: str, key: str) -> None:
         """Remove an object; no error when there is none."""

@@ -4,15 +4,14 @@ Large objects travel in parts, a few at once, so that memory stays bounded.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
 from flts.errors import BadInputError, ObjectNotFoundError, PreconditionFailedError, ServiceUnavailableError
 from flts.os_errors import reason
-from flts.store.base import ObjectInfo
+from flts.store.base import ObjectInfo, list_by_key
 from flts.store.keys import check_bucket, check_key
 from flts.store.parallel import in_order
 from flts.store.receiving import receiving
@@ -22,6 +21,7 @@ from flts.store.s3_writing import TOKEN, Fields, etag, quoted, write, write_part
 T = TypeVar("T")
 
 _PART = 8 << 20
+_WRITTEN_PART = 6 << 20  # for each of many writers; they may send 60 GB
 _MOST_PARTS = 10_000
 _COPIED_PART = 256 << 20  # few enough bytes for one answer in time
 _FETCHED_AT_ONCE = 5  # some of them wait for their turn to be hashed and written
@@ -177,16 +177,18 @@ class S3Store:
         """Write an object from pieces, with bounded memory."""
         target, token, size = _target(bucket, key), uuid4().hex, 0
         parts = _parts(pieces)
-        first = next(parts, b"")
-        if len(first) < _PART:
-            return self.put(bucket, key, first, if_match=if_match, if_none_match=if_none_match)
+        first = [next(parts, b"")]
+        if len(first[0]) < _WRITTEN_PART:
+            return self.put(bucket, key, first[0], if_match=if_match, if_none_match=if_none_match)
         found = self.head(bucket, key) if if_match or if_none_match else None
         if (found and if_none_match) or (if_match and (found is None or found.etag != if_match)):
             raise PreconditionFailedError(f"{bucket}/{key} exists already, or changed")
 
         def counted() -> Iterator[bytes]:
             nonlocal size
-            for part in chain([first], parts):
+            size = len(first[0])
+            yield first.pop()
+            for part in parts:
                 size += len(part)
                 yield part
 
@@ -231,24 +233,23 @@ class S3Store:
 
         return _unchanged(f"{bucket}/{source}", copy)
 
+    def page(
+        self, bucket: str, prefix: str = "", *, after: str = "", limit: int = 1000
+    ) -> tuple[Sequence[ObjectInfo], str]:
+        """List some of the objects whose key begins with ``prefix``, in the service's order."""
+        check_bucket(bucket)
+        asked = {"Bucket": bucket, "Prefix": prefix, "MaxKeys": limit}
+        asked |= {"ContinuationToken": after} if after else {}
+        try:
+            answer: Fields = self._s3.call(f"list {bucket}/{prefix}", lambda client: client.list_objects_v2(**asked))
+        except BucketNotFoundError:
+            return [], ""
+        found = [ObjectInfo(item["Key"], item["Size"], etag(item)) for item in answer.get("Contents", ())]
+        return found, answer["NextContinuationToken"] if answer["IsTruncated"] else ""
+
     def list(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo]:
         """List objects whose key begins with ``prefix``, in key order; nothing for a missing bucket."""
-        check_bucket(bucket)
-        found: list[ObjectInfo] = []
-        asked = {"Bucket": bucket, "Prefix": prefix}
-        while True:
-            try:
-                answer: Fields = self._s3.call(
-                    f"list {bucket}/{prefix}", lambda client: client.list_objects_v2(**asked)
-                )
-            except BucketNotFoundError:
-                break
-            found += [ObjectInfo(item["Key"], item["Size"], etag(item)) for item in answer.get("Contents", ())]
-            if not answer["IsTruncated"]:
-                break
-            asked["ContinuationToken"] = answer["NextContinuationToken"]
-        # SeaweedFS goes through folders one by one, where S3 compares whole keys.
-        return iter(sorted(found, key=lambda info: info.key))
+        return list_by_key(self, bucket, prefix)
 
     def delete(self, bucket: str, key: str) -> None:
         """Remove an object; no error when there is none."""
@@ -308,13 +309,16 @@ def _ranges(begin: int, end: int, part: int) -> Iterator[range]:
 
 
 def _parts(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Put pieces of any size together to parts, all but the last of ``_PART`` bytes."""
+    """Put pieces of any size together to parts, all but the last of ``_WRITTEN_PART`` bytes."""
     gathered = bytearray()
     for piece in pieces:
         gathered += piece
-        while len(gathered) >= _PART:
-            yield bytes(gathered[:_PART])
-            del gathered[:_PART]
+        while len(gathered) >= _WRITTEN_PART:
+            with memoryview(gathered) as view:
+                part = bytes(view[:_WRITTEN_PART])
+            del gathered[:_WRITTEN_PART]
+            yield part
+            del part  # or it would stay until the next one is there
     if gathered:
         yield bytes(gathered)
 

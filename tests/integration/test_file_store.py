@@ -69,6 +69,18 @@ def test_killed_writer_leaves_the_old_object_and_blocks_nobody(tmp_path: Path):
     assert [info.key for info in store.list(BUCKET)] == ["key"]
 
 
+def test_folders_of_removed_objects_are_in_nobodys_way(tmp_path: Path) -> None:
+    store = FileStore(tmp_path)
+    store.put(BUCKET, "a/b/c", b"1")
+    store.put(BUCKET, "a/d/e", b"1")
+    with pytest.raises(BadInputError, match="not empty"):
+        store.put(BUCKET, "a", b"2")
+    store.delete(BUCKET, "a/b/c")
+    store.delete(BUCKET, "a/d/e")
+    store.put(BUCKET, "a", b"2")
+    assert store.get(BUCKET, "a")[0] == b"2"
+
+
 def test_what_a_killed_writer_left_is_swept_later_but_not_the_file_of_a_living_one(tmp_path: Path):
     FileStore(tmp_path).put(BUCKET, "key", b"1")
     left, young = tmp_path / ".tmp" / "left", tmp_path / ".tmp" / "young"

@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from scripts.services import S3
 from tests.support.commands import BIN
 from tests.support.gateway import Gateway, gateway
 from tests.support.services import free_ports
@@ -228,8 +229,10 @@ def wait_until(holds, seconds: float = 10) -> None:
 
 
 @pytest.mark.slow
-def test_two_hundred_megabytes_each_way_takes_little_memory(tmp_path: Path):
-    with gateway(f"file://{tmp_path}") as running, httpx.Client(base_url=running.url, timeout=60) as client:
+@pytest.mark.parametrize("store", ["file", "s3"])
+def test_two_hundred_megabytes_each_way_take_little_memory(store: str, tmp_path: Path, s3: S3):
+    url = "s3://" if store == "s3" else f"file://{tmp_path}"
+    with gateway(url, environ=s3.environ) as running, httpx.Client(base_url=running.url, timeout=60) as client:
         peak = 0
 
         def chunks() -> Iterator[bytes]:

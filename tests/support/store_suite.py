@@ -144,6 +144,20 @@ class StoreSuite:
         assert next(store.list(BUCKET, "c/")) == store.head(BUCKET, "c/d/e")
         assert list(store.list("absent-bucket")) == []
 
+    def test_pages_hold_every_object_once(self, store: ObjectStore) -> None:
+        keys = {"b/2", "b/1", "b-x", "c/d/e", "other"}
+        for key in keys:
+            store.put(BUCKET, key, key.encode())
+        pages, after = [], ""
+        while not pages or after:
+            page, after = store.page(BUCKET, after=after, limit=2)
+            pages.append(page)
+        assert [len(page) for page in pages] == [2, 2, 1]
+        assert {info for page in pages for info in page} == set(store.list(BUCKET))
+        assert [info.key for info in store.page(BUCKET, "b/", limit=1)[0]] == ["b/1"]
+        assert store.page(BUCKET, "b/", limit=2)[1] == ""
+        assert store.page("absent-bucket") == ([], "")
+
     def test_delete_is_repeatable(self, store: ObjectStore) -> None:
         store.put(BUCKET, "key", b"1")
         store.delete(BUCKET, "key")
