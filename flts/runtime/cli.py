@@ -200,9 +200,10 @@ def _escape(text: str) -> str:
 
 
 def _epilog(stage: Stage) -> str:
+    also = f"{stage.also}\n\n" if stage.also else ""
     return _escape(
         "An option can also be given as an environment variable, --some-option as SOME_OPTION; options win.\n\n"
-        f"{stage.also}\n\n" * bool(stage.also) + f"Example:\n  {example(stage)}"
+        f"{also}Example:\n  {example(stage)}"
     )
 
 

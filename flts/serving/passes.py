@@ -1,15 +1,15 @@
 """One thread that makes all forecasts, block by block: those that are at work at once share every pass of their model.
 
-A forecast joins between two passes and leaves when it is done, so that a short one never waits for a long one, and
-nobody waits for company: while a pass runs, the next one's fills up by itself.
+A forecast joins between two passes, where there is room, and leaves when it is done, so that a short one does not wait
+for a long one; and while a pass runs, the next one fills up by itself.
 """
 
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby
 from threading import Condition, Thread
 from typing import TYPE_CHECKING
@@ -35,7 +35,7 @@ class _Job:
     loop: asyncio.AbstractEventLoop
     future: "asyncio.Future[Forecast]"
     onward: Onward | None = None
-    error: Exception | None = field(default=None)
+    error: Exception | None = None
 
     @property
     def over(self) -> bool:
@@ -143,13 +143,13 @@ class Passes:
         self._steps.inc(len(jobs) * jobs[0].forecaster.output_seq_len)
 
 
-def _answer(jobs: Iterable[_Job]) -> None:
-    for loop, of_loop in groupby(jobs, key=lambda job: job.loop):
-        answers = [job.answer for job in of_loop]
+def _answer(jobs: Sequence[_Job]) -> None:
+    """Answer in the event loop: once for all, because every call wakes it up."""
+    if jobs:
         with suppress(RuntimeError):  # the server has ended
-            loop.call_soon_threadsafe(_call, answers)
+            jobs[0].loop.call_soon_threadsafe(_answer_each, jobs)
 
 
-def _call(answers: list) -> None:  # type: ignore[type-arg]
-    for answer in answers:
-        answer()
+def _answer_each(jobs: Sequence[_Job]) -> None:
+    for job in jobs:
+        job.answer()

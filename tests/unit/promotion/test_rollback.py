@@ -137,6 +137,13 @@ def test_an_id_that_is_not_the_only_one_is_refused(store):
         back(store, wanted)
 
 
+def test_of_a_long_history_only_the_latest_may_be_read(store):
+    for number in range(1, 6):
+        put(store, number)
+    assert [entry.run_id for entry in entries(store, BUCKET, NAME, latest=2)] == ["run-4", "run-5"]
+    assert len(entries(store, BUCKET, latest=9)) == 5
+
+
 def test_an_unreadable_decision_is_no_target(store):
     put(store, 1)
     key = put(store, 2).history_key
