@@ -135,6 +135,7 @@ class Watch:
             self._failures.inc()
             self._refused_etag = pointer.etag
             raise
+        self._tell("")
         self._loaded, self._refused_etag = loaded, ""
         _settle()
         say(SERVICE, "loaded", f"serving {loaded.promotion.model_type} of run {loaded.promotion.run_id}", **loaded.log)
