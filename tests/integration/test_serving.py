@@ -238,7 +238,8 @@ def test_sigterm_lets_what_runs_finish_and_ends_with_0(place: Place):
         async def ask() -> httpx.Response:
             async with httpx.AsyncClient(base_url=running.url, timeout=60) as one:
                 asked = asyncio.create_task(one.post("/predict", json={"inference_length": 1000}))
-                await asyncio.sleep(0.1)
+                while "flts_forecast_queue_length 1.0" not in (await one.get("/metrics")).text:
+                    assert not asked.done()
                 running.process.send_signal(signal.SIGTERM)
                 return await asked
 
