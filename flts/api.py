@@ -11,7 +11,8 @@ import pandas as pd
 from flts.contracts import Promotion, TrainedModel
 from flts.errors import BadInputError
 from flts.models import bundle
-from flts.models.table import forecast_table, measured_columns
+from flts.models.history import measured_columns
+from flts.models.table import forecast_table
 from flts.stage import InputArtifact
 from flts.stages.inputs import load_selected, read_selected
 from flts.timeseries import parquet

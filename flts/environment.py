@@ -6,6 +6,7 @@ from flts.errors import BadInputError
 
 _MOST_THREADS = 1024
 _MOST = 10**9
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def threads() -> int:
@@ -15,6 +16,11 @@ def threads() -> int:
         BadInputError: The variable is not a whole number of at least 1, or more than any machine has.
     """
     return whole_number("FLTS_THREADS", default=1, minimum=1, maximum=_MOST_THREADS)
+
+
+def limit_threads() -> None:
+    """Set the threads of the numeric libraries, which read these variables when they are imported."""
+    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads())))
 
 
 def whole_number(variable: str, *, default: int, minimum: int, maximum: int = _MOST) -> int:

@@ -4,13 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-Answers = dict[int | str, dict[str, Any]]
-
-
-class Problem(BaseModel):
-    """Why a request was not answered as it wished."""
-
-    detail: str
+from flts.web.answers import Answers, documented
 
 
 class Stored(BaseModel):
@@ -39,20 +33,22 @@ class Page(BaseModel):
     next: str | None
 
 
+_WORDS = {
+    400: "The request is outside the rules.",
+    401: "A token is missing or not known.",
+    403: "The token does not open this.",
+    404: "There is no such object.",
+    408: "The body stood still for too long.",
+    412: "A condition does not hold.",
+    413: "The object is too large.",
+    416: "None of the bytes asked for exists.",
+    503: "The store is out of reach, or too many requests are at work.",
+}
+
+
 def problems_of(*statuses: int) -> Answers:
     """Describe answers that say no."""
-    words = {
-        400: "The request is outside the rules.",
-        401: "A token is missing or not known.",
-        403: "The token does not open this.",
-        404: "There is no such object.",
-        408: "The body stood still for too long.",
-        412: "A condition does not hold.",
-        413: "The object is too large.",
-        416: "None of the bytes asked for exists.",
-        503: "The store is out of reach, or too many requests are at work.",
-    }
-    return {status: {"model": Problem, "description": words[status]} for status in statuses}
+    return documented(_WORDS, *statuses)
 
 
 ALWAYS = problems_of(400, 401, 403, 503)

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, generate_latest
 
 from flts.errors import FltsError
 from flts.gateway.access import Gate
-from flts.gateway.answers import ALWAYS, BODY, BYTES, STORED, Answers, Page, Stored, problems_of
+from flts.gateway.answers import ALWAYS, BODY, BYTES, STORED, Page, Stored, problems_of
 from flts.gateway.objects import LONGEST_PAGE, Objects
 from flts.gateway.requests import Named, Strict, named
 from flts.gateway.settings import GatewaySettings
@@ -18,6 +18,7 @@ from flts.gateway.transfer import Threads
 from flts.store import ObjectStore
 from flts.version import __version__
 from flts.web import problems
+from flts.web.answers import Answers
 from flts.web.observing import Observed
 from flts.web.problems import RefusedError
 

@@ -1,6 +1,7 @@
 """Where and with how many threads the recurrent models compute."""
 
 import os
+from functools import cache
 
 import torch
 
@@ -12,6 +13,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if device().type == "cpu" else 1
 
 
+@cache  # asking takes as long as some matrix products of a short forecast
 def device() -> torch.device:
     """Return the device that models are trained on: a CUDA GPU where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -6,9 +6,8 @@ import numpy as np
 
 from flts.errors import BadInputError
 from flts.models.base import Forecaster
+from flts.models.extension import Extension, sampling_interval
 from flts.timeseries.arrays import Flags, Floats, Indices, Times
-from flts.timeseries.features import TIME_FEATURES, parse_lag, time_features
-from flts.timeseries.frame import Frame
 from flts.timeseries.processed import ProcessedData
 from flts.timeseries.windows import spans_gap
 
@@ -68,7 +67,7 @@ def forecast_steps(forecaster: Forecaster, data: ProcessedData, start: int, step
     blocks = np.empty((len(origins), block, len(forecaster.targets)))
     blocks[: len(rolling)] = forecaster.forecast(data.frame, rolling)
     if len(rolling) < len(origins):
-        extension = _Extension(forecaster, data, np.array([rows]), room=start + steps + block - rows)
+        extension = Extension(forecaster, data, np.array([rows]), room=start + steps + block - rows)
         extension.append(blocks[len(rolling) - 1 : len(rolling), rows - rolling[-1] :])
         for position in range(len(rolling), len(origins)):
             [blocks[position]] = extension.forecast()
@@ -103,7 +102,7 @@ def forecast_from(forecaster: Forecaster, data: ProcessedData, origins: Indices,
         (k, steps, targets) in original units.
     """
     block = forecaster.output_seq_len
-    extension = _Extension(forecaster, data, origins, room=steps + block)
+    extension = Extension(forecaster, data, origins, room=steps + block)
     blocks = []
     for _ in range(0, steps, block):
         blocks.append(extension.forecast())
@@ -111,57 +110,8 @@ def forecast_from(forecaster: Forecaster, data: ProcessedData, origins: Indices,
     return np.concatenate(blocks, axis=1)[:, :steps]
 
 
-class _Extension:
-    """For each origin the rows before it and room for those from it on, filled block by block; columns are (k, n)."""
-
-    def __init__(self, forecaster: Forecaster, data: ProcessedData, origins: Indices, room: int) -> None:
-        lags = {name: lag for name in forecaster.features if (lag := parse_lag(name)) and lag[0] in data.frame.columns}
-        reach = max([forecaster.history_rows, *(n for _, n in lags.values())])
-        ahead = np.arange(-reach, room)
-        # From its origin on every column is held. Before the data its first row stands still, which is a gap in time.
-        rows = np.clip(origins[:, None] + ahead, 0, origins[:, None] - 1)
-        self._time = data.frame.time[rows] + np.maximum(ahead + 1, 0) * _interval(data)
-        names = {*forecaster.features, *forecaster.targets, *(column for column, _ in lags.values())}
-        self._columns = {name: data.frame.columns[name][rows] for name in sorted(names)}
-        # Values known from the start are written at once; a lag of a held column is as good as known.
-        computed = time_features(self._time[:, reach:].ravel())
-        for name in names & set(TIME_FEATURES):
-            self._columns[name][:, reach:] = computed[name].reshape(len(origins), room)
-        self._forecaster = forecaster
-        self._lags = lags
-        self._exists = origins[:, None] + ahead >= 0
-        self._end = reach
-        self._fill_lags(reach, reach + room)
-
-    def forecast(self) -> Floats:
-        """Forecast the next block of every origin, (k, output_seq_len, targets)."""
-        # The histories stand one behind the other in one frame, views of what is kept here: no forecast sees the room.
-        columns = {name: values.ravel() for name, values in self._columns.items()}
-        windows = Frame(self._time.ravel(), columns)
-        rows, room = self._time.shape
-        return self._forecaster.forecast(windows, np.arange(self._end, rows * room, room))
-
-    def append(self, values: Floats) -> None:
-        """Take forecasts (k, n, targets) as the next n rows."""
-        start, stop = self._end, self._end + values.shape[1]
-        for position, name in enumerate(self._forecaster.targets):
-            self._columns[name][:, start:stop] = values[:, :, position]
-        self._fill_lags(start, stop)
-        self._end = stop
-
-    def _fill_lags(self, start: int, stop: int) -> None:
-        for name, (column, n) in self._lags.items():
-            # Rows whose lag lies before the data keep the held value.
-            known, earlier = self._exists[:, start - n : stop - n], self._columns[column][:, start - n : stop - n]
-            np.copyto(self._columns[name][:, start:stop], earlier, where=known)
-
-
 def _times(data: ProcessedData, stop: int) -> Times:
     """Return the timestamps of rows [0, stop), continued at the sampling interval."""
     time = data.frame.time
     missing = np.arange(1, max(0, stop - len(time)) + 1)
-    return np.concatenate([time, time[-1] + missing * _interval(data)])[:stop]
-
-
-def _interval(data: ProcessedData) -> np.timedelta64:
-    return np.timedelta64(round(data.sampling_seconds * 1e6), "us")
+    return np.concatenate([time, time[-1] + missing * sampling_interval(data)])[:stop]

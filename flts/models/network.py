@@ -223,7 +223,8 @@ def stack(networks: Sequence[RecurrentNet]) -> tuple[Tensor, Weights, Weights]:
 class _CpuEngine:
     """Runs the passes of ``flts.models.bptt``. Threads may predict at once; each has buffers of its own."""
 
-    SHAPES = 4  # that are kept: full and last batch, of training and of validation
+    SHAPES = 16  # that are kept: few in training; in a server as many as there are sizes of small batches
+    SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)  # that small batches are filled up to
     SMALL = 1024  # rows of all windows whose gates are kept even if nobody needs them
 
     def __init__(self, networks: Sequence[RecurrentNet]) -> None:
@@ -234,8 +235,13 @@ class _CpuEngine:
         self._buffers = _Buffers()
 
     def predict(self, series: Series, origins: Tensor) -> Tensor:
+        count = len(origins)
+        size = next((size for size in self.SIZES if size >= count), count)
+        if size > count:
+            origins = torch.cat([origins, origins[-1:].expand(size - count)])
         rows = series.window_rows(origins.expand(self._networks, -1))
-        return self._gather(series, rows, keep_gates=rows.numel() <= self.SMALL).forward().mean(0)
+        outputs = self._gather(series, rows, keep_gates=rows.numel() <= self.SMALL).forward().mean(0)
+        return outputs[:count]
 
     def train(self, series: Series, labels: Labels, origins: Tensor) -> Tensor:
         passes = self._gather(series, series.window_rows(origins), keep_gates=True)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from threading import Lock
 from typing import Annotated, Any, Self, cast
 
 import numpy as np
@@ -36,7 +35,7 @@ class RecurrentHyperparameters(BaseModel):
 class RecurrentForecaster:
     """Trained GRUs or LSTMs whose mean is the forecast. They see all columns; forecasts are in original units.
 
-    Threads may share it; their forecasts are computed one after another.
+    Threads may share it: each computes in buffers of its own.
     """
 
     def __init__(
@@ -60,7 +59,6 @@ class RecurrentForecaster:
         self.framing = framing
         self.networks = [net.to(compute.device()) for net in networks]
         self._engine = engine(self.networks)
-        self._lock = Lock()
 
     def forecast(self, frame: Frame, origins: Indices) -> Floats:
         """Forecast blocks; see ``Forecaster.forecast``.
@@ -75,8 +73,7 @@ class RecurrentForecaster:
         rows = _rows_of_windows(near, self.input_seq_len)
         series = Series.of(self.framing.inputs(seen.at(rows)), self.input_seq_len, compute.device())
         origins_there = np.searchsorted(rows, near - 1) + 1
-        with self._lock:
-            outputs = predict_all(self._engine, series, series.origins(origins_there), compute.cores())
+        outputs = predict_all(self._engine, series, series.origins(origins_there), compute.cores())
         values = outputs.cpu().numpy().astype(np.float64)
         return self.framing.forecasts(
             seen,

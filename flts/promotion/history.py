@@ -63,10 +63,12 @@ def record(store: ObjectStore, bucket: str, key: str, promotion: Promotion) -> t
     return promotion, False
 
 
-def entries(store: ObjectStore, bucket: str, name: str = "") -> list[Entry]:
-    """Return the decisions of an owner, of all where none is named, the earliest first."""
+def entries(store: ObjectStore, bucket: str, name: str = "", *, latest: int | None = None) -> list[Entry]:
+    """Return the decisions of an owner, of all where none is named, the earliest first; only the ``latest`` ones."""
     keys = (info.key for info in store.list(bucket, f"{name}/" if name else ""))
     matched = [match for key in keys if (match := _KEY.fullmatch(key))]
+    if latest is not None:
+        matched = sorted(matched, key=lambda match: (match[3], match[0]))[-latest:]
     found = in_order(lambda match: _entry(store, bucket, match), matched, _READ_AHEAD)
     return sorted(found, key=lambda entry: (entry.time, entry.key))
 

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from flts import environment
+from flts.environment import limit_threads
 from flts.errors import BadInputError, FltsError
 from flts.os_errors import environment_trouble
 from flts.params import Params
@@ -26,7 +26,6 @@ from flts.text import printable
 
 _BUG = 1
 _BAD_INPUT = 2
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def main(stage: Stage, argv: Sequence[str] | None = None) -> NoReturn:
@@ -57,7 +56,7 @@ def run(stage: Stage, argv: Sequence[str]) -> int:
             with contextlib.suppress(Stopped):
                 try:
                     logs.check_choice()
-                    _limit_threads()
+                    limit_threads()
                     return _start(stage, argv, reporter)
                 except Exception as error:
                     # Some libraries turn whatever breaks them off into an error of their own.
@@ -156,11 +155,6 @@ def _run_alone(stage: Stage, line: cli.CommandLine, reporter: Reporter, *, may_u
 
 def _store(params: Params) -> ObjectStore:
     return open_store(getattr(params, "gateway_url"))  # noqa: B009 - every stage declares it; the base model has none
-
-
-def _limit_threads() -> None:
-    """Set the threads of the numeric libraries, which read these variables when they are imported."""
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(environment.threads())))
 
 
 def _fail(reporter: Reporter, message: str, exit_code: int, details: str = "") -> int:

@@ -8,6 +8,7 @@ from flts.timeseries.arrays import Flags, Floats, Indices
 
 # An average reaches back this many rows: doubling gets there in eight steps.
 TAPS = 256
+_NUMBERS = 1 << 13  # that a few averages sum up at once
 
 
 def rows_since_gap(gap_before: Flags) -> Indices:
@@ -53,15 +54,18 @@ def exponential_averages_of(rows: Indices, values: Floats, since: Indices, half_
     back = np.arange(TAPS - 1, -1, -1)[:, None]
     window, unseen = np.maximum(rows - back, 0), back > since[rows]
     averages = np.empty((len(rows), len(half_lives), values.shape[1]))
-    # A column at a time and in place: fresh memory would cost more than the sums.
-    for position, column in enumerate(values.T):
-        sums, span = column[window], 1
-        sums[unseen] = 0.0
+    # Few columns at a time and in place: fresh memory would cost more than the sums.
+    at_once = max(1, _NUMBERS // max(1, window.size))
+    for first in range(0, values.shape[1], at_once):
+        part = slice(first, first + at_once)
+        sums, span = values.T[part, window], 1
+        sums[:, unseen] = 0.0
+        sums = sums[:, None]
         while span < TAPS:
             earlier = factor**span * sums[..., ::2, :]
             sums = np.add(sums[..., 1::2, :], earlier, out=earlier)
             span *= 2
-        averages[:, :, position] = sums[:, 0].T
+        averages[:, :, part] = sums[:, :, 0].transpose(2, 1, 0)
     return _divided(averages, since[rows], decay)
 
 

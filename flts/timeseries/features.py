@@ -17,6 +17,7 @@ TIME_FEATURES = tuple(f"{name}_{function}" for name in _PERIODS for function in 
 
 _LAG = re.compile(r"(.+)_lag_([1-9]\d*)")
 _MINUTE = 60_000_000
+_FEW = 100
 # 1970-01-01, day 0, was a Thursday; weeks begin on Monday, as in Python's datetime.
 _FIRST_WEEKDAY = 3
 
@@ -29,10 +30,11 @@ def time_features(time: Times) -> dict[str, Floats]:
     """
     features: dict[str, Floats] = {}
     for name, codes in _calendar(time).items():
-        # Few distinct values: a table costs far less than a sine per row.
-        angles = 2 * np.pi / _PERIODS[name] * np.arange(int(codes.max(initial=0)) + 1)
-        features[f"{name}_sin"] = np.sin(angles).take(codes)
-        features[f"{name}_cos"] = np.cos(angles).take(codes)
+        # Few distinct values: for many rows a table costs far less than a sine each.
+        distinct = np.arange(int(codes.max(initial=0)) + 1) if len(codes) > _FEW else codes
+        angles = 2 * np.pi / _PERIODS[name] * distinct
+        for function, values in (("sin", np.sin(angles)), ("cos", np.cos(angles))):
+            features[f"{name}_{function}"] = values if distinct is codes else values.take(codes)
     return features
 
 
@@ -66,8 +68,8 @@ def _calendar(time: Times) -> dict[str, NDArray[np.int32]]:
     """Return (n,) integers for each of the periods."""
     minutes = (time.astype("datetime64[us]", copy=False).view(np.int64) // _MINUTE).astype(np.int32)
     days = minutes // 1440
-    first = days.min(initial=0)
-    every_day = np.arange(first, days.max(initial=0) + 1).astype("datetime64[D]")
+    first, last = (days.min(), days.max()) if len(days) else (0, 0)
+    every_day = np.arange(first, last + 1).astype("datetime64[D]")
     day_of_year = (every_day - every_day.astype("datetime64[Y]").astype("datetime64[D]")).astype(np.int32) + 1
     return {
         "min_of_day": minutes - days * 1440,

@@ -6,17 +6,15 @@ Metrics, by ``service``, ``method``, ``route`` (its template, so that there are 
 """
 
 import asyncio
-import json
 import re
-import sys
 import time
 import traceback
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from flts.contracts import utc_timestamp
 from flts.text import printable
+from flts.web.events import say
 from flts.web.problems import answer
 
 if TYPE_CHECKING:
@@ -117,12 +115,7 @@ class Observed:
         if route in self._free and not observed.trouble:
             return  # probes come all day
         client = observed.scope.get("client")
-        line = {
-            "time": utc_timestamp(),
-            "level": "error" if observed.trouble or observed.status >= 500 else "info",
-            "service": self._service,
-            "event": "request",
-            "message": printable(f"{observed.scope['method']} {observed.scope['path']}"[:500]),
+        details: dict[str, Any] = {
             "route": route,
             "status": status,
             "seconds": round(seconds, 4),
@@ -133,8 +126,10 @@ class Observed:
             **observed.scope.get("state", {}).get("log", {}),
         }
         if observed.trouble:
-            line["traceback"] = observed.trouble
-        print(json.dumps(line, ensure_ascii=False), file=sys.stderr, flush=True)
+            details["traceback"] = observed.trouble
+        level = "error" if observed.trouble or observed.status >= 500 else "info"
+        asked = printable(f"{observed.scope['method']} {observed.scope['path']}"[:500])
+        say(self._service, "request", asked, level, **details)
 
 
 class _Request:

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
@@ -32,7 +32,15 @@ class _Parser(argparse.ArgumentParser):
         raise BadInputError(message)
 
 
-def read_settings(command: str, summary: str, model: type[P], argv: Sequence[str], environ: Mapping[str, str]) -> P:
+def read_settings(
+    command: str,
+    summary: str,
+    model: type[P],
+    argv: Sequence[str],
+    environ: Mapping[str, str],
+    *,
+    plain: Collection[str] = (),
+) -> P:
     """Read a service's settings from flags and environment variables; flags win, an empty variable counts as unset.
 
     Args:
@@ -41,6 +49,7 @@ def read_settings(command: str, summary: str, model: type[P], argv: Sequence[str
         model: The settings; a variable is named ``FLTS_`` and the field's name.
         argv: The arguments.
         environ: The environment.
+        plain: Settings whose variables are also read without ``FLTS_``, as the stages name them.
 
     Raises:
         BadInputError: A setting is unknown or wrong; the sentence names the flag or the variable.
@@ -48,7 +57,8 @@ def read_settings(command: str, summary: str, model: type[P], argv: Sequence[str
     parser = _Parser(
         prog=command,
         description=summary,
-        epilog="An option can also be given as an environment variable, --some-option as FLTS_SOME_OPTION.",
+        epilog="An option can also be given as an environment variable, --some-option as FLTS_SOME_OPTION"
+        + (f"; {', '.join(sorted(plain)).upper()} also without FLTS_." if plain else "."),
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )
@@ -62,10 +72,12 @@ def read_settings(command: str, summary: str, model: type[P], argv: Sequence[str
         name = unknown[0].split("=")[0]
         raise BadInputError(f"{name} is not an option{suggest(name, known) or '; --help lists them'}")
     flags = vars(given)
-    variables = {name: environ[_variable(name)] for name in model.model_fields if environ.get(_variable(name))}
+    named = {name: _variable(name) for name in model.model_fields}
+    named |= {name: name.upper() for name in plain if not environ.get(named[name])}
+    variables = {name: environ[variable] for name, variable in named.items() if environ.get(variable)}
 
     def label(name: str) -> str:
-        return f"environment variable {_variable(name)}" if name in variables and name not in flags else flag(name)
+        return f"environment variable {named[name]}" if name in variables and name not in flags else flag(name)
 
     checked = check_params(model, variables | flags, label)
     assert isinstance(checked, model)  # noqa: S101 - what it was asked for

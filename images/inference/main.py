@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 """The command flts-inference."""
 
-from flts.runtime import main
-from flts.stages import STAGES
+from flts.commands import inference
 
 if __name__ == "__main__":
-    main(STAGES["inference"])
+    inference()

@@ -38,7 +38,8 @@ ALLOWED = dict.fromkeys(GROUND, GROUND) | {
     "runtime": GROUND | {"stage", "store"},
     "web": GROUND | {"runtime"},
     "gateway": GROUND | {"store", "web"},
-    "commands": {"runtime", "stages"},
+    "serving": GROUND | {"store", "timeseries", "models", "tracking", "promotion", "stages", "runtime", "web"},
+    "commands": {"runtime", "stages", "serving"},
     "administration": GROUND | {"store", "tracking", "models", "promotion", "stages"},
     "api": GROUND | {"stage", "stages", "models", "timeseries", "tracking"},
 }
@@ -115,7 +116,9 @@ def test_nothing_in_flts_imports_kfp_or_the_pipeline(path: Path):
     assert not {name.split(".")[0] for name in _imports(path)} & {"kfp", "pipeline", "images", "kafka"}
 
 
-@pytest.mark.parametrize("module", ["flts.stages", "flts.runtime", "flts.administration.promotions"])
+@pytest.mark.parametrize(
+    "module", ["flts.stages", "flts.runtime", "flts.administration.promotions", "flts.serving.command"]
+)
 def test_starting_a_command_loads_nothing_heavy(module: str):
     code = f"import sys, {module}; print(*(name for name in {HEAVY!r} if name in sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

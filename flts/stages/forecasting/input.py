@@ -51,13 +51,7 @@ def read_input(params: InferenceParams, context: Context) -> ForecastInput:
     _check_config_hash(params.config_hash, data, selected, path)
     loaded = load_selected(selected, context.tracking_uri, context.work_dir / "model")
     forecaster = loaded.forecaster
-    data = with_time_features(data, forecaster.features)
-    lacking = [name for name in dict.fromkeys([*forecaster.features, *forecaster.targets]) if name not in data.features]
-    if lacking:
-        raise BadInputError(
-            f"{path} lacks the columns {', '.join(lacking)} that the model was trained on; "
-            "preprocess it with the same parameters as the training data"
-        )
+    data = suited_to(forecaster, data, str(path))
     start = params.sample_idx + forecaster.input_seq_len
     if start > len(data):
         raise BadInputError(
@@ -66,7 +60,7 @@ def read_input(params: InferenceParams, context: Context) -> ForecastInput:
         )
     return ForecastInput(
         path,
-        _of_model(data, forecaster),
+        data,
         selected,
         forecaster,
         loaded.intervals,
@@ -90,8 +84,24 @@ def _check_config_hash(expected: str, data: ProcessedData, selected: Promotion |
         )
 
 
-def _of_model(data: ProcessedData, forecaster: Forecaster) -> ProcessedData:
-    """Make the model's targets those of the data: a foreign file names none, and has its columns as measured."""
+def suited_to(forecaster: Forecaster, data: ProcessedData, source: str) -> ProcessedData:
+    """Return data as a model needs it: with its time features, and its targets, of which a foreign file names none.
+
+    Args:
+        forecaster: The model.
+        data: The rows.
+        source: What people call them.
+
+    Raises:
+        BadInputError: A column is missing.
+    """
+    data = with_time_features(data, forecaster.features)
+    lacking = [name for name in dict.fromkeys([*forecaster.features, *forecaster.targets]) if name not in data.features]
+    if lacking:
+        raise BadInputError(
+            f"{source} lacks the columns {', '.join(lacking)} that the model was trained on; "
+            "preprocess it with the same parameters as the training data"
+        )
     actual = {name: data.actual.get(name, data.frame.columns[name]) for name in forecaster.targets}
     return replace(data, targets=forecaster.targets, actual=actual)
 

@@ -1,0 +1,1 @@
+"""Live forecasts over HTTP: the promoted model, watched and swapped; ``flts-inference --serve``."""

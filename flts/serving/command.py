@@ -1,0 +1,46 @@
+"""The command ``flts-inference --serve``."""
+
+import logging
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
+
+from flts.environment import limit_threads
+from flts.errors import BadInputError
+from flts.serving.settings import PLAIN_VARIABLES, ServingSettings
+from flts.store import open_store
+from flts.web.starting import listen, read_settings, run, serve
+
+COMMAND = "flts-inference --serve"
+_SUMMARY = "Serve live forecasts with the promoted model over HTTP."
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Serve until SIGTERM."""
+    run(COMMAND, start, argv)
+
+
+def start(argv: Sequence[str], environ: Mapping[str, str]) -> None:
+    """Check the settings, and serve.
+
+    Raises:
+        BadInputError: A setting is wrong, or a package is missing.
+    """
+    settings = read_settings(COMMAND, _SUMMARY, ServingSettings, argv, environ, plain=PLAIN_VARIABLES)
+    store = open_store(settings.gateway_url)
+    listener = listen(settings.host, settings.port)
+    limit_threads()
+    _quieten()
+    try:
+        from flts.serving.app import make_app
+    except ModuleNotFoundError as error:
+        raise BadInputError(f"{COMMAND} needs the package {error.name}: install flts[serving]") from None
+    serve(make_app(settings, store), listener)
+
+
+def _quieten() -> None:
+    """Keep libraries from writing between the lines of JSON."""
+    os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
+    logging.getLogger().addHandler(logging.NullHandler())
+    warnings.simplefilter("ignore")

@@ -1,0 +1,129 @@
+"""Forecasts for requests: at most so many at once, each within its time."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from flts.errors import BadInputError
+from flts.models.bundle import Bundle
+from flts.models.forecasting import Forecast
+from flts.models.intervals import Bounds
+from flts.serving.loading import Loaded
+from flts.serving.passes import Passes
+from flts.serving.settings import ServingSettings
+from flts.timeseries.processed import ProcessedData
+from flts.web.problems import RefusedError
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+T = TypeVar("T")
+
+_SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+_NO_DATA = "the store has no inference data of this model: send data"
+
+ReadHistory = Callable[[Bundle], ProcessedData]
+
+
+@dataclass(frozen=True)
+class Made:
+    """A forecast, the bounds around it where its model has intervals, and the model."""
+
+    forecast: Forecast
+    bounds: Bounds | None
+    loaded: Loaded
+
+
+class Forecasts:
+    """Makes forecasts with whichever model is served when a request comes."""
+
+    def __init__(self, settings: ServingSettings, registry: "CollectorRegistry") -> None:
+        """Begin to work."""
+        from prometheus_client import Counter, Gauge, Histogram
+
+        self._most, self._deadline = settings.queue_length, settings.deadline_seconds
+        self._pending = 0
+        self._passes = Passes(
+            most=settings.max_batch, window_seconds=settings.batch_window_ms / 1000, registry=registry
+        )
+        self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="data")
+        Gauge("flts_forecast_queue_length", "Forecasts that are waited for.", registry=registry).set_function(
+            lambda: self._pending
+        )
+        self._seconds = Histogram(
+            "flts_forecast_seconds", "From a request's body to its forecast.", registry=registry, buckets=_SECONDS
+        )
+        self.refused = Counter(
+            "flts_forecasts_refused", "Requests that got no forecast.", ("reason",), registry=registry
+        )
+        for reason in ("full", "deadline", "no_model", "bad_request", "too_large"):
+            self.refused.labels(reason)
+
+    def end(self) -> None:
+        """Stop working."""
+        self._passes.end()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def aside(self, work: Callable[[], T]) -> T:
+        """Do some work in a thread, while others are answered."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    async def make(self, loaded: Loaded, steps: int, read: ReadHistory | None) -> Made:
+        """Forecast the ``steps`` behind what ``read`` gives, or behind the stored data.
+
+        Raises:
+            RefusedError: 429 where too many wait, 504 past the deadline.
+            BadInputError: The data cannot be forecast from.
+        """
+        if self._pending >= self._most:
+            self.refused.labels("full").inc()
+            raise RefusedError(429, f"{self._most} forecasts are waited for already: try again in a moment")
+        self._pending += 1
+        begun = time.monotonic()
+        try:
+            async with asyncio.timeout(self._deadline):
+                made = await (self._behind(loaded, steps, read) if read else self._stored(loaded, steps))
+        except TimeoutError:
+            self.refused.labels("deadline").inc()
+            raise RefusedError(504, f"the forecast took longer than {self._deadline:g} seconds") from None
+        finally:
+            self._pending -= 1
+        self._seconds.observe(time.monotonic() - begun)
+        _check_finite(made)
+        return made
+
+    async def _stored(self, loaded: Loaded, steps: int) -> Made:
+        stored = loaded.stored
+        if stored is None:
+            raise BadInputError(_NO_DATA)
+        forecast = await self._passes.forecast(loaded.bundle.forecaster, stored.data, steps)
+        return Made(forecast, stored.intervals.around(forecast) if stored.intervals else None, loaded)
+
+    async def _behind(self, loaded: Loaded, steps: int, read: ReadHistory) -> Made:
+        bundle = loaded.bundle
+        data = await self.aside(lambda: read(bundle))
+        forecaster, intervals = bundle.forecaster, bundle.intervals
+        if intervals is None:
+            return Made(await self._passes.forecast(forecaster, data, steps), None, loaded)
+        # Two cores work on them at once: the intervals take as long as some eighty steps.
+        forecast, calibrated = await asyncio.gather(
+            self._passes.forecast(forecaster, data, steps),
+            self.aside(lambda: intervals.at_the_end(forecaster, data)),
+        )
+        return Made(forecast, calibrated.around(forecast), loaded)
+
+
+def _check_finite(made: Made) -> None:
+    bounds = made.bounds
+    values = [made.forecast.values, *([bounds.lower, bounds.upper] if bounds else [])]
+    if not all(np.isfinite(each).all() for each in values):
+        promotion = made.loaded.promotion
+        raise BadInputError(
+            f"the {promotion.model_type} model (run {promotion.run_id}) forecasts values that are not finite numbers "
+            "from these data"
+        )

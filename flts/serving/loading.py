@@ -1,0 +1,105 @@
+"""From a promotion to what is served: the model, verified, and the stored data that it forecasts onward from."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from flts.contracts import Promotion, utc_timestamp
+from flts.errors import BadInputError, ObjectNotFoundError
+from flts.models.bundle import Bundle
+from flts.models.intervals import CalibratedIntervals
+from flts.models.onward import Onward
+from flts.serving.settings import ServingSettings
+from flts.stages.forecasting.input import suited_to
+from flts.stages.inputs import load_selected
+from flts.stages.preprocessing.objects import TEST_FILE, DatasetMeta, meta_name
+from flts.store import ObjectStore
+from flts.timeseries.parquet import read_processed
+from flts.timeseries.processed import ProcessedData
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The stored inference data of the promoted model's configuration.
+
+    Attributes:
+        data: Its rows, as the model needs them.
+        intervals: Recalibrated by them; ``None`` where the model has none.
+    """
+
+    data: ProcessedData
+    intervals: CalibratedIntervals | None
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model that is served.
+
+    Attributes:
+        promotion: What promoted it.
+        etag: Of the pointer that named it.
+        bundle: The model.
+        stored: What ``{}`` forecasts onward from; ``None`` where the store has no data of the model's configuration.
+        loaded_at: When it was loaded.
+    """
+
+    promotion: Promotion
+    etag: str
+    bundle: Bundle
+    stored: Stored | None
+    loaded_at: str
+
+    @property
+    def log(self) -> dict[str, str]:
+        """What log lines say of it."""
+        promotion = self.promotion
+        return {
+            "identifier": promotion.identifier,
+            "run_id": promotion.run_id,
+            "model_type": promotion.model_type,
+            "config_hash": promotion.config_hash,
+        }
+
+
+def load(store: ObjectStore, promotion: Promotion, etag: str, settings: ServingSettings) -> Loaded:
+    """Fetch and verify a promoted model and its data, and let it make a first forecast.
+
+    Raises:
+        BadInputError: The model or its data is damaged, missing in MLflow, not what was announced, or forecasts
+            something that is no number.
+        ServiceUnavailableError: The store or MLflow is out of reach.
+    """
+    with tempfile.TemporaryDirectory(prefix="flts-serving-") as scratch:
+        bundle = load_selected(promotion, settings.mlflow_tracking_uri or None, Path(scratch) / "model")
+        data = _inference_data(store, promotion, bundle, settings.data_bucket, Path(scratch))
+    return Loaded(promotion, etag, bundle, _stored(bundle, data) if data else None, utc_timestamp())
+
+
+def _inference_data(
+    store: ObjectStore, promotion: Promotion, bundle: Bundle, bucket: str, scratch: Path
+) -> ProcessedData | None:
+    config_hash = promotion.data_config_hash or promotion.config_hash
+    if not config_hash:
+        return None
+    key, path = f"{config_hash}/{TEST_FILE}", scratch / TEST_FILE
+    try:
+        content, _ = store.get(bucket, meta_name(key))
+        meta = DatasetMeta.parse(content, source=f"{bucket}/{meta_name(key)}")
+        store.download(bucket, key, path, sha256=meta.sha256)
+    except ObjectNotFoundError:
+        return None
+    return suited_to(bundle.forecaster, read_processed(path), f"{bucket}/{key}")
+
+
+def _stored(bundle: Bundle, data: ProcessedData) -> Stored | None:
+    forecaster = bundle.forecaster
+    if len(data) < forecaster.input_seq_len:
+        return None
+    # The first forecast after a start is slow; a model that forecasts nonsense must not replace one that does not.
+    first = Onward(forecaster, data, 1)
+    Onward.advance([first])
+    if not np.isfinite(first.forecast().values).all():
+        raise BadInputError("the promoted model forecasts values that are not finite numbers for the stored data")
+    return Stored(data, bundle.intervals.at_the_end(forecaster, data) if bundle.intervals else None)

@@ -1,0 +1,35 @@
+"""What the promoted model scored in its selection, beside the naive forecasts on the same rows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flts.contracts import Promotion
+from flts.errors import FltsError
+from flts.untrusted import json_object
+
+BASELINES = ("persistence", "linear", "seasonal_naive")
+_METRICS_FILE = "metrics.json"
+
+
+@dataclass(frozen=True)
+class Scores:
+    """RMSE of the naive forecasts, in min-max units, by name; those that are not known are missing."""
+
+    baselines: Mapping[str, float]
+
+
+def read_scores(promotion: Promotion, tracking_uri: str) -> Scores:
+    """Ask MLflow; where it cannot tell, nothing is known of them."""
+    from flts.tracking import Tracking, impatient
+
+    if not promotion.model_uri.startswith("runs:/"):
+        return Scores({})
+    try:
+        with impatient():
+            texts = Tracking(tracking_uri).read_artifacts(promotion.run_id, (_METRICS_FILE,))
+        fields: dict[str, Any] = json_object(texts.get(_METRICS_FILE, "{}"), _METRICS_FILE, "a metrics file")
+    except FltsError:
+        return Scores({})
+    found = {name: fields.get(f"{name}_test_rmse") for name in BASELINES}
+    return Scores({name: float(value) for name, value in found.items() if isinstance(value, int | float)})

@@ -1,0 +1,38 @@
+"""The settings of the forecast server."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from flts.params import GATEWAY_URL, MLFLOW_TRACKING_URI, BucketName, Params, check_name
+
+KIB, MIB = 1 << 10, 1 << 20
+# Named without FLTS_ too, as the stages know them.
+PLAIN_VARIABLES = frozenset({"gateway_url", "mlflow_tracking_uri", "identifier"})
+
+
+def _check_identifier(value: str) -> str:
+    return check_name(value) if value else value
+
+
+class ServingSettings(Params):
+    """What the server is started with."""
+
+    gateway_url: str = Field(GATEWAY_URL, description="object store: http(s)://host:port, s3:// or file:///dir")
+    mlflow_tracking_uri: str = Field(MLFLOW_TRACKING_URI, description="MLflow, which keeps the models")
+    identifier: Annotated[str, AfterValidator(_check_identifier)] = Field(
+        "", description="whose promoted model is served; empty: whichever was promoted last, whoever's it is"
+    )
+    host: str = Field("127.0.0.1", description="address to listen on", min_length=1)
+    port: int = Field(8000, description="port to listen on; 0: any that is free", ge=0, le=65535)
+    watch_seconds: float = Field(5, description="time between two looks at what is promoted", ge=0.1, le=3600)
+    max_batch: int = Field(64, description="forecasts that share a pass of the model; 1: none do", ge=1, le=1024)
+    batch_window_ms: float = Field(
+        2, description="how long a busy server waits for others to share a pass; an idle one never does", ge=0, le=1000
+    )
+    queue_length: int = Field(256, description="forecasts waited for at once; more get 429", ge=1, le=100_000)
+    deadline_seconds: float = Field(30, description="how long a forecast may take; 504 past it", gt=0, le=3600)
+    max_body_mib: int = Field(32, description="largest body of a request, in MiB; 413 past it", ge=1, le=1024)
+    threads: int = Field(2, description="threads that read data and recalibrate intervals", ge=1, le=64)
+    promotion_bucket: BucketName = Field("model-promotion", description="bucket of promotions and pointers")
+    data_bucket: BucketName = Field("processed-data", description="bucket of the processed data")
