@@ -33,7 +33,7 @@ def check_for_containers(arguments: Mapping[str, Value]) -> None:
 
 
 def make_ready(arguments: Mapping[str, Value], dataset: Dataset) -> None:
-    """See to it that the store has the dataset, and make the experiment on an MLflow server, which shows that both answer.
+    """See to it that the store has the dataset and an MLflow server the experiment, which shows that both answer.
 
     Raises:
         ServiceUnavailableError: One of them is out of reach.

@@ -173,7 +173,7 @@ def test_a_dataset_that_the_store_lacks_is_one_sentence(store: FileStore, name: 
 
 def test_parameters_in_the_store_that_are_no_toml_are_named(store: FileStore) -> None:
     store.put("dataset", "X.csv", b"a")
-    store.put("dataset", "X.toml", b"[parameters]\nepochs =\n")
+    store.put("dataset", "X.toml", b"[parameters]\nepochs = =\n")
 
     with pytest.raises(BadInputError, match=r"object X\.toml cannot be read as TOML, at line 2"):
         StoredDataset.find("X", store, "dataset").parameters()
