@@ -175,5 +175,5 @@ def test_parameters_in_the_store_that_are_no_toml_are_named(store: FileStore) ->
     store.put("dataset", "X.csv", b"a")
     store.put("dataset", "X.toml", b"[parameters]\nepochs = =\n")
 
-    with pytest.raises(BadInputError, match=r"object X\.toml cannot be read as TOML, at line 2"):
+    with pytest.raises(BadInputError, match=r"object X\.toml cannot be read as TOML, line 2"):
         StoredDataset.find("X", store, "dataset").parameters()
