@@ -97,7 +97,7 @@ def _same(store: ObjectStore, path: Path) -> bool:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="flts-prepare-store",
-        description="Make the buckets that FLTS and its MLflow use, and upload datasets. A second time nothing changes.",
+        description="Make the buckets that FLTS and MLflow use, and upload datasets. A second time nothing changes.",
         epilog="Exit codes: 0 done, 2 wrong input or refused credentials, 3 the store is out of reach.",
         allow_abbrev=False,
     )
