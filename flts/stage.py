@@ -44,7 +44,7 @@ class Stage:
     """One stage of the pipeline.
 
     ``function`` is ``"module:name"``, imported only when the stage runs; ``arguments`` are what it gets besides
-    parameters and context.
+    parameters and context. ``also`` says what else its command does.
     """
 
     name: str
@@ -54,6 +54,7 @@ class Stage:
     outputs: Mapping[str, Output]
     function: str
     arguments: Mapping[str, str] = field(default_factory=dict)
+    also: str = ""
 
     @property
     def command(self) -> str:

@@ -50,6 +50,8 @@ layer tracking "base numeric" --extra tracking pyproject.toml
 layer holidays "base numeric tracking" --extra holidays pyproject.toml
 layer prophet "base numeric tracking" --extra prophet pyproject.toml
 layer torch-cpu "base numeric tracking" --extra recurrent pyproject.toml
+# Above torch and holidays, of which it installs nothing: the same for both builds of torch.
+layer serving "base numeric tracking torch-cpu holidays" --extra serving pyproject.toml
 # Without the project's uv settings, which leave CUDA out of torch's requirements, but for what they say of uplot-python.
 { echo 'dependency-metadata = ['; grep 'name = "uplot-python"' pyproject.toml; echo ']'; } >"$scratch/uv.toml"
 layer torch-cuda "base numeric tracking" --config-file "$scratch/uv.toml" --extra recurrent pyproject.toml

@@ -53,6 +53,6 @@ def problems_of(*statuses: int) -> Answers:
 
 ALWAYS = problems_of(400, 401, 403, 503)
 BYTES: dict[str, Any] = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
-BODY = {"requestBody": {"required": True, "description": "The object's bytes.", **BYTES}}
+BODY = {"requestBody": {"required": False, "description": "The object's bytes; none with `empty`.", **BYTES}}
 _STORED = {"status": "success", "bucket": "dataset", "object_name": "PobleSec.csv", "size_bytes": 1024}
 STORED: Answers = {200: {"content": {"application/json": {"example": _STORED}}}}

@@ -202,7 +202,7 @@ def _escape(text: str) -> str:
 def _epilog(stage: Stage) -> str:
     return _escape(
         "An option can also be given as an environment variable, --some-option as SOME_OPTION; options win.\n\n"
-        f"Example:\n  {example(stage)}"
+        f"Example:\n  {example(stage)}" + (f"\n\n{stage.also}" if stage.also else "")
     )
 
 

@@ -67,14 +67,14 @@ _QUESTION: dict[str, Any] = {
     "additionalProperties": False,
     "properties": {
         "inference_length": {
-            "type": "integer",
+            "type": ["integer", "null"],
             "minimum": 1,
             "maximum": MOST_STEPS,
             "default": DEFAULT_STEPS,
             "description": "Steps to forecast.",
         },
         "data": {
-            "type": "object",
+            "type": ["object", "null"],
             "description": "Columns of a history to forecast onward from; left out: the stored data.",
             "additionalProperties": {"type": "array", "items": {}},
         },

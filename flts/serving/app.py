@@ -1,5 +1,6 @@
 """The server's routes."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, Any
@@ -69,7 +70,7 @@ def make_app(settings: ServingSettings, store: ObjectStore) -> "ASGIApp":
     problems.install(app, watch.outage)
     _add_probes(app, watch, registry)
     _add_forecasts(app, settings, watch, forecasts)
-    _add_model(app, watch, forecasts)
+    _add_model(app, settings, watch)
     return Observed(
         app,
         service=SERVICE,
@@ -201,7 +202,7 @@ def _add_forecasts(app: FastAPI, settings: ServingSettings, watch: Watch, foreca
         return State(status="ok")
 
 
-def _add_model(app: FastAPI, watch: Watch, forecasts: Forecasts) -> None:
+def _add_model(app: FastAPI, settings: ServingSettings, watch: Watch) -> None:
     tags: Any = ["model"]
 
     @app.get("/model", tags=tags, summary="The model that is served, and the promotions so far", responses=UNAVAILABLE)
@@ -216,7 +217,11 @@ def _add_model(app: FastAPI, watch: Watch, forecasts: Forecasts) -> None:
         responses=problems_of(400) | UNAVAILABLE,
     )
     async def reload_latest(request: Request) -> dict[str, Any]:
-        changed = await forecasts.aside(watch.look)
+        try:
+            async with asyncio.timeout(settings.deadline_seconds):
+                changed = await asyncio.to_thread(watch.look)
+        except TimeoutError:
+            raise RefusedError(504, "the store or MLflow did not answer in time") from None
         promotion = _served(request, watch).promotion
         return {
             "status": "reloaded" if changed else "unchanged",

@@ -10,6 +10,7 @@ from flts.environment import limit_threads
 from flts.errors import BadInputError
 from flts.serving.settings import PLAIN_VARIABLES, ServingSettings
 from flts.store import open_store
+from flts.store.keys import check_bucket
 from flts.web.starting import listen, read_settings, run, serve
 
 COMMAND = "flts-inference --serve"
@@ -29,6 +30,8 @@ def start(argv: Sequence[str], environ: Mapping[str, str]) -> None:
     """
     settings = read_settings(COMMAND, _SUMMARY, ServingSettings, argv, environ, plain=PLAIN_VARIABLES)
     store = open_store(settings.gateway_url)
+    for bucket in (settings.promotion_bucket, settings.data_bucket):
+        check_bucket(bucket)
     listener = listen(settings.host, settings.port)
     limit_threads()
     _quieten()

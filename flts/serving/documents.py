@@ -54,7 +54,9 @@ def read_question(body: bytes, steps: int | None = None) -> Question:
 def check_steps(steps: object) -> int:
     """Return a number of steps; ``BadInputError`` where it is none, or out of bounds."""
     if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= MOST_STEPS:
-        raise BadInputError(f"inference_length must be a whole number from 1 to {MOST_STEPS}, got {shown(steps)}")
+        raise BadInputError(
+            f"inference_length must be a whole number from 1 to {MOST_STEPS}, got {shown(steps, quoted=True)}"
+        )
     return steps
 
 

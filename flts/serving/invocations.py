@@ -10,13 +10,15 @@ from importlib import metadata
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.csv
+from pyarrow import csv
 from pydantic_core import to_json
 
 from flts.errors import BadInputError
 from flts.problems import shown
 from flts.serving.documents import DEFAULT_STEPS, Question, check_steps, forecast_columns
 from flts.serving.forecasts import Made
+from flts.serving.series import Column
+from flts.timeseries.arrow import is_number
 from flts.timeseries.frame import TIME_COLUMN
 from flts.untrusted import json_object
 from flts.web.problems import RefusedError
@@ -89,9 +91,16 @@ def _of_records(records: Any) -> Mapping[str, list[Any]]:
     return {name: [record.get(name) for record in records] for name in names}
 
 
-def _of_csv(body: bytes) -> Mapping[str, pa.ChunkedArray]:
+def _of_csv(body: bytes) -> Mapping[str, Column]:
     try:
-        table = pyarrow.csv.read_csv(io.BytesIO(body), read_options=pyarrow.csv.ReadOptions(use_threads=False))
+        table = csv.read_csv(
+            io.BytesIO(body),
+            read_options=csv.ReadOptions(use_threads=False),
+            convert_options=csv.ConvertOptions(column_types={TIME_COLUMN: pa.string()}),
+        )
     except pa.ArrowInvalid as error:
         raise BadInputError(f"the body is not CSV with a line of column names: {str(error).splitlines()[0]}") from None
-    return dict(zip(table.column_names, table.columns, strict=True))
+    return {
+        name: column.to_numpy() if is_number(column.type) else column.to_pylist()
+        for name, column in zip(table.column_names, table.columns, strict=True)
+    }

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from flts.errors import BadInputError
 from flts.models.bundle import Bundle
@@ -15,24 +16,26 @@ from flts.problems import shown
 from flts.timeseries.arrays import Floats, Times
 from flts.timeseries.processed import ProcessedData
 
+Column = Sequence[Any] | NDArray[Any]
+
 _OFFSET = re.compile(r"\d\d(Z|[+-]\d\d(:?\d\d)?)$")
 # What pandas and NumPy can hold in nanoseconds.
 _EARLIEST, _LATEST = np.datetime64("1678-01-01", "us"), np.datetime64("2262-01-01", "us")
 
 
-def history_of(bundle: Bundle, columns: Mapping[str, Any], time_column: str) -> ProcessedData:
+def history_of(bundle: Bundle, columns: Mapping[str, Column], time_column: str) -> ProcessedData:
     """Turn columns into a history.
 
     Args:
         bundle: The model.
-        columns: Lists of equal length, or arrays of Arrow; of timestamps under ``time_column``, else of numbers.
+        columns: Lists or arrays of equal length; of timestamps as text under ``time_column``, else of numbers.
         time_column: Name of the column of timestamps, ISO 8601; those without an offset are UTC.
 
     Raises:
         BadInputError: A column is missing, has another length than the others or holds something else, a row is not
             later than the one before it, or there are too few rows.
     """
-    rows = {name: len(values) for name, values in columns.items() if isinstance(values, list | pa.ChunkedArray)}
+    rows = {name: len(values) for name, values in columns.items()}
     check_history(bundle.config, rows, rows.get(time_column, 0), time_column)
     measured = measured_columns(bundle.config)
     for name in measured:
@@ -45,9 +48,7 @@ def history_of(bundle: Bundle, columns: Mapping[str, Any], time_column: str) -> 
     return process_history(bundle, time, {name: _numbers(columns[name], name) for name in measured})
 
 
-def _numbers(values: "list[Any] | pa.ChunkedArray", name: str) -> Floats:
-    if isinstance(values, pa.ChunkedArray):
-        values = values.to_pylist() if values.null_count or not _is_numeric(values.type) else values.to_numpy()
+def _numbers(values: Column, name: str) -> Floats:
     try:
         array = np.array(values)
     except ValueError:  # lists of different lengths in it
@@ -56,31 +57,20 @@ def _numbers(values: "list[Any] | pa.ChunkedArray", name: str) -> Floats:
         numbers: Floats = array.astype(np.float64)
         if np.isfinite(numbers).all():
             return numbers
-    row = next(
-        (row for row, value in enumerate(values) if not _is_number(value)),
-        0,
-    )
+    row = next((row for row, value in enumerate(values) if not _is_number(value)), 0)
     raise BadInputError(
-        f"row {row} of the history has no number in column {name!r}: {shown(values[row])}; fill missing values first"
+        f"row {row} of the history has no number in column {name!r}: {shown(values[row], quoted=True)}; fill missing "
+        "values first"
     )
-
-
-def _is_numeric(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
 
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and bool(abs(value) < np.inf)
 
 
-def _times(values: "list[Any] | pa.ChunkedArray", name: str) -> Times:
-    if isinstance(values, pa.ChunkedArray):
-        if pa.types.is_timestamp(values.type) and not values.null_count:
-            values = values.cast(pa.timestamp("us", values.type.tz), safe=False)
-            return _checked(values.to_numpy().astype("datetime64[us]"), values, name)
-        values = [str(value) if isinstance(value, datetime) else value for value in values.to_pylist()]
+def _times(values: Column, name: str) -> Times:
     try:
-        with_offset = bool(values) and bool(_OFFSET.search(values[0][10:]))
+        with_offset = bool(_OFFSET.search(values[0][10:]))
         text = pa.array(values, pa.string())
         time = text.cast(pa.timestamp("us", "UTC" if with_offset else None))
         if not time.null_count:
@@ -100,7 +90,7 @@ def _moment(value: object, row: int, name: str) -> datetime:
         raise _no_time(value, row, name) from None
 
 
-def _checked(time: Times, values: "Sequence[Any] | pa.ChunkedArray", name: str) -> Times:
+def _checked(time: Times, values: Column, name: str) -> Times:
     if (outside := (time < _EARLIEST) | (time >= _LATEST)).any():
         row = int(outside.argmax())
         raise _no_time(values[row], row, name)
@@ -109,6 +99,6 @@ def _checked(time: Times, values: "Sequence[Any] | pa.ChunkedArray", name: str) 
 
 def _no_time(value: object, row: int, name: str) -> BadInputError:
     return BadInputError(
-        f"row {row} of the history has no timestamp in column {name!r}: {shown(value)}; ISO 8601 is expected, such as "
-        "2018-02-05T23:40:00Z, in the years 1678 to 2261"
+        f"row {row} of the history has no timestamp in column {name!r}: {shown(value, quoted=True)}; ISO 8601 is "
+        "expected, such as 2018-02-05T23:40:00Z, in the years 1678 to 2261"
     )

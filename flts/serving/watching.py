@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 SERVICE = "inference"
 _NOTHING = "no model is promoted for {}: it is served as soon as one is"
 _PROMOTIONS = 50
-_HISTORY_LOOKS = 12  # at the pointer, for one at the history: what a gate held moves no pointer
+# Every so many looks at the pointer, the history is read too, of which what a gate held moves no pointer; and what
+# could not be loaded is tried once more: somebody may have mended it.
+_THOROUGH = 12
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,10 @@ class Watch:
         """Count that the store failed."""
         self._outages.inc()
 
-    def look(self) -> bool:
+    def look(self, *, again: bool = True) -> bool:
         """Look at the pointer now, and serve what it names; tells whether that is another model than before.
+
+        Unless ``again``, a promotion that could not be loaded is not tried once more.
 
         Raises:
             BadInputError: The promoted model cannot be loaded; the one before is still served.
@@ -101,7 +105,7 @@ class Watch:
         with self._look_lock:
             before = self._loaded
             try:
-                self._look()
+                self._look(again=again)
             except ServiceUnavailableError as error:
                 self._outages.inc()
                 self._tell(str(error))
@@ -112,12 +116,12 @@ class Watch:
             self._tell("")
             return self._loaded is not before
 
-    def _look(self) -> None:
+    def _look(self, *, again: bool) -> None:
         bucket = self._settings.promotion_bucket
         info = self._store.head(bucket, self._key)
         if info is None or (self._loaded and info.etag == self._loaded.etag):
             return
-        if info.etag == self._refused_etag:
+        if info.etag == self._refused_etag and not again:
             raise BadInputError(self._problem)
         pointer = read_pointer(self._store, bucket, self._key)
         if pointer is None:
@@ -146,8 +150,9 @@ class Watch:
         looks = 0
         while not self._ended.is_set():
             try:
-                changed = self.look()
-                if (changed or looks % _HISTORY_LOOKS == 0) and self._loaded:
+                thorough = looks % _THOROUGH == 0
+                changed = self.look(again=thorough)
+                if (changed or thorough) and self._loaded:
                     self._learn_background(self._loaded, again=changed)
             except FltsError:
                 pass  # said, and tried again

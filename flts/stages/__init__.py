@@ -103,6 +103,7 @@ INFERENCE = Stage(
         "report": Output("HTML", "report on the forecast"),
     },
     function="flts.stages.forecasting.stage:run",
+    also="flts-inference --serve answers requests for live forecasts instead; --serve --help tells how.",
 )
 
 STAGES: Mapping[str, Stage] = MappingProxyType(
