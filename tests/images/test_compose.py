@@ -10,9 +10,11 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 
 from tests.support import engine
 from tests.support.compose import Project, project
+from tests.support.metrics import documented, told
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 SERVICES = ("minio", "mlflow", "fastapi-app", "inference")
@@ -100,6 +102,17 @@ def test_a_killed_service_that_is_started_again_has_lost_nothing(
     assert up.forecast(60, inference_length=3) == forecast, "recovered by itself"
     assert _eventually(f"{up.gateway}/download/{PROMOTED}") == promoted
     assert b"FINISHED" in _eventually(f"{up.mlflow}/api/2.0/mlflow/runs/get?run_id={forecast['run_id']}")
+
+
+def test_prometheus_would_find_the_metrics_of_every_job(root: Path, up: Project, forecast: dict[str, Any]) -> None:
+    config = yaml.safe_load((root / "deploy" / "observability" / "prometheus.yaml").read_text())
+    addresses = {job["job_name"]: job["static_configs"][0]["targets"][0] for job in config["scrape_configs"]}
+    client = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=10).read().decode())"
+
+    for job, metrics in documented().items():
+        url = f"http://{addresses[job]}/metrics"
+        text = up.compose("exec", "--no-TTY", "inference", "python3", "-c", client, url).stdout
+        assert metrics <= told(text), job
 
 
 def test_up_again_changes_nothing(up: Project, forecast: dict[str, Any]) -> None:

@@ -10,6 +10,8 @@ import promql_parser
 import pytest
 import yaml
 
+from tests.support.metrics import documented
+
 OBSERVABILITY = Path(__file__).parents[3] / "deploy" / "observability"
 RULES: list[dict[str, Any]] = [
     rule for group in yaml.safe_load((OBSERVABILITY / "alerts.yaml").read_text())["groups"] for rule in group["rules"]
@@ -34,17 +36,12 @@ def metrics(expression: str) -> set[str]:
     }
 
 
-def documented(root: Path) -> set[str]:
-    """The metrics of the table in docs/operations.md."""
-    return set(re.findall(r"^\| [a-z, ]+ \| `(\w+)` \|", (root / "docs" / "operations.md").read_text(), re.MULTILINE))
-
-
 @pytest.mark.parametrize("expression", list(expressions()))
-def test_every_expression_reads_metrics_that_the_docs_explain(root: Path, expression: str) -> None:
+def test_every_expression_reads_metrics_that_the_docs_explain(expression: str) -> None:
     read = metrics(expression)
 
     assert read
-    assert {PART.sub("", name) for name in read} - GIVEN <= documented(root)
+    assert {PART.sub("", name) for name in read} - GIVEN <= set().union(*documented().values())
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
@@ -70,3 +67,10 @@ def test_panels_have_their_own_places_and_the_provisioned_source() -> None:
     assert len(cells) == len(set(cells))
     assert max(x for x, _ in cells) < 24
     assert {panel["datasource"]["uid"] for panel in DASHBOARD["panels"]} == {source["uid"]}
+
+
+def test_prometheus_asks_every_service_that_the_docs_have_metrics_of() -> None:
+    config = yaml.safe_load((OBSERVABILITY / "prometheus.yaml").read_text())
+
+    assert {job["job_name"] for job in config["scrape_configs"]} == {*documented(), "prometheus"}
+    assert config["rule_files"] == ["alerts.yaml"]
