@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run serve services test test-images lint format specs docs images wheelhouse lock bench bench-skill bench-images bench-serving soak clean
+.PHONY: help venv run serve services test test-images lint format specs docs images dev-images wheelhouse lock bench bench-skill bench-images \
+	bench-serving soak clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,8 +31,8 @@ lint: venv ## Check format, style, types, shell scripts, Dockerfiles and CI work
 	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --diff .; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --no-error-summary
-	@$(BIN)/shellcheck .ci/run $(wildcard scripts/*.sh images/*.sh)
-	@$(BIN)/hadolint $(wildcard images/*/Dockerfile)
+	@$(BIN)/shellcheck .ci/run $(wildcard scripts/*.sh images/*.sh deploy/dev/*.sh)
+	@$(BIN)/hadolint $(wildcard images/*/Dockerfile deploy/dev/*/Dockerfile)
 	@$(BIN)/jactionlint
 
 format: venv ## Format the code, and fix what ruff can
@@ -50,6 +51,9 @@ docs: venv ## Write docs/stages/, which is generated
 
 images: ## Build all images: BASE_IMAGE=python:3.11-slim-bookworm, TORCH=cuda; scripts/build_push.sh also pushes
 	@scripts/build_push.sh $(if $(BASE_IMAGE),--base "$(BASE_IMAGE)")
+
+dev-images: ## Build stand-ins for the images of SeaweedFS and MLflow, and print the variables that name them
+	@scripts/dev_images.sh $(if $(BASE_IMAGE),--base "$(BASE_IMAGE)")
 
 wheelhouse: venv ## Download what the images install, so that they build without an index: TORCH=cuda
 	@scripts/wheelhouse.sh

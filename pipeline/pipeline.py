@@ -27,7 +27,10 @@ HANDED_ON = {"config_hash", "config_json"}  # by preprocess, to every other stag
 
 # What tasks find of each secret in their environment; a secret or a key that does not exist is left out.
 SECRETS = {
-    "store_secret": ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"],
+    "store_secret": [
+        *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"),
+        "FLTS_GATEWAY_TOKEN",
+    ],
     "mlflow_secret": ["MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"],
 }
 
@@ -35,7 +38,9 @@ SECRETS = {
 class ClusterParams(Params):
     """Parameters that only the pipeline has."""
 
-    store_secret: str = Field("flts-store", description="Kubernetes secret with the AWS variables of the object store")
+    store_secret: str = Field(
+        "flts-store", description="Kubernetes secret with the AWS variables of the object store, or the gateway's token"
+    )
     mlflow_secret: str = Field(
         "flts-mlflow", description="Kubernetes secret with the variables of MLflow's credentials"
     )

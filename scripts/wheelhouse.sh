@@ -6,8 +6,8 @@ usage() {
   cat <<'TEXT'
 usage: scripts/wheelhouse.sh [DIR]
 
-Downloads what images/locks/*.txt pin into DIR, with the pip of .venv. By default DIR is wheelhouse/, which git ignores
-and scripts/build_push.sh installs from.
+Downloads what images/locks/*.txt and deploy/dev/*/lock.txt pin into DIR, with the pip of .venv. By default DIR is
+wheelhouse/, which git ignores and scripts/build_push.sh and scripts/dev_images.sh install from.
 
 Environment: TORCH=cuda (the GPU variant of torch; default: cpu), TORCH_INDEX_URL (the index that torch comes from),
 PYTHON (a Python 3.11 with pip; default: .venv/bin/python).
@@ -38,7 +38,7 @@ download() {
 }
 
 mkdir -p "$directory"
-for lock in images/locks/*.txt; do
+for lock in images/locks/*.txt deploy/dev/*/lock.txt; do
   [[ $lock != */torch-* || $lock == */torch-$torch.txt ]] || continue
   grep -v '^torch==' "$lock" | download --require-hashes -r /dev/stdin
 done

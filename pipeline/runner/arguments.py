@@ -8,18 +8,18 @@ from flts.errors import BadInputError
 from flts.runtime.parameters import check_params
 from flts.stages import STAGES
 from pipeline.runner.compiled import Pipeline, Value
-from pipeline.runner.dataset import LocalDataset
+from pipeline.runner.dataset import Dataset
 from pipeline.runner.services import SQLITE
 
 
 def choose_arguments(
     pipeline: Pipeline,
-    dataset: LocalDataset,
+    dataset: Dataset,
     home: Path,
     *,
     params: Sequence[str],
     identifier: str | None,
-    store: str | None,
+    store: str,
     mlflow: str | None,
 ) -> dict[str, Value]:
     """Put the parameters together: the command line wins over the dataset's file, that over the defaults.
@@ -27,7 +27,7 @@ def choose_arguments(
     Args:
         pipeline: The pipeline.
         dataset: The dataset, which gives its name to a run without an identifier.
-        home: Where store and MLflow lie if none is named.
+        home: Where MLflow's database lies if no MLflow is named.
         params: ``NAME=VALUE``, each.
         identifier: The run's name.
         store: Address of the object store.
@@ -40,12 +40,12 @@ def choose_arguments(
         "sample_train_rows": 0,
         "sample_test_rows": 0,
         **dataset.parameters(),
-        **dict(_split(pair) for pair in params),
+        **split_pairs(params),
     }
     own: dict[str, Any] = {
         "dataset_name": dataset.name,
         "identifier": dataset.name if identifier is None else identifier,
-        "gateway_url": store or (home / "store").as_uri(),
+        "gateway_url": store,
     }
     if mlflow:
         own["mlflow_tracking_uri"] = mlflow
@@ -76,8 +76,16 @@ def _check_text(values: Mapping[str, Value]) -> None:
             raise BadInputError(f"{label} must be UTF-8, got {value!r}") from None
 
 
-def _split(pair: str) -> tuple[str, str]:
-    name, equals, value = pair.partition("=")
-    if not equals:
-        raise BadInputError(f"--param {pair!r} must be NAME=VALUE")
-    return name.strip(), value
+def split_pairs(params: Sequence[str]) -> dict[str, str]:
+    """Split ``NAME=VALUE``, each; the last of a name wins.
+
+    Raises:
+        BadInputError: One of them is something else.
+    """
+    values = {}
+    for pair in params:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise BadInputError(f"--param {pair!r} must be NAME=VALUE")
+        values[name.strip()] = value
+    return values

@@ -92,7 +92,9 @@ def shown(path: Path) -> str:
 def _place(store: str, path: PurePosixPath) -> Place:
     if store.startswith("file://"):
         return FileStore.from_url(store).root / path
-    return f"{store}{path}"
+    if store.startswith("s3://"):
+        return f"{store}{path}"
+    return f"{store.rstrip('/')}/download/{path}"
 
 
 def _mlflow(uri: str) -> str:

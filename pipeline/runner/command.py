@@ -15,12 +15,13 @@ from flts.contracts import utc_timestamp
 from flts.environment import threads
 from flts.errors import BadInputError, FltsError
 from flts.os_errors import environment_trouble
+from flts.store import open_store
 from flts.text import printable
-from pipeline.runner.arguments import choose_arguments
+from pipeline.runner.arguments import choose_arguments, split_pairs
 from pipeline.runner.closing import ending, failures, places, shown
-from pipeline.runner.compiled import load_pipeline
+from pipeline.runner.compiled import Pipeline, load_pipeline
 from pipeline.runner.containers import Containers, open_engine
-from pipeline.runner.dataset import RECOMMENDED, LocalDataset
+from pipeline.runner.dataset import RECOMMENDED, Dataset, LocalDataset, StoredDataset
 from pipeline.runner.home import check_home, make_run_folder, write_results
 from pipeline.runner.processes import Processes
 from pipeline.runner.run import Run, Starter
@@ -68,15 +69,16 @@ def run_pipeline(options: argparse.Namespace) -> int:
     """
     console = Console(highlight=False)
     pipeline = load_pipeline(PIPELINE)
-    dataset = LocalDataset.find(options.dataset)
     home = options.home.absolute()
+    store = options.store or (home / "store").as_uri()
+    dataset = _find_dataset(options, pipeline, store)
     arguments = choose_arguments(
         pipeline,
         dataset,
         home,
         params=options.param,
         identifier=options.identifier,
-        store=options.store,
+        store=store,
         mlflow=options.mlflow,
     )
     # More processes would not end sooner together, and the longest of them later.
@@ -141,13 +143,20 @@ def _parser() -> argparse.ArgumentParser:
         metavar="URI",
         help="MLflow: http://host:port or sqlite:///file.db (default: a database in --home)",
     )
-    parser.add_argument(
+    datasets = parser.add_mutually_exclusive_group()
+    datasets.add_argument(
         "--dataset",
         type=Path,
         default=DEMO,
         metavar="X.csv",
         help="training data, CSV or Parquet; X_test.csv beside it is the test part, X.toml beside it holds parameters, "
         "without which pipeline/recommended.toml does (default: the demo, hourly weather at JFK airport)",
+    )
+    datasets.add_argument(
+        "--stored-dataset",
+        metavar="NAME",
+        help="train with what the store's bucket of datasets has already: NAME.csv or NAME.parquet, with NAME_test and "
+        "NAME.toml beside it as above",
     )
     parser.add_argument(
         "--param",
@@ -163,7 +172,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _beginning(dataset: LocalDataset) -> Iterator[str]:
+def _find_dataset(options: argparse.Namespace, pipeline: Pipeline, store: str) -> Dataset:
+    if options.stored_dataset is None:
+        return LocalDataset.find(options.dataset)
+    default = str(pipeline.parameters["input_bucket"].default)
+    bucket = split_pairs(options.param).get("input_bucket", default)
+    return StoredDataset.find(options.stored_dataset, open_store(store), bucket)
+
+
+def _beginning(dataset: Dataset) -> Iterator[str]:
+    if isinstance(dataset, StoredDataset):
+        yield f"Dataset {dataset.place} of the store"
+        yield f"Parameters from {shown(RECOMMENDED) if dataset.settings is None else f'{dataset.name}.toml beside it'}"
+        return
+    assert isinstance(dataset, LocalDataset)  # noqa: S101 - for mypy
     yield f"Dataset {shown(dataset.train)}"
     if dataset.test is None:
         missing = f"{dataset.name}_test{dataset.train.suffix}"

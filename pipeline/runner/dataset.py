@@ -1,4 +1,4 @@
-"""Puts a dataset on this machine into the store's bucket of datasets, where the pipeline looks for it."""
+"""The dataset of a run: files of this machine, which are put into the store, or one that lies there already."""
 
 import filecmp
 import re
@@ -6,9 +6,9 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from flts.errors import BadInputError
+from flts.errors import BadInputError, ObjectNotFoundError
 from flts.files import DATASET_SUFFIXES, split_dataset_name
 from flts.os_errors import reason
 from flts.params import check_name
@@ -17,6 +17,23 @@ from flts.store.file import FileStore
 
 # What to train with where a dataset brings no parameters of its own.
 RECOMMENDED = Path(__file__).parents[1] / "recommended.toml"
+
+
+class Dataset(Protocol):
+    """What a run needs to know of its dataset, wherever that lies."""
+
+    @property
+    def name(self) -> str:
+        """Its name, which is that of its files."""
+        ...
+
+    def parameters(self) -> Mapping[str, Any]:
+        """Return the pipeline parameters that it brings; without any, those recommended."""
+        ...
+
+    def put(self, store: ObjectStore, bucket: str) -> None:
+        """See to it that the store has it."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -63,16 +80,10 @@ class LocalDataset:
         """
         settings = self.settings or RECOMMENDED
         try:
-            document = tomllib.loads(settings.read_text(encoding="utf-8"))
+            data = settings.read_bytes()
         except OSError as error:
             raise BadInputError(f"{settings} cannot be read: {reason(error)}") from None
-        except ValueError as error:
-            place = re.search(r"at (line \d+, column \d+)", str(error))
-            raise BadInputError(f"{settings} cannot be read as TOML{f', {place[1]}' if place else ''}") from None
-        parameters = document.get("parameters")
-        if document.keys() != {"parameters"} or not isinstance(parameters, dict):
-            raise BadInputError(f"{settings} must hold one table, [parameters]")
-        return parameters
+        return _read_parameters(str(settings), data)
 
     def put(self, store: ObjectStore, bucket: str) -> None:
         """Copy both files into the store, of which a folder may have them already.
@@ -91,6 +102,62 @@ class LocalDataset:
         for key, path in wanted.items():
             if not (isinstance(store, FileStore) and _same(path, store.root / bucket / key)):
                 store.upload(bucket, key, path)
+
+
+@dataclass(frozen=True)
+class StoredDataset:
+    """A dataset that the store has already; ``settings`` is its ``<name>.toml`` there, if there is one."""
+
+    name: str
+    settings: bytes | None
+    place: str
+
+    @classmethod
+    def find(cls, name: str, store: ObjectStore, bucket: str) -> "StoredDataset":
+        """Find a dataset by its name.
+
+        Raises:
+            BadInputError: The bucket has none of this name.
+            ServiceUnavailableError: The store is out of reach.
+        """
+        try:
+            check_name(name)
+        except ValueError as error:
+            raise BadInputError(f"--stored-dataset {name!r} {error}") from None
+        stored = next((name + suffix for suffix in DATASET_SUFFIXES if store.head(bucket, name + suffix)), None)
+        if stored is None:
+            *others, last = (name + suffix for suffix in DATASET_SUFFIXES)
+            raise BadInputError(f"bucket {bucket} has neither {', '.join(others)} nor {last}: upload the dataset first")
+        try:
+            settings = store.get(bucket, f"{name}.toml")[0]
+        except ObjectNotFoundError:
+            settings = None
+        return cls(name, settings, f"{bucket}/{stored}")
+
+    def parameters(self) -> Mapping[str, Any]:
+        """Return the pipeline parameters of the table ``[parameters]`` beside it; without one, those recommended.
+
+        Raises:
+            BadInputError: The object is not such TOML.
+        """
+        if self.settings is None:
+            return _read_parameters(str(RECOMMENDED), RECOMMENDED.read_bytes())
+        return _read_parameters(f"object {self.name}.toml", self.settings)
+
+    def put(self, store: ObjectStore, bucket: str) -> None:
+        """Leave everything as it is: the store has it."""
+
+
+def _read_parameters(label: str, data: bytes) -> Mapping[str, Any]:
+    try:
+        document = tomllib.loads(data.decode())
+    except ValueError as error:
+        place = re.search(r"at (line \d+, column \d+)", str(error))
+        raise BadInputError(f"{label} cannot be read as TOML{f', {place[1]}' if place else ''}") from None
+    parameters = document.get("parameters")
+    if document.keys() != {"parameters"} or not isinstance(parameters, dict):
+        raise BadInputError(f"{label} must hold one table, [parameters]")
+    return parameters
 
 
 def _same(path: Path, kept: Path) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from flts.errors import BadInputError
 from flts.store import open_store
 from pipeline.runner.compiled import Value
-from pipeline.runner.dataset import LocalDataset
+from pipeline.runner.dataset import Dataset
 
 SQLITE = "sqlite:///"
 _RETRIES, _TIMEOUT_SECONDS = 2, 10
@@ -32,8 +32,8 @@ def check_for_containers(arguments: Mapping[str, Value]) -> None:
             )
 
 
-def make_ready(arguments: Mapping[str, Value], dataset: LocalDataset) -> None:
-    """Put the dataset into the store, and make the experiment on an MLflow server, which shows that both answer.
+def make_ready(arguments: Mapping[str, Value], dataset: Dataset) -> None:
+    """See to it that the store has the dataset and an MLflow server the experiment, which shows that both answer.
 
     Raises:
         ServiceUnavailableError: One of them is out of reach.

@@ -54,6 +54,14 @@ def test_an_identifier_cannot_lead_out_of_the_runs_folder(
     assert not (tmp_path / "home").exists()
 
 
+def test_a_dataset_that_the_store_lacks_is_named_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--stored-dataset", "Y", "--home", str(tmp_path / "home"), "--param", "input_bucket=mine"]) == 2
+    assert capsys.readouterr().err.startswith("run: bucket mine has neither Y.csv")
+    assert not (tmp_path / "home").exists()
+
+
 def test_a_missing_dataset_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--dataset", str(tmp_path / "none.csv"), "--home", str(tmp_path / "home")]) == 2
     assert capsys.readouterr().err == f"run: dataset {tmp_path / 'none.csv'} does not exist\n"

@@ -6,7 +6,7 @@ import pytest
 
 from flts.errors import BadInputError
 from flts.store.file import FileStore
-from pipeline.runner.dataset import LocalDataset
+from pipeline.runner.dataset import LocalDataset, StoredDataset
 
 
 @pytest.fixture
@@ -136,3 +136,44 @@ def test_settings_that_are_not_one_table_are_refused(folder: Path, text: str) ->
 
     with pytest.raises(BadInputError, match=r"X\.toml (must hold one table|cannot be read as TOML)"):
         LocalDataset.find(path).parameters()
+
+
+def test_a_dataset_of_the_store_is_used_as_it_lies_there(store: FileStore) -> None:
+    store.put("dataset", "X.parquet", b"a")
+    store.put("dataset", "X_test.csv", b"b")
+
+    dataset = StoredDataset.find("X", store, "dataset")
+    dataset.put(store, "dataset")
+
+    assert dataset.place == "dataset/X.parquet"
+    assert "epochs" in dataset.parameters()
+    assert keys(store) == {"X.parquet", "X_test.csv"}
+
+
+def test_a_dataset_of_the_store_brings_its_parameters(store: FileStore) -> None:
+    store.put("dataset", "X.csv", b"a")
+    store.put("dataset", "X.toml", b"[parameters]\nepochs = 3\n")
+
+    assert StoredDataset.find("X", store, "dataset").parameters() == {"epochs": 3}
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("Y", "bucket dataset has neither Y.csv, Y.parquet nor Y.csv.gz: upload the dataset first"),
+        ("../Y", "--stored-dataset '../Y' must not contain '/'"),
+    ],
+)
+def test_a_dataset_that_the_store_lacks_is_one_sentence(store: FileStore, name: str, sentence: str) -> None:
+    with pytest.raises(BadInputError) as error:
+        StoredDataset.find(name, store, "dataset")
+
+    assert str(error.value).startswith(sentence)
+
+
+def test_parameters_in_the_store_that_are_no_toml_are_named(store: FileStore) -> None:
+    store.put("dataset", "X.csv", b"a")
+    store.put("dataset", "X.toml", b"[parameters]\nepochs = =\n")
+
+    with pytest.raises(BadInputError, match=r"object X\.toml cannot be read as TOML, line 2"):
+        StoredDataset.find("X", store, "dataset").parameters()

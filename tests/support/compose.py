@@ -1,0 +1,110 @@
+"""A project of Docker Compose on free ports, for tests: its services, and what they leave, which is nothing."""
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from scripts.services import free_ports
+from tests.support import engine
+
+ROOT = Path(__file__).parents[2]
+FILE = ROOT / "deploy" / "docker-compose.kfp.yaml"
+PORTS = ("MINIO_PORT", "MLFLOW_PORT", "GATEWAY_PORT", "INFERENCE_PORT", "PROMETHEUS_PORT", "GRAFANA_PORT")
+CLIENT = Path(sys.executable).parent / "docker-compose"
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project that is up: ``environ`` is what its .env file says."""
+
+    environ: dict[str, str]
+    env_file: Path
+
+    @property
+    def name(self) -> str:
+        return self.environ["COMPOSE_PROJECT_NAME"]
+
+    @property
+    def gateway(self) -> str:
+        return f"http://127.0.0.1:{self.environ['GATEWAY_PORT']}"
+
+    @property
+    def mlflow(self) -> str:
+        return f"http://127.0.0.1:{self.environ['MLFLOW_PORT']}"
+
+    @property
+    def inference(self) -> str:
+        return f"http://127.0.0.1:{self.environ['INFERENCE_PORT']}"
+
+    def compose(self, *arguments: str, check: bool = True, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        """Run a command of Compose on the project, with nothing of this machine's environment but the engine."""
+        done = subprocess.run(
+            [CLIENT, "--file", FILE, "--env-file", self.env_file, *arguments],
+            env={name: os.environ[name] for name in ("PATH", "HOME", "DOCKER_HOST") if name in os.environ},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        assert done.returncode == 0 or not check, f"{arguments}: {done.stderr[-3000:]}{done.stdout[-3000:]}"
+        return done
+
+    def containers(self) -> dict[str, dict[str, Any]]:
+        """What the engine knows of the containers, by service."""
+        ids = self.compose("ps", "--all", "--quiet").stdout.split()
+        found = json.loads(engine.docker("inspect", *ids).stdout)
+        return {one["Config"]["Labels"]["com.docker.compose.service"]: one for one in found}
+
+    def forecast(self, seconds: float, **request: Any) -> dict[str, Any]:
+        """Ask for a forecast until there is one."""
+        deadline = time.monotonic() + seconds
+        answer = ""
+        while time.monotonic() < deadline:
+            with suppress(httpx.TransportError):
+                got = httpx.post(f"{self.inference}/predict", json=request, timeout=10)
+                if got.status_code == 200:
+                    forecast: dict[str, Any] = got.json()
+                    return forecast
+                answer = got.text
+            time.sleep(0.2)
+        logs = self.compose("logs", "--tail", "30", "inference").stdout
+        raise AssertionError(f"no forecast within {seconds} s: {answer}\n{logs}")
+
+
+@contextmanager
+def project(folder: Path, images: dict[str, str], **settings: str) -> Iterator[Project]:
+    """Bring the services up until the block ends; nothing of them stays, whatever happens."""
+    ports = dict(zip(PORTS, map(str, free_ports(len(PORTS))), strict=True))
+    environ = {
+        "COMPOSE_PROJECT_NAME": f"flts-test-{os.getpid()}-{secrets.token_hex(3)}",
+        "AWS_ACCESS_KEY_ID": "flts-test",
+        "AWS_SECRET_ACCESS_KEY": secrets.token_hex(16),
+        "GRAFANA_PASSWORD": secrets.token_hex(16),
+        "FLTS_TAG": os.environ.get("FLTS_TAG", "kfp"),
+        **ports,
+        **images,
+        **settings,
+    }
+    env_file = folder / "test.env"
+    env_file.write_text("".join(f"{name}={value}\n" for name, value in environ.items()))
+    made = Project(environ, env_file)
+    try:
+        started = made.compose("up", "--detach", "--wait", check=False, timeout=180)
+        assert started.returncode == 0, f"{started.stderr[-2000:]}\n{made.compose('logs', '--tail', '20').stdout}"
+        yield made
+    finally:
+        made.compose("--profile", "*", "down", "--volumes", "--remove-orphans", "--timeout", "2", check=False)
+    for kind in ("container", "volume", "network"):
+        label = f"label=com.docker.compose.project={made.name}"
+        everything = ("--all",) if kind == "container" else ()
+        assert not engine.docker(kind, "ls", *everything, "--quiet", "--filter", label).stdout, f"a {kind} was left"

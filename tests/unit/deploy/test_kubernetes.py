@@ -1,0 +1,285 @@
+"""The overlays as kubectl renders them: valid for Kubernetes, locked down, and with the names that everybody knows."""
+
+import json
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from flts.params import GATEWAY_URL, MLFLOW_TRACKING_URI
+from flts.version import __version__
+from pipeline.pipeline import SECRETS, ClusterParams
+from pipeline.runner.arguments import split_pairs
+from pipeline.runner.command import PIPELINE, _parser
+from pipeline.runner.compiled import load_pipeline
+from tests.support.kubectl import VERSION, render
+
+ROOT = Path(__file__).parents[3]
+OVERLAYS = ("dev", "prod")
+WORKLOADS = {"Deployment", "StatefulSet", "CronJob"}
+Document = dict[str, Any]
+
+
+@cache
+def objects(overlay: str) -> list[Document]:
+    return render(ROOT / "deploy" / "kubernetes" / "overlays" / overlay)
+
+
+def of_kind(overlay: str, *kinds: str) -> dict[str, Document]:
+    return {one["metadata"]["name"]: one for one in objects(overlay) if one["kind"] in kinds}
+
+
+def template(workload: Document) -> Document:
+    spec = workload["spec"]
+    found: Document = spec["jobTemplate"]["spec"]["template"] if workload["kind"] == "CronJob" else spec["template"]
+    return found
+
+
+def pods(overlay: str) -> dict[str, Document]:
+    """The pod of every workload, by its name."""
+    return {name: template(one) for name, one in of_kind(overlay, *WORKLOADS).items()}
+
+
+def containers(pod: Document) -> list[Document]:
+    return [*pod["spec"].get("initContainers", ()), *pod["spec"]["containers"]]
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_object_is_valid_for_kubernetes(overlay: str) -> None:
+    for one in objects(overlay):
+        kubernetes_validate.validate(one, VERSION, strict=True)
+
+
+def test_the_schemas_would_find_a_mistake() -> None:
+    wrong = json.loads(json.dumps(of_kind("dev", "Deployment")["inference"]))
+    template(wrong)["spec"]["containers"][0]["resource"] = {}
+
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(wrong, VERSION, strict=True)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_pods_keep_the_restricted_pod_security_standard(overlay: str) -> None:
+    (namespace,) = of_kind(overlay, "Namespace").values()
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+
+    for name, pod in pods(overlay).items():
+        security = pod["spec"]["securityContext"]
+        assert security["runAsNonRoot"], name
+        assert security["runAsUser"] > 0, name
+        assert security["seccompProfile"] == {"type": "RuntimeDefault"}, name
+        assert not pod["spec"]["automountServiceAccountToken"], name
+        for container in containers(pod):
+            locked = {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert container["securityContext"] == locked, name
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_pod_has_an_account_of_its_own_without_a_token(overlay: str) -> None:
+    accounts = of_kind(overlay, "ServiceAccount")
+    used = [pod["spec"]["serviceAccountName"] for pod in pods(overlay).values()]
+
+    assert sorted(used) == sorted(accounts)
+    assert not any(account["automountServiceAccountToken"] for account in accounts.values())
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_containers_say_what_they_need_and_may_take(overlay: str) -> None:
+    for name, pod in pods(overlay).items():
+        for container in containers(pod):
+            for kind in ("requests", "limits"):
+                assert container["resources"][kind].keys() >= {"cpu", "memory"}, name
+        for volume in pod["spec"].get("volumes", ()):
+            assert volume.get("emptyDir", {"sizeLimit": 1}).get("sizeLimit"), f"{name}: {volume['name']} has no bound"
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_what_serves_is_probed(overlay: str) -> None:
+    for name, workload in of_kind(overlay, "Deployment", "StatefulSet").items():
+        for container in template(workload)["spec"]["containers"]:
+            assert container.keys() >= {"startupProbe", "livenessProbe", "readinessProbe"}, name
+    for name in ("fastapi-app", "inference"):
+        (container,) = pods(overlay)[name]["spec"]["containers"]
+        assert container["livenessProbe"]["httpGet"]["path"] == "/healthz", "no restart while the store is away"
+        assert container["readinessProbe"]["httpGet"]["path"] == "/ready"
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_images_are_pinned(overlay: str) -> None:
+    for pod in pods(overlay).values():
+        for container in containers(pod):
+            assert re.fullmatch(r"[\w./-]+:(?!latest)[\w.-]+", container["image"])
+
+
+def test_production_takes_the_release_that_it_came_with() -> None:
+    images = {container["image"] for pod in pods("prod").values() for container in containers(pod)}
+
+    assert {image for image in images if "/flts-" in image} == {
+        f"registry.example.com/team/flts-{name}:v{__version__}" for name in ("gateway", "inference", "pipeline")
+    }
+
+
+def references(overlay: str) -> Iterator[tuple[str, str | None]]:
+    """Every secret that a pod names, and the key of it."""
+    for pod in pods(overlay).values():
+        for volume in pod["spec"].get("volumes", ()):
+            if "secret" in volume:
+                yield volume["secret"]["secretName"], None
+        for container in containers(pod):
+            for source in container.get("envFrom", ()):
+                yield source["secretRef"]["name"], None
+            for variable in container.get("env", ()):
+                if "valueFrom" in variable:
+                    reference = variable["valueFrom"]["secretKeyRef"]
+                    assert reference["key"] == variable["name"]
+                    yield reference["name"], reference["key"]
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_secrets_are_referred_to_by_the_names_of_the_compiled_pipeline(overlay: str) -> None:
+    assert not of_kind(overlay, "Secret")
+    defaults = {name: ClusterParams.model_fields[name].default for name in SECRETS}
+    own = {"flts-gateway-tokens"} if overlay == "prod" else set()
+    assert {name for name, _ in references(overlay)} == {*defaults.values(), *own}
+    store_keys = {key for name, key in references(overlay) if name == defaults["store_secret"]}
+    assert store_keys <= set(SECRETS["store_secret"])
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_no_variable_holds_a_secret(overlay: str) -> None:
+    for pod in pods(overlay).values():
+        for container in containers(pod):
+            for variable in container.get("env", ()):
+                if re.search(r"SECRET|PASSWORD|TOKEN$|ACCESS_KEY", variable["name"]):
+                    assert "value" not in variable, variable["name"]
+
+
+def test_the_gateway_asks_for_tokens_but_on_a_small_cluster() -> None:
+    def variables(overlay: str) -> dict[str, str]:
+        (container,) = pods(overlay)["fastapi-app"]["spec"]["containers"]
+        return {variable["name"]: variable.get("value", "") for variable in container["env"]}
+
+    assert variables("prod")["FLTS_TOKENS_FILE"] == "/etc/flts/tokens.json"
+    assert "FLTS_AUTH" not in variables("prod")
+    assert variables("dev")["FLTS_AUTH"] == "off"
+
+
+@pytest.mark.parametrize("default", [GATEWAY_URL, MLFLOW_TRACKING_URI, "http://minio:9000"])
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_pipeline_defaults_are_addresses_of_services(overlay: str, default: str) -> None:
+    address = urlsplit(default)
+    service = of_kind(overlay, "Service")[str(address.hostname)]
+
+    assert address.port in {port["port"] for port in service["spec"]["ports"]}
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_services_budgets_and_scalers_find_their_pods(overlay: str) -> None:
+    for name, service in of_kind(overlay, "Service").items():
+        pod = pods(overlay)[name]
+        assert service["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
+        named = {port["name"] for container in pod["spec"]["containers"] for port in container["ports"]}
+        assert {port["targetPort"] for port in service["spec"]["ports"]} <= named
+    for name, budget in of_kind(overlay, "PodDisruptionBudget").items():
+        assert selects(budget["spec"]["selector"], pods(overlay)[name]["metadata"]["labels"])
+
+
+def test_production_survives_a_node_and_grows() -> None:
+    scalers = [one for one in objects("prod") if one["kind"] == "HorizontalPodAutoscaler"]
+
+    assert {one["spec"]["scaleTargetRef"]["name"] for one in scalers} == {"fastapi-app", "inference"}
+    for scaler in scalers:
+        deployment = of_kind("prod", "Deployment")[scaler["spec"]["scaleTargetRef"]["name"]]
+        assert scaler["spec"]["minReplicas"] >= 2
+        assert "replicas" not in deployment["spec"], "the scaler alone decides"
+        spread = template(deployment)["spec"]["topologySpreadConstraints"]
+        assert {one["topologyKey"] for one in spread} == {"kubernetes.io/hostname", "topology.kubernetes.io/zone"}
+
+
+def selects(selector: Document, labels: dict[str, str]) -> bool:
+    wanted = selector.get("matchLabels", {}).items()
+    either = selector.get("matchExpressions", ())
+    assert all(one["operator"] == "In" for one in either)
+    return wanted <= labels.items() and all(labels.get(one["key"]) in one["values"] for one in either)
+
+
+def allowed(overlay: str, pod: str, direction: str, other: str, port: str) -> bool:
+    """Whether a policy of a pod lets a port's traffic to (egress) or from (ingress) another pod pass."""
+    side = "to" if direction == "egress" else "from"
+    labels = {name: one["metadata"]["labels"] for name, one in pods(overlay).items()}
+    return any(
+        port in {each["port"] for each in rule["ports"]}
+        and any("podSelector" in peer and selects(peer["podSelector"], labels[other]) for peer in rule[side])
+        for policy in of_kind(overlay, "NetworkPolicy").values()
+        if selects(policy["spec"]["podSelector"], labels[pod])
+        for rule in policy["spec"].get(direction, ())
+    )
+
+
+def calls(overlay: str) -> set[tuple[str, str]]:
+    """Which pods call which services, by the addresses in what they are started with."""
+    found = set()
+    for name, pod in pods(overlay).items():
+        for container in containers(pod):
+            values = [variable.get("value", "") for variable in container.get("env", ())]
+            for word in (*values, *container.get("args", ()), *container.get("command", ())):
+                found |= {(name, host) for host in re.findall(r"http://([a-z-]+):\d+", word)}
+    return found
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_network_policies_allow_what_pods_call_and_nothing_else(overlay: str) -> None:
+    closed = of_kind(overlay, "NetworkPolicy")["nothing"]["spec"]
+    assert closed == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+
+    wanted = calls(overlay)
+    assert wanted >= {
+        ("inference", "fastapi-app"),
+        ("inference", "mlflow"),
+        ("fastapi-app", "minio"),
+        ("mlflow", "minio"),
+    }
+    for caller in pods(overlay):
+        for name, pod in pods(overlay).items():
+            for port in (
+                port["name"] for container in pod["spec"]["containers"] for port in container.get("ports", ())
+            ):
+                passes = all(
+                    allowed(overlay, one, direction, other, port)
+                    for one, direction, other in ((caller, "egress", name), (name, "ingress", caller))
+                )
+                assert passes == ((caller, name) in wanted and port != "metrics"), f"{caller} -> {name}:{port}"
+
+
+def test_store_and_mlflow_are_started_as_compose_starts_them() -> None:
+    compose = yaml.safe_load((ROOT / "deploy" / "common.yaml").read_text())["services"]
+    found = {name: pods("dev")[name]["spec"]["containers"][0]["command"] for name in ("minio", "mlflow")}
+
+    def but_for_names(command: list[str]) -> list[str]:
+        return [word for word in command if not word.startswith("--allowed-hosts=")]
+
+    assert found["minio"] == [*compose["minio"]["entrypoint"], *compose["minio"]["command"]]
+    assert but_for_names(found["mlflow"]) == but_for_names(compose["mlflow"]["command"])
+    hosts = next(word for word in found["mlflow"] if word.startswith("--allowed-hosts="))
+    assert "mlflow.flts.svc.cluster.local:5000" in hosts
+
+
+def test_the_nightly_job_takes_options_that_the_image_has() -> None:
+    command = of_kind("prod", "CronJob")["retrain"]
+    (container,) = template(command)["spec"]["containers"]
+    options = _parser().parse_args(container["args"])
+    assert (options.store, options.mlflow) == (GATEWAY_URL, MLFLOW_TRACKING_URI)
+    assert set(split_pairs(options.param)) <= load_pipeline(PIPELINE).parameters.keys()
+    assert command["spec"]["concurrencyPolicy"] == "Forbid"
+    assert command["spec"]["jobTemplate"]["spec"]["activeDeadlineSeconds"] > 0
+    assert of_kind("dev", "CronJob")["retrain"]["spec"]["suspend"]
