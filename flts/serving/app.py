@@ -23,7 +23,7 @@ from flts.serving.answers import (
     State,
     problems_of,
 )
-from flts.serving.bodies import read_body, steps_asked
+from flts.serving.bodies import read_body, steps_asked, while_connected
 from flts.serving.describing import describe
 from flts.serving.documents import Question, read_question, render_answer
 from flts.serving.forecasts import Forecasts, Made
@@ -146,7 +146,8 @@ def _add_forecasts(app: FastAPI, settings: ServingSettings, watch: Watch, foreca
         body = await read_body(request, settings.max_body_mib)
         steps = steps_asked(request)
         question = read(body, steps) if len(body) < _SMALL_BODY else await forecasts.aside(lambda: read(body, steps))
-        made = await forecasts.make(loaded, question.steps, None if question.columns is None else question.history)
+        making = forecasts.make(loaded, question.steps, None if question.columns is None else question.history)
+        made = await (making if question.steps < _FEW_STEPS else while_connected(request, making))
         content = render(made) if question.steps < _FEW_STEPS else await forecasts.aside(lambda: render(made))
         return Response(content, media_type="application/json")
 
