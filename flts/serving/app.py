@@ -24,7 +24,7 @@ from flts.serving.answers import (
     State,
     problems_of,
 )
-from flts.serving.bodies import read_body, steps_asked
+from flts.serving.bodies import read_body, steps_asked, while_connected
 from flts.serving.describing import describe
 from flts.serving.documents import Question, read_question, render_answer
 from flts.serving.forecasts import Forecasts, Made
@@ -67,7 +67,7 @@ def make_app(settings: ServingSettings, store: ObjectStore) -> "ASGIApp":
         redirect_slashes=False,
         lifespan=lifespan,
     )
-    problems.install(app, watch.outage)
+    problems.install(app, on_outage=lambda: None)  # the watch alone meets any, and counts them
     _add_forecasts(app, settings, watch, forecasts)  # first: they are looked for most
     _add_probes(app, watch, registry)
     _add_model(app, settings, watch)
@@ -148,7 +148,8 @@ def _add_forecasts(app: FastAPI, settings: ServingSettings, watch: Watch, foreca
         body = await read_body(request, settings.max_body_mib)
         steps = steps_asked(request)
         question = read(body, steps) if len(body) < _SMALL_BODY else await forecasts.aside(lambda: read(body, steps))
-        made = await forecasts.make(loaded, question.steps, None if question.columns is None else question.history)
+        making = forecasts.make(loaded, question.steps, None if question.columns is None else question.history)
+        made = await (making if question.steps < _FEW_STEPS else while_connected(request, making))
         content = render(made) if question.steps < _FEW_STEPS else await forecasts.aside(lambda: render(made))
         return Response(content, media_type="application/json")
 

@@ -1,6 +1,9 @@
-"""What a request for forecasts brings: its body, of bounded size, and the steps that its address asks for."""
+"""What a request for forecasts brings: its body, of bounded size, the steps that its address asks for, its client."""
 
+import asyncio
 import re
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
@@ -8,6 +11,8 @@ from flts.errors import BadInputError
 from flts.problems import shown
 from flts.serving.settings import MIB
 from flts.web.problems import RefusedError
+
+T = TypeVar("T")
 
 
 async def read_body(request: Request, most_mib: int) -> bytes:
@@ -47,3 +52,26 @@ def steps_asked(request: Request) -> int | None:
     if not re.fullmatch(r"-?[0-9]{1,9}", text):
         raise BadInputError(f"inference_length must be a whole number, got {shown(text, quoted=True)}")
     return int(text)
+
+
+async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Do some work, and leave it when the client goes away; the body must have been read.
+
+    Raises:
+        RefusedError: 499, which nobody gets, when it has gone.
+    """
+    at_work, going = asyncio.ensure_future(work), asyncio.ensure_future(_going(request))
+    try:
+        await asyncio.wait({at_work, going}, return_when=asyncio.FIRST_COMPLETED)
+        if at_work.done():
+            return at_work.result()
+    finally:
+        at_work.cancel()
+        going.cancel()
+    request.scope.setdefault("state", {})["gone"] = True
+    raise RefusedError(499, "the client has gone")
+
+
+async def _going(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -11,6 +11,7 @@ from flts.errors import BadInputError
 from flts.serving.settings import PLAIN_VARIABLES, ServingSettings
 from flts.store import open_store
 from flts.store.keys import check_bucket
+from flts.web.events import flush
 from flts.web.starting import listen, read_settings, run, serve
 
 COMMAND = "flts-inference --serve"
@@ -23,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 
 def start(argv: Sequence[str], environ: Mapping[str, str]) -> None:
-    """Check the settings, and serve.
+    """Check the settings, serve, and end the process.
 
     Raises:
         BadInputError: A setting is wrong, or a package is missing.
@@ -40,6 +41,9 @@ def start(argv: Sequence[str], environ: Mapping[str, str]) -> None:
     except ModuleNotFoundError as error:
         raise BadInputError(f"{COMMAND} needs the package {error.name}: install flts[serving]") from None
     serve(make_app(settings, store), listener)
+    flush()
+    # Python's end would catch threads in the middle of PyTorch, or of waiting for a service.
+    os._exit(0)
 
 
 def _quieten() -> None:

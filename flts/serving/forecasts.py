@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
-_REASONS = {400: "bad_request", 413: "too_large", 429: "full", 503: "no_model", 504: "deadline"}
+_REASONS = {400: "bad_request", 413: "too_large", 429: "full", 499: "gone", 503: "no_model", 504: "deadline"}
 _NO_DATA = "the store has no inference data of this model: send data"
 
 ReadHistory = Callable[[Bundle], ProcessedData]

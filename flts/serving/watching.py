@@ -90,10 +90,6 @@ class Watch:
         self._ended.set()
         self._wake.set()
 
-    def outage(self) -> None:
-        """Count that the store failed."""
-        self._outages.inc()
-
     def look(self, *, again: bool = True) -> bool:
         """Look at the pointer now, and serve what it names; tells whether that is another model than before.
 

@@ -34,14 +34,15 @@ def say(service: str, event: str, message: str, level: str = "info", **fields: A
         print(text, file=sys.stderr, flush=True)
         return
     if not _waiting:
-        loop.call_later(_WRITE_AFTER_SECONDS, _write)
+        loop.call_later(_WRITE_AFTER_SECONDS, flush)
     _waiting.append(text)
     if level == "error" or len(_waiting) > _MOST_WAITING:
-        _write()
+        flush()
 
 
 @atexit.register
-def _write() -> None:
+def flush() -> None:
+    """Write what waits."""
     if _waiting:
         text = "\n".join(_waiting)
         _waiting.clear()

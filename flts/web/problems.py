@@ -69,6 +69,10 @@ def install(app: "FastAPI", on_outage: Callable[[], object]) -> None:
         first = error.errors()[0]
         return answer(400, f"{first['loc'][-1]}: {first['msg'][:1].lower()}{first['msg'][1:]}")
 
+    @app.exception_handler(Exception)
+    async def broken(_request: "Request", _error: Exception) -> "Response":
+        return answer(500, "an unexpected error; the log has it under this answer's X-Request-ID")
+
     @app.exception_handler(HTTPException)
     async def unknown(request: "Request", error: HTTPException) -> "Response":
         words = {404: f"there is no {request.method} {request.url.path[:200]}", 405: "this method is not offered here"}

@@ -4,10 +4,12 @@ import asyncio
 import json
 import re
 import signal
+import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pandas as pd
@@ -205,6 +207,28 @@ def test_a_short_forecast_does_not_wait_for_a_long_one(server: Server):
 
     short, long = asyncio.run(ask())
     assert short < long / 2
+
+
+def test_a_long_forecast_is_left_when_its_client_goes_away(server: Server, client: httpx.Client):
+    def metric(name: str) -> float:
+        return float(re.findall(rf"^{re.escape(name)} (\S+)", client.get("/metrics").text, re.MULTILINE)[0])
+
+    address = urlsplit(server.url)
+    with socket.create_connection((str(address.hostname), address.port or 80)) as connection:
+        connection.sendall(b"POST /predict?inference_length=10000 HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}")
+        wait_until(lambda: metric("flts_forecast_queue_length") == 1)
+    steps = metric("flts_forecast_steps_total")
+    wait_until(lambda: metric("flts_forecast_queue_length") == 0)
+    assert metric("flts_forecast_steps_total") - steps < 5000
+    assert metric('flts_forecasts_refused_total{reason="gone"}') == 1
+    wait_until(lambda: any(line["status"] == 499 for line in server.events()))
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_past_the_queue_one_comes_again_and_past_the_deadline_it_is_told(place: Place):
