@@ -154,7 +154,7 @@ def test_processes_that_train_the_same_at_once_agree_on_one_run_and_model(place,
     processes = [place.start(identifier=identifier, barrier=barrier) for _ in range(2)]
     for process in processes:
         process.join(60)
-        assert process.exitcode == 0
+        assert process.exitcode == 0, place.failures.read_text()
     again = place.train(identifier=identifier)
     assert again.cached
     assert_one_finished(place, identifier, again)

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import tempfile
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
@@ -27,6 +28,11 @@ class Place:
     training_data: Path
     tracking_uri: str
     store_url: str | None
+
+    @property
+    def failures(self) -> Path:
+        """Where a process says why it failed."""
+        return self.training_data.with_name("failures.txt")
 
     def train(
         self,
@@ -74,9 +80,13 @@ class Place:
 
 
 def _run(place: Place, barrier: Barrier | None, given: dict[str, Any]) -> None:
-    if barrier:
-        barrier.wait(60)
-    place.train(**given)
+    try:
+        if barrier:
+            barrier.wait(60)
+        place.train(**given)
+    except BaseException:
+        place.failures.write_text(traceback.format_exc())
+        raise
 
 
 def _arm(method: str, *, before: bool) -> None:
