@@ -39,7 +39,8 @@ while (($#)); do
   case $1 in
     -h | --help) usage; exit 0 ;;
     --base)
-      base=${2:?"dev_images.sh: --base needs an image"}
+      [[ -n ${2-} && $2 != -* ]] || fail "--base needs an image"
+      base=$2
       shift
       ;;
     -*) fail "$1 is not an option; --help lists them" ;;
