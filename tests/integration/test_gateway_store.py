@@ -1,5 +1,7 @@
 """The store behind a gateway passes the suite, over a folder and over S3, and survives a bad network."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from shutil import rmtree
@@ -77,6 +79,16 @@ def test_large_files_arrive_whole_over_a_bad_network(running: str, tmp_path: Pat
             info, pieces = store.read(BUCKET, f"large-{number}", start=1000, stop=3_000_000)
             assert b"".join(pieces) == content[1000:3_000_000]
             assert info.size == len(content)
+
+
+def test_requests_carry_the_ids_of_whoever_asks(tmp_path: Path):
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    code = f"from flts.store import open_store; import sys; print(open_store(sys.argv[1]).head('{BUCKET}', 'absent'))"
+    with gateway(f"file://{tmp_path}") as started:
+        environ = {"FLTS_REQUEST_ID": "nightly-7", "TRACEPARENT": trace}
+        subprocess.run([sys.executable, "-c", code, started.url], env=environ, check=True)
+    (line,) = started.requests()  # it has ended, and said all
+    assert (line["request_id"], line["trace_id"]) == ("nightly-7", trace.split("-")[1])
 
 
 def test_a_gateway_that_is_not_there_is_out_of_reach(monkeypatch: pytest.MonkeyPatch):

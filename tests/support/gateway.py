@@ -2,16 +2,15 @@
 
 import json
 import os
-import re
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Thread
 from typing import Any
+
+from tests.support.listening import listening
 
 BIN = Path(sys.executable).parent
 
@@ -45,32 +44,6 @@ def resident(pid: int) -> int:
 @contextmanager
 def gateway(store: str, *options: str, environ: Mapping[str, str] | None = None) -> Iterator[Gateway]:
     """Run a gateway on a free port of this machine until the block ends."""
-    process = subprocess.Popen(
-        [BIN / "flts-gateway", "--store", store, "--port", "0", *options],
-        env={"PATH": os.environ["PATH"], **(environ or {})},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    stderr = process.stderr
-    assert stderr
-    try:
-        said = []
-        for line in stderr:
-            said.append(line)
-            if found := re.match(r"listening on (http://\S+)", line):
-                break
-        else:
-            raise AssertionError("".join(said))
-        started = Gateway(found[1].replace("0.0.0.0", "127.0.0.1"), process, said)  # noqa: S104
-        reader = Thread(target=lambda: started.lines.extend(iter(stderr.readline, "")), daemon=True)
-        reader.start()
-        yield started
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise
-        finally:
-            stderr.close()
+    command = [str(BIN / "flts-gateway"), "--store", store, "--port", "0", *options]
+    with listening(command, environ or {}) as (url, process, lines):
+        yield Gateway(url, process, lines)

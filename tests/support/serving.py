@@ -1,16 +1,12 @@
 """A forecast server as a process over a ``file://`` store, and what lies in that store: data, models, promotions."""
 
 import json
-import os
-import re
-import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import httpx
@@ -29,6 +25,7 @@ from flts.store.file import FileStore
 from flts.timeseries.parquet import read_processed
 from flts.timeseries.windows import forecast_origins
 from tests.support.commands import BIN
+from tests.support.listening import listening
 
 IDENTIFIER = "run-001"
 ROWS, TEST_ROWS = 700, 150
@@ -167,32 +164,16 @@ class Server:
 @contextmanager
 def serving(store: str, *options: str, environ: Mapping[str, str] | None = None) -> Iterator[Server]:
     """Run a server on a free port of this machine until the block ends; it may not be ready yet."""
-    command = [str(BIN / "flts-inference"), "--serve", "--gateway-url", store, "--port", "0", "--watch-seconds", "0.2"]
-    process = subprocess.Popen(
-        [*command, *options],
-        env={"PATH": os.environ["PATH"], "MLFLOW_TRACKING_URI": "http://127.0.0.1:9", **(environ or {})},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    stderr = process.stderr
-    assert stderr
-    try:
-        said = []
-        for line in stderr:
-            said.append(line)
-            if found := re.match(r"listening on (http://\S+)", line):
-                break
-        else:
-            raise AssertionError("".join(said))
-        started = Server(found[1].replace("0.0.0.0", "127.0.0.1"), process, said)  # noqa: S104
-        Thread(target=lambda: started.lines.extend(iter(stderr.readline, "")), daemon=True).start()
-        yield started
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise
-        finally:
-            stderr.close()
+    command = [
+        BIN / "flts-inference",
+        "--serve",
+        "--gateway-url",
+        store,
+        "--port",
+        "0",
+        "--watch-seconds",
+        "0.2",
+        *options,
+    ]
+    with listening(command, {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", **(environ or {})}) as (url, process, lines):
+        yield Server(url, process, lines)
