@@ -80,7 +80,7 @@ soak: venv ## Keep the servers under load for an hour (SECONDS=3600): is every r
 	@$(BIN)/python -m benchmarks.soak $(if $(SECONDS),--seconds "$(SECONDS)")
 
 clean: ## Remove everything that was built, run or cached, but not .venv
-	rm -rf build dist .flts .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf build dist .flts .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 venv: $(VENV)/installed ## Make .venv with everything that locks/dev.txt pins
 

