@@ -16,7 +16,7 @@ from tests.support import engine
 from tests.support.compose import Project, project
 from tests.support.metrics import documented, told
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(480)]
 SERVICES = ("minio", "mlflow", "fastapi-app", "inference")
 SMALL = {"epochs": 1, "members": 1, "sample_train_rows": 600, "sample_test_rows": 300, "inference_length": 5}
 PROMOTED = "model-promotion/nightly/current.json"
