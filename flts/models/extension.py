@@ -1,6 +1,7 @@
 """Series that are continued by their own forecasts, several of them in one pass of a model."""
 
 from collections.abc import Sequence
+from copy import copy
 
 import numpy as np
 
@@ -33,6 +34,12 @@ class Extension:
         self._exists = origins[:, None] + ahead >= 0
         self._end = reach
         self._fill_lags(reach, reach + room)
+
+    def copy(self) -> "Extension":
+        """Return another one that stands where this one does."""
+        other = copy(self)
+        other._columns = {name: values.copy() for name, values in self._columns.items()}
+        return other
 
     def forecast(self) -> Floats:
         """Forecast the next block of every origin, (k, output_seq_len, targets)."""

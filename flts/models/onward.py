@@ -1,6 +1,7 @@
 """Forecasts of what follows a history, made block by block, so that one pass of a model can serve many of them."""
 
 from collections.abc import Sequence
+from copy import copy
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from flts.timeseries.arrays import Floats
 from flts.timeseries.frame import gaps_before
 from flts.timeseries.processed import ProcessedData
 from flts.timeseries.windows import spans_gap
+
+# What is kept takes some hundred kB a length at most.
+_KEPT_LENGTHS, _KEPT_STEPS = 64, 500
 
 
 class Onward:
@@ -32,6 +36,12 @@ class Onward:
         self._forecaster, self._data = forecaster, data
         self._extension = Extension(forecaster, data, np.array([len(data)]), room=steps + forecaster.output_seq_len)
         self._blocks: list[Floats] = []
+
+    def copy(self) -> "Onward":
+        """Return another forecast that is as far as this one."""
+        other = copy(self)
+        other._extension, other._blocks = self._extension.copy(), list(self._blocks)
+        return other
 
     @property
     def done(self) -> bool:
@@ -61,3 +71,24 @@ class Onward:
             forecast._blocks.append(block)
             if not forecast.done:
                 forecast._extension.append(block[None])
+
+
+class Beginnings:
+    """Forecasts of what follows the same data, again and again: what each begins with is made once for a length.
+
+    For one thread alone.
+    """
+
+    def __init__(self, forecaster: Forecaster, data: ProcessedData) -> None:
+        """Prepare to forecast what follows some data."""
+        self._forecaster, self._data = forecaster, data
+        self._made: dict[int, Onward] = {}
+
+    def __call__(self, steps: int) -> Onward:
+        """Return a new forecast of ``steps`` rows; errors as of ``Onward``."""
+        begun = self._made.get(steps)
+        if begun is None:
+            begun = Onward(self._forecaster, self._data, steps)
+            if steps <= _KEPT_STEPS and len(self._made) < _KEPT_LENGTHS:
+                self._made[steps] = begun
+        return begun.copy()

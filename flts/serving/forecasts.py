@@ -14,6 +14,7 @@ from flts.errors import BadInputError
 from flts.models.bundle import Bundle
 from flts.models.forecasting import Forecast
 from flts.models.intervals import Bounds
+from flts.models.onward import Onward
 from flts.serving.loading import Loaded
 from flts.serving.passes import Passes
 from flts.serving.settings import ServingSettings
@@ -113,18 +114,19 @@ class Forecasts:
         stored = loaded.stored
         if stored is None:
             raise BadInputError(_NO_DATA)
-        forecast = await self._passes.forecast(loaded.bundle.forecaster, stored.data, steps)
+        forecast = await self._passes.forecast(loaded.bundle.forecaster, lambda: stored.onward(steps))
         return Made(forecast, stored.intervals.around(forecast) if stored.intervals else None, loaded)
 
     async def _behind(self, loaded: Loaded, steps: int, read: ReadHistory) -> Made:
         bundle = loaded.bundle
         data = await self.aside(lambda: read(bundle))
         forecaster, intervals = bundle.forecaster, bundle.intervals
+        forecasting = self._passes.forecast(forecaster, lambda: Onward(forecaster, data, steps))
         if intervals is None:
-            return Made(await self._passes.forecast(forecaster, data, steps), None, loaded)
+            return Made(await forecasting, None, loaded)
         # Two cores work on them at once: the intervals take as long as some eighty steps.
         forecast, calibrated = await asyncio.gather(
-            self._passes.forecast(forecaster, data, steps),
+            forecasting,
             self.aside(lambda: intervals.at_the_end(forecaster, data)),
         )
         return Made(forecast, calibrated.around(forecast), loaded)

@@ -10,7 +10,7 @@ from flts.contracts import Promotion, utc_timestamp
 from flts.errors import BadInputError, ObjectNotFoundError
 from flts.models.bundle import Bundle
 from flts.models.intervals import CalibratedIntervals
-from flts.models.onward import Onward
+from flts.models.onward import Beginnings, Onward
 from flts.serving.settings import ServingSettings
 from flts.stages.forecasting.input import suited_to
 from flts.stages.inputs import load_selected
@@ -26,10 +26,12 @@ class Stored:
 
     Attributes:
         data: Its rows, as the model needs them.
+        onward: Begins a forecast of what follows them.
         intervals: Recalibrated by them; ``None`` where the model has none.
     """
 
     data: ProcessedData
+    onward: Beginnings
     intervals: CalibratedIntervals | None
 
 
@@ -98,8 +100,9 @@ def _stored(bundle: Bundle, data: ProcessedData) -> Stored | None:
     if len(data) < forecaster.input_seq_len:
         return None
     # The first forecast after a start is slow; a model that forecasts nonsense must not replace one that does not.
-    first = Onward(forecaster, data, 1)
+    onward = Beginnings(forecaster, data)
+    first = onward(1)
     Onward.advance([first])
     if not np.isfinite(first.forecast().values).all():
         raise BadInputError("the promoted model forecasts values that are not finite numbers for the stored data")
-    return Stored(data, bundle.intervals.at_the_end(forecaster, data) if bundle.intervals else None)
+    return Stored(data, onward, bundle.intervals.at_the_end(forecaster, data) if bundle.intervals else None)

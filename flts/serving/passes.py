@@ -7,7 +7,7 @@ for a long one; and while a pass runs, the next one fills up by itself.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 from flts.models.base import Forecaster
 from flts.models.forecasting import Forecast
 from flts.models.onward import Onward
-from flts.timeseries.processed import ProcessedData
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -30,8 +29,7 @@ class _Job:
     """A forecast that somebody waits for, as long as its future is not done."""
 
     forecaster: Forecaster
-    data: ProcessedData
-    steps: int
+    begin: Callable[[], Onward]
     loop: asyncio.AbstractEventLoop
     future: "asyncio.Future[Forecast]"
     onward: Onward | None = None
@@ -75,14 +73,18 @@ class Passes:
         self._steps = Counter("flts_forecast_steps", "Steps that were forecast.", registry=registry)
         Thread(target=self._run, name="passes", daemon=True).start()
 
-    async def forecast(self, forecaster: Forecaster, data: ProcessedData, steps: int) -> Forecast:
-        """Forecast the steps behind some data; a caller that no longer waits, costs no further pass.
+    async def forecast(self, forecaster: Forecaster, begin: Callable[[], Onward]) -> Forecast:
+        """Make a forecast of a model; a caller that no longer waits, costs no further pass.
+
+        Args:
+            forecaster: The model.
+            begin: Returns the forecast that is to be made; called in the thread.
 
         Raises:
-            BadInputError: The data cannot be forecast from.
+            BadInputError: ``begin`` did: the data cannot be forecast from.
         """
         loop = asyncio.get_running_loop()
-        job = _Job(forecaster, data, steps, loop, loop.create_future())
+        job = _Job(forecaster, begin, loop, loop.create_future())
         with self._changed:
             self._waiting.append(job)
             self._changed.notify()
@@ -121,7 +123,7 @@ class Passes:
         for job in jobs:
             if job.onward is None:
                 try:
-                    job.onward = Onward(job.forecaster, job.data, job.steps)
+                    job.onward = job.begin()
                 except Exception as error:
                     job.error = error
         able = [job for job in jobs if not job.error]

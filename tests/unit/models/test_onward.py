@@ -5,7 +5,7 @@ import pytest
 
 from flts.errors import BadInputError
 from flts.models.forecasting import forecast_steps
-from flts.models.onward import Onward
+from flts.models.onward import Beginnings, Onward
 from flts.timeseries.metrics import target_range
 from tests.support.forecasters import FORECASTERS, truncated
 from tests.support.series import ToyForecaster, make_data
@@ -55,6 +55,24 @@ def test_one_may_join_while_others_are_at_work_and_each_block_of_all_is_one_batc
     assert second.done
     assert forecaster.batches == [1, 2, 2]
     np.testing.assert_allclose(second.forecast().values, first.forecast().values[:3], rtol=1e-11)
+
+
+@pytest.mark.parametrize("model", FORECASTERS)
+def test_beginnings_give_forecasts_that_know_nothing_of_each_other(model):
+    data = make_data(700, targets=("b", "a"), lags=(2,))
+    forecaster = FORECASTERS[model][0](data, 2)
+    begin = Beginnings(forecaster, data)
+    first, second, other = begin(11), begin(11), begin(4)
+    complete([first])
+    complete([second])
+    complete([other, begin(11)])
+    alone = forecast_steps(forecaster, data, 700, 11)
+    for forecast in (first, second):
+        np.testing.assert_array_equal(forecast.forecast().values, alone.values)
+        np.testing.assert_array_equal(forecast.forecast().time, alone.time)
+    third = begin(11)
+    complete([third])
+    np.testing.assert_array_equal(third.forecast().values, alone.values)
 
 
 def test_data_shorter_than_a_window_are_refused():
