@@ -42,8 +42,8 @@ def dataset(path: Path) -> tuple[str, ProcessedData]:
         name, rows, random = f"random walks, because {path} is missing", 15_927, np.random.default_rng(0)
         moments = np.datetime64("2018-02-05T23:40", "us") + np.arange(rows) * np.timedelta64(120, "s")
         frame = Frame(moments, {f"column_{n}": random.normal(size=rows).cumsum() for n in range(11)})
-    test = frame.rows(len(frame) - 100, len(frame))  # not used here
-    return name, prepare(frame, test, PreprocessParams(dataset_name="bench", identifier="bench"), "{}").train
+    train, test = frame.rows(0, len(frame) - 100), frame.rows(len(frame) - 100, len(frame))  # which is not used here
+    return name, prepare(train, test, PreprocessParams(dataset_name="bench", identifier="bench"), "{}").train
 
 
 def forward_flops(model_type: RecurrentType, learner: Learner, params: RecurrentParams) -> float:
