@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from flts.arguments import Parser
 from flts.errors import BadInputError, FltsError
 from flts.files import DATASET_SUFFIXES, sha256_file
 from flts.os_errors import reason
@@ -18,11 +19,6 @@ BUCKETS = ("dataset", "processed-data", "mlflow", "model-promotion", "inference-
 DATASETS = BUCKETS[0]
 _SUFFIXES = (*DATASET_SUFFIXES, ".toml")
 _MARK = ".prepared"  # a bucket is made by the first write into it
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise BadInputError(message)
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -95,7 +91,7 @@ def _same(store: ObjectStore, path: Path) -> bool:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="flts-prepare-store",
         description="Make the buckets that FLTS and MLflow use, and upload datasets. A second time nothing changes.",
         epilog="Exit codes: 0 done, 2 wrong input or refused credentials, 3 the store is out of reach.",

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from flts.arguments import Parser
 from flts.contracts import Promotion
 from flts.errors import BadInputError, FltsError
 from flts.promotion import Entry, choose, entries, production_key, read_pointer, roll_back, rollback_target
@@ -19,11 +20,6 @@ _INTERRUPTED = 130
 _EPILOG = "An address or a name can also come from the environment, as for the stages: GATEWAY_URL, PROMOTION_BUCKET, "
 _EPILOG += "IDENTIFIER, MLFLOW_TRACKING_URI; options win. Exit codes: 0 done, 2 wrong input or, from verify, something "
 _EPILOG += "that does not agree, 3 a service is unreachable."
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise BadInputError(message)
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -42,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 def build_parser() -> argparse.ArgumentParser:
     """Make the parser."""
-    parser = _Parser(
+    parser = Parser(
         prog="flts-promotions", description="Look after the models in production.", epilog=_EPILOG, allow_abbrev=False
     )
     parser.add_argument("--version", action="version", version=f"flts-promotions {__version__}")

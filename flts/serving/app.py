@@ -109,16 +109,7 @@ def _add_probes(app: FastAPI, watch: Watch, registry: CollectorRegistry) -> None
     )
     @app.get("/ping", tags=tags, summary="The same, as MLflow and SageMaker ask", responses=problems_of(503))
     async def ready(request: Request) -> Ready:
-        promotion = _served(request, watch).promotion
-        return Ready(
-            status="ready",
-            identifier=promotion.identifier,
-            run_id=promotion.run_id,
-            model_type=promotion.model_type,
-            config_hash=promotion.config_hash,
-            promotion_time=promotion.promotion_time,
-            problem=watch.problem or None,
-        )
+        return Ready(status="ready", **_served(request, watch).identity, problem=watch.problem or None)
 
     @app.get("/version", tags=tags, summary="Version of MLflow's scoring protocol", response_class=PlainTextResponse)
     async def version() -> str:
@@ -216,12 +207,4 @@ def _add_model(app: FastAPI, settings: ServingSettings, watch: Watch) -> None:
                 changed = await asyncio.to_thread(watch.look)
         except TimeoutError:
             raise RefusedError(504, "the store or MLflow did not answer in time") from None
-        promotion = _served(request, watch).promotion
-        return {
-            "status": "reloaded" if changed else "unchanged",
-            "identifier": promotion.identifier,
-            "run_id": promotion.run_id,
-            "model_type": promotion.model_type,
-            "config_hash": promotion.config_hash,
-            "promotion_time": promotion.promotion_time,
-        }
+        return {"status": "reloaded" if changed else "unchanged", **_served(request, watch).identity}

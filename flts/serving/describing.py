@@ -27,12 +27,8 @@ def describe(loaded: Loaded, background: Background | None, problem: str) -> dic
     promotion, config = loaded.promotion, loaded.bundle.config
     baselines = background.scores.baselines if background else {}
     return {
-        "identifier": promotion.identifier,
-        "model_type": promotion.model_type,
-        "run_id": promotion.run_id,
-        "config_hash": promotion.config_hash,
+        **loaded.identity,
         "model_uri": promotion.model_uri,
-        "promotion_time": promotion.promotion_time,
         "loaded_at": loaded.loaded_at,
         "dataset_name": _dataset_name(config.preprocess_config),
         "targets": list(config.targets),

@@ -1,6 +1,6 @@
 """What ``/predict`` takes and answers with."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,24 +69,18 @@ def _check_steps(steps: object) -> int:
 
 def render_answer(made: Made) -> bytes:
     """Return the answer as JSON."""
-    promotion = made.loaded.promotion
-    return to_json(
-        {
-            "status": "SUCCESS",
-            "identifier": promotion.identifier,
-            "run_id": promotion.run_id,
-            "model_type": promotion.model_type,
-            "config_hash": promotion.config_hash,
-            "promotion_time": promotion.promotion_time,
-            "predictions": _predictions(made),
-        }
-    )
+    return to_json({"status": "SUCCESS", **made.loaded.identity, "predictions": _predictions(made)})
 
 
 def _predictions(made: Made) -> list[dict[str, Any]]:
     columns = {"ts": [f"{moment.isoformat()}Z" for moment in made.forecast.time.tolist()]}
     columns |= forecast_columns(made)
     columns["mode"] = [RECURSIVE if recursive else ROLLING for recursive in made.forecast.recursive.tolist()]
+    return records(columns)
+
+
+def records(columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """Turn columns, which are as long as each other, into one document a row."""
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 

@@ -15,7 +15,7 @@ from pydantic_core import to_json
 
 from flts.errors import BadInputError
 from flts.problems import shown
-from flts.serving.documents import Question, choose_steps, forecast_columns
+from flts.serving.documents import Question, choose_steps, forecast_columns, records
 from flts.serving.forecasts import Made
 from flts.serving.series import Column
 from flts.timeseries.arrow import is_number
@@ -53,8 +53,7 @@ def read_invocation(body: bytes, steps: int | None, *, content_type: str) -> Que
 def render_invocation(made: Made) -> bytes:
     """Return the answer as JSON: one record a step, as MLflow renders the table that the model's pyfunc gives."""
     columns = {TIME_COLUMN: [moment.isoformat() for moment in made.forecast.time.tolist()], **forecast_columns(made)}
-    records = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    return to_json({"predictions": records})
+    return to_json({"predictions": records(columns)})
 
 
 def mlflow_version() -> str:

@@ -64,6 +64,11 @@ class Loaded:
             "config_hash": promotion.config_hash,
         }
 
+    @property
+    def identity(self) -> dict[str, str]:
+        """What answers say of it."""
+        return self.log | {"promotion_time": self.promotion.promotion_time}
+
 
 def load(store: ObjectStore, promotion: Promotion, etag: str, settings: ServingSettings) -> Loaded:
     """Fetch and verify a promoted model and its data, and let it make a first forecast.

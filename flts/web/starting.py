@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
+from flts.arguments import Parser
 from flts.errors import BadInputError, FltsError
 from flts.os_errors import reason
 from flts.params import Params
@@ -25,11 +26,6 @@ P = TypeVar("P", bound=Params)
 SECONDS_TO_FINISH = 20
 _IDLE_SECONDS = 75
 _BACKLOG = 1024
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise BadInputError(message)
 
 
 def read_settings(
@@ -54,7 +50,7 @@ def read_settings(
     Raises:
         BadInputError: A setting is unknown or wrong; the sentence names the flag or the variable.
     """
-    parser = _Parser(
+    parser = Parser(
         prog=command,
         description=summary,
         epilog="An option can also be given as an environment variable, --some-option as FLTS_SOME_OPTION"

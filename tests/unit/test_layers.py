@@ -11,6 +11,7 @@ import pytest
 # What everything may use; these know each other at most.
 GROUND = {
     *(
+        "arguments",
         "contracts",
         "environment",
         "errors",
