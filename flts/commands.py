@@ -5,10 +5,18 @@ from collections.abc import Callable
 from functools import partial
 from typing import NoReturn
 
-from flts.runtime import main
+from flts.runtime import start
+from flts.runtime.cli import CommandLine
+from flts.runtime.logs import Reporter
+from flts.stage import Stage
 from flts.stages import STAGES
 
 SERVE = "--serve"
+
+
+def main(stage: str) -> NoReturn:
+    """Run a stage by Kubeflow Pipelines, by itself or, until SIGTERM, as a Kafka worker: as the command line says."""
+    start.main(STAGES[stage], work=_work)
 
 
 def inference() -> NoReturn:
@@ -17,12 +25,18 @@ def inference() -> NoReturn:
         from flts.serving.command import main as serve
 
         serve([argument for argument in sys.argv[1:] if argument != SERVE])
-    main(STAGES["inference"])
+    main("inference")
+
+
+def _work(stage: Stage, line: CommandLine, reporter: Reporter) -> int:
+    from flts.workers.command import work
+
+    return work(stage, line, reporter)
 
 
 def __getattr__(name: str) -> Callable[[], NoReturn]:
     """Return what runs the stage of this name."""
-    stage = STAGES.get(name.replace("_", "-"))
-    if stage is None:
+    stage = name.replace("_", "-")
+    if stage not in STAGES:
         raise AttributeError(f"there is no stage {name!r}")
     return partial(main, stage)

@@ -13,6 +13,10 @@ class BadInputError(FltsError):
     exit_code = 2
 
 
+class RefusedError(BadInputError):
+    """Credentials that a service refuses, or that there are none: whoever runs this can mend it, no input can."""
+
+
 class ObjectNotFoundError(BadInputError):
     """An object that should be in the store is not there."""
 

@@ -44,7 +44,8 @@ class Stage:
     """One stage of the pipeline.
 
     ``function`` is ``"module:name"``, imported only when the stage runs; ``arguments`` are what it gets besides
-    parameters and context. ``also`` says what else its command does.
+    parameters and context. ``also`` says what else its command does; ``listens`` that in Kafka mode it runs once
+    unless ``--listen`` is given, where other stages always listen.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Stage:
     function: str
     arguments: Mapping[str, str] = field(default_factory=dict)
     also: str = ""
+    listens: bool = False
 
     @property
     def command(self) -> str:
@@ -87,6 +89,7 @@ class Context:
         tracking_uri: MLflow's address; ``None`` means no MLflow.
         output_dir: The folder that ``Result.files`` will be moved to when a stage runs by itself, else ``None``.
         progress: Where to report progress.
+        announce: Told the message of work that has begun and that others may be waiting for, as JSON.
     """
 
     inputs: Mapping[str, InputArtifact]
@@ -95,6 +98,7 @@ class Context:
     tracking_uri: str | None = None
     output_dir: Path | None = None
     progress: Progress = no_progress
+    announce: Callable[[str], None] = lambda _: None
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,12 @@ class CommandLine:
     inputs: Mapping[str, str]
     output_dir: str | None
     executor_input: str | None
+    listen: bool = False
+
+    @property
+    def alone(self) -> bool:
+        """Whether it says where a single run takes its inputs from, or puts its outputs."""
+        return bool(self.inputs) or self.output_dir is not None or self.executor_input is not None
 
 
 def build_parser(stage: Stage) -> argparse.ArgumentParser:
@@ -60,6 +66,10 @@ def build_parser(stage: Stage) -> argparse.ArgumentParser:
         groups[title].add_argument(flag(name), **options)
     others = parser.add_argument_group("Other")
     others.add_argument("--executor-input", metavar="JSON", help="Kubeflow Pipelines' task; takes no other options")
+    if stage.listens:
+        others.add_argument(
+            "--listen", action="store_true", help="be a Kafka worker that answers requests, instead of running once"
+        )
     others.add_argument(
         "--version", action="version", version=f"{stage.command} {__version__}", help="show the version"
     )
@@ -90,6 +100,7 @@ def read_command_line(stage: Stage, argv: Sequence[str]) -> CommandLine:
         inputs={key.removeprefix("input:"): value for key, value in values.items() if key.startswith("input:")},
         output_dir=values.get("output_dir"),
         executor_input=values.get("executor_input"),
+        listen=bool(values.get("listen")),
     )
 
 

@@ -6,7 +6,7 @@ import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -24,11 +24,14 @@ from flts.stage import Context, InputArtifact, Stage
 from flts.store import ObjectStore, open_store
 from flts.text import printable
 
+Work = Callable[[Stage, cli.CommandLine, Reporter], int]
+
+KAFKA_SERVERS = "KAFKA_BOOTSTRAP_SERVERS"
 _BUG = 1
 _BAD_INPUT = 2
 
 
-def main(stage: Stage, argv: Sequence[str] | None = None) -> NoReturn:
+def main(stage: Stage, argv: Sequence[str] | None = None, work: Work | None = None) -> NoReturn:
     """Run a stage as its command does, and exit.
 
     Exit codes: 0 done, 2 bad input, parameters or credentials, 3 a service is unreachable, 130 and 143 stopped by
@@ -37,33 +40,40 @@ def main(stage: Stage, argv: Sequence[str] | None = None) -> NoReturn:
     Args:
         stage: The stage.
         argv: Its arguments, without the command's name; default: those of this process.
+        work: What is done in Kafka mode; without it there is none.
     """
     if sys.stderr is None:  # as Python has it where it is started without one
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives
-    code = run(stage, sys.argv[1:] if argv is None else argv)
+    code = run(stage, sys.argv[1:] if argv is None else argv, work)
     if code - 128 in SIGNALS:
         # Python would wait for threads that still compute.
         os._exit(code)
     sys.exit(code)
 
 
-def run(stage: Stage, argv: Sequence[str]) -> int:
+def run(stage: Stage, argv: Sequence[str], work: Work | None = None) -> int:
     """Run a stage and return its exit code; every failure is told on stderr."""
     reporter = logs.open_reporter(stage, sys.stderr, argv)
     logs.pass_on_logs(reporter)
     try:
+        logs.check_choice()
+        line = cli.read_command_line(stage, argv)
+        if work and _is_for_kafka(line, argv):
+            # It has a way of its own to end: a worker may finish what it works on.
+            return work(stage, line, reporter)
         with Watch(remove_all, partial(_say_stopped, reporter)) as watch:
             with contextlib.suppress(Stopped):
                 try:
-                    logs.check_choice()
                     limit_threads()
-                    return _start(stage, argv, reporter)
+                    return _start(stage, line, argv, reporter)
                 except Exception as error:
                     # Some libraries turn whatever breaks them off into an error of their own.
                     if watch.number is None:
                         return _explain(reporter, error)
             remove_all()
             return _say_stopped(reporter, watch.number or signal.SIGTERM)
+    except Exception as error:
+        return _explain(reporter, error)
     finally:
         reporter.close()
 
@@ -80,9 +90,8 @@ def _say_stopped(reporter: Reporter, number: int) -> int:
     return _fail(reporter, "interrupted" if number == signal.SIGINT else "stopped by SIGTERM", 128 + number)
 
 
-def _start(stage: Stage, argv: Sequence[str], reporter: Reporter) -> int:
+def _start(stage: Stage, line: cli.CommandLine, argv: Sequence[str], reporter: Reporter) -> int:
     """Choose the mode: executor input, then artifact paths as flags, then ``USE_KFP``."""
-    line = cli.read_command_line(stage, argv)
     if line.executor_input is not None:
         if others := [cli.flag(name) for name in (*line.inputs, *line.params)] + ["--output-dir"] * bool(
             line.output_dir
@@ -101,6 +110,17 @@ def _start(stage: Stage, argv: Sequence[str], reporter: Reporter) -> int:
             return _BAD_INPUT
     _run_alone(stage, line, reporter, may_use_store_alone=mode == "2")
     return 0
+
+
+def _is_for_kafka(line: cli.CommandLine, argv: Sequence[str]) -> bool:
+    """Tell whether a command line asks for Kafka mode.
+
+    ``USE_KFP`` unset means Kafka too, unless parameters are given and no broker is: then somebody runs the stage alone.
+    """
+    mode = os.environ.get("USE_KFP", "")
+    if line.alone or line.listen:
+        return not line.alone
+    return mode == "0" or (not mode and (not argv or bool(os.environ.get(KAFKA_SERVERS))))
 
 
 def _run_task(stage: Stage, executor_input: str, reporter: Reporter) -> None:

@@ -28,6 +28,7 @@ PREPROCESS = Stage(
         "report": Output("HTML", "report on the data"),
     },
     function="flts.stages.preprocessing.stage:run",
+    listens=True,
 )
 
 _TRAINING_DATA = Input(

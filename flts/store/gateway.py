@@ -13,7 +13,14 @@ from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
 from flts import tracing
-from flts.errors import BadInputError, FltsError, ObjectNotFoundError, PreconditionFailedError, ServiceUnavailableError
+from flts.errors import (
+    BadInputError,
+    FltsError,
+    ObjectNotFoundError,
+    PreconditionFailedError,
+    RefusedError,
+    ServiceUnavailableError,
+)
 from flts.os_errors import reason
 from flts.outage import why
 from flts.store.base import ObjectInfo, list_by_key
@@ -254,7 +261,7 @@ class GatewayStore:
             return _TransientError(said or f"it answers with HTTP status {answer.status_code}")
         errors: Mapping[int, type[FltsError]] = {404: ObjectNotFoundError, 412: PreconditionFailedError}
         if answer.status_code in (401, 403):
-            return BadInputError(f"the gateway {self._url} did not {doing}: {said}; {TOKEN_VARIABLE} holds the token")
+            return RefusedError(f"the gateway {self._url} did not {doing}: {said}; {TOKEN_VARIABLE} holds the token")
         kind = errors.get(answer.status_code, BadInputError)
         return kind(f"the gateway {self._url} did not {doing}: {said or f'HTTP status {answer.status_code}'}")
 

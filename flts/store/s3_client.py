@@ -7,7 +7,14 @@ from threading import Lock
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from flts.errors import BadInputError, FltsError, ObjectNotFoundError, PreconditionFailedError, ServiceUnavailableError
+from flts.errors import (
+    BadInputError,
+    FltsError,
+    ObjectNotFoundError,
+    PreconditionFailedError,
+    RefusedError,
+    ServiceUnavailableError,
+)
 from flts.outage import why
 
 T = TypeVar("T")
@@ -142,7 +149,7 @@ class S3Client:
         if status == 416:
             return EmptyRangeError(f"{self._name} could not {doing}: it is empty")
         if status in (401, 403):
-            return BadInputError(f"{self._name} refused the credentials, or what they may do, to {doing}: {code}")
+            return RefusedError(f"{self._name} refused the credentials, or what they may do, to {doing}: {code}")
         return BadInputError(
             f"{self._name} refused to {doing}: {code}: {error.response['Error'].get('Message', status)}"
         )
@@ -151,7 +158,7 @@ class S3Client:
         from botocore import exceptions
 
         if isinstance(error, exceptions.NoCredentialsError | exceptions.PartialCredentialsError):
-            return BadInputError(
+            return RefusedError(
                 f"there are no credentials for {self._name}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
                 "AWS_SHARED_CREDENTIALS_FILE"
             )

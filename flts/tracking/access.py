@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from flts.errors import BadInputError, FltsError, ServiceUnavailableError
+from flts.errors import BadInputError, FltsError, RefusedError, ServiceUnavailableError
 from flts.os_errors import reason
 from flts.outage import why
 
@@ -170,7 +170,7 @@ def allowing(codes: Collection[str]) -> Iterator[None]:
 
 def _translate(tracking_uri: str, code: str, message: str) -> FltsError | None:
     if _UNKNOWN_HOST in message or code in _CREDENTIALS:
-        return BadInputError(_refusal(tracking_uri, message))
+        return RefusedError(_refusal(tracking_uri, message))
     if trouble := _about_database(tracking_uri, message):
         return BadInputError(trouble)
     if code in _OUT_OF_REACH or (message.startswith(_FAILED) and not _CLIENT_ERROR.match(message)):

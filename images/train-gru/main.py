@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 """The command flts-train-gru."""
 
-from flts.runtime import main
-from flts.stages import STAGES
+from flts.commands import main
 
 if __name__ == "__main__":
-    main(STAGES["train-gru"])
+    main("train-gru")

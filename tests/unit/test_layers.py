@@ -41,7 +41,8 @@ ALLOWED = dict.fromkeys(GROUND, GROUND) | {
     "gateway": GROUND | {"store", "web"},
     "serving": GROUND
     | {"report", "store", "timeseries", "models", "tracking", "promotion", "stages", "runtime", "web"},
-    "commands": {"runtime", "stages", "serving"},
+    "workers": GROUND | {"store", "models", "timeseries", "promotion", "stage", "stages", "runtime", "web"},
+    "commands": {"runtime", "stage", "stages", "serving", "workers"},
     "administration": GROUND | {"store", "tracking", "models", "promotion", "stages"},
     "api": GROUND | {"stage", "stages", "models", "timeseries", "tracking"},
 }
@@ -58,6 +59,7 @@ HEAVY = (
     "rich",
     "boto3",
     "stamina",
+    "confluent_kafka",
 )
 ROOT = Path(__file__).parents[2]
 MODULES = sorted((ROOT / "flts").rglob("*.py"))
@@ -118,8 +120,21 @@ def test_nothing_in_flts_imports_kfp_or_the_pipeline(path: Path):
     assert not {name.split(".")[0] for name in _imports(path)} & {"kfp", "pipeline", "images", "kafka"}
 
 
+@pytest.mark.parametrize("path", MODULES, ids=_layer_path)
+def test_only_workers_import_kafka(path: Path):
+    assert _layer(path) == "workers" or not {name.split(".")[0] for name in _imports(path)} & {"confluent_kafka"}
+
+
 @pytest.mark.parametrize(
-    "module", ["flts.stages", "flts.runtime", "flts.administration.promotions", "flts.serving.command"]
+    "module",
+    [
+        "flts.stages",
+        "flts.runtime",
+        "flts.administration.promotions",
+        "flts.serving.command",
+        "flts.commands",
+        "flts.workers.command",
+    ],
 )
 def test_starting_a_command_loads_nothing_heavy(module: str):
     code = f"import sys, {module}; print(*(name for name in {HEAVY!r} if name in sys.modules))"

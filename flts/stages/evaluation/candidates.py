@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,13 +53,13 @@ class Candidate:
         return _valid(self.scores)
 
 
-def read_candidates(context: Context) -> list[Candidate]:
-    """Read every trainer's model and metrics.
+def read_candidates(context: Context, model_types: Collection[ModelType]) -> list[Candidate]:
+    """Read the models and metrics of the trainers of these types, in the order in which ties are broken.
 
     Raises:
         BadInputError: One is missing or not finished, is of another type than its input, or its metrics are not of it.
     """
-    return [_candidate(context, model) for model in MODELS.values()]
+    return [_candidate(context, model) for model in MODELS.values() if model.model_type in model_types]
 
 
 def common_config_hash(expected: str, candidates: Sequence[Candidate]) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from flts.contracts import SCORE_WEIGHTS, Promotion, TrainedModel, parse_timestamp, utc_timestamp
 from flts.errors import BadInputError
+from flts.models.registry import MODELS
 from flts.params import EvalParams
 from flts.promotion import Promoted, promote
 from flts.report import data as report_data
@@ -20,15 +21,20 @@ from flts.stages.inputs import is_path
 _CLOCKS_DIFFER = timedelta(days=1)
 
 
-def run(params: EvalParams, context: Context) -> Result:
+def run(params: EvalParams, context: Context, *, model_types: str = ",".join(MODELS)) -> Result:
     """Score the candidates, promote the best if it passes the gate, and say why.
+
+    Args:
+        params: The parameters.
+        context: Where models, metrics and services are.
+        model_types: The types that compete, separated by commas.
 
     Raises:
         BadInputError: A trainer is missing or not finished, a model is of another type than its input, the models
             were trained on different data, or none has metrics that can be compared.
         ServiceUnavailableError: The store, or MLflow where a champion lies there, stay out of reach.
     """
-    candidates = read_candidates(context)
+    candidates = read_candidates(context, model_types.split(","))
     config_hash = common_config_hash(params.config_hash, candidates)
     ranked = ranking.rank(candidates)
     winner = ranked[0]

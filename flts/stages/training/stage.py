@@ -63,9 +63,11 @@ def run(params: TrainerParams, context: Context, *, model_type: ModelType) -> Re
         return _train_alone(spec, params, context, data)
     context.progress(0.01, "opening MLflow")
     training_run = TrainingRun(spec, Tracking(context.tracking_uri), context.store, context.output_dir)
-    if outcome := training_run.begin(utc_timestamp()):
+    begun = utc_timestamp()
+    if outcome := training_run.begin(begun):
         return _result(outcome, cached=True)
     try:
+        context.announce(spec.message(training_run.run_id, begun).to_json())
         publication = training_run.shelved(context.work_dir)
         cached, notes = publication is not None, tuple(training_run.notes)
         if publication is None:

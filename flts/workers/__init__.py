@@ -1,0 +1,1 @@
+"""The stages as long-running workers, joined by Kafka topics: the only place that imports Kafka."""

@@ -1,0 +1,193 @@
+"""The process that works on messages: started once, warm from then on, and ended where it may no longer work."""
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing.connection import Connection
+
+from flts import tracing
+from flts.contracts import ModelType
+from flts.environment import limit_threads
+from flts.errors import BadInputError, FltsError, RefusedError, ServiceUnavailableError
+from flts.lazy import resolve
+from flts.os_errors import environment_trouble
+from flts.params import Params
+from flts.runtime.folders import remove_all
+from flts.runtime.logs import JsonReporter, pass_on_logs
+from flts.runtime.stopping import Stopped, Watch
+from flts.stages import STAGES
+from flts.store import open_store
+from flts.workers.desk import Desk
+from flts.workers.messages import Outgoing, Received
+from flts.workers.roles import evaluation, forecasting, preprocessing, training
+from flts.workers.settings import Topics
+from flts.workers.tries import GivenUpError, Try
+
+_REQUEST_ID, _TRACEPARENT = "request_id", "traceparent"
+Role = Callable[[Received, Desk], list[Outgoing]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a worker is for.
+
+    Attributes:
+        stage: Name of the stage.
+        params: Its parameters; a message says the rest.
+        topics: What it reads and writes.
+        tries: How often a message is tried before it is given up.
+        model_types: What eval waits for.
+    """
+
+    stage: str
+    params: Params
+    topics: Topics
+    tries: int
+    model_types: Sequence[ModelType]
+
+    def role(self) -> Role:
+        """Return what handles a message."""
+        if self.stage == "preprocess":
+            return preprocessing.handle
+        if self.stage == "eval":
+            return partial(evaluation.handle, expected=self.model_types)
+        return forecasting.handle if self.stage == "inference" else training.handle
+
+
+@dataclass(frozen=True)
+class Order:
+    """A message to work on; ``crash`` says how the process before ended over it, ``first`` that it is the first one."""
+
+    received: Received
+    first: bool
+    crash: str = ""
+
+
+@dataclass(frozen=True)
+class Announced:
+    """A message to send while the work goes on."""
+
+    outgoing: Outgoing
+
+
+@dataclass(frozen=True)
+class Done:
+    """The work is done: its outputs are kept, and these messages are to be sent."""
+
+    outgoing: Sequence[Outgoing]
+
+
+@dataclass(frozen=True)
+class Dead:
+    """No try will do better: the message is a dead letter; ``bad`` is one that is wrong by itself."""
+
+    reason: str
+    tries: int
+    bad: bool
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The try failed, and another one may not."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A service is out of reach, or refuses the credentials: the message can do nothing for it."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Crashed:
+    """The process ended over the message."""
+
+    reason: str
+
+
+Reply = Done | Dead | Failed | Waiting | Crashed
+
+
+def serve(plan: Plan, pipe: Connection, parent: int) -> None:
+    """Work on what comes through the pipe until it is closed, the parent ends, or SIGTERM comes.
+
+    Args:
+        plan: What to do.
+        pipe: Gives an ``Order`` at a time; takes any number of ``Announced``, then a ``Reply``.
+        parent: The process that started this one.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    _end_with(parent)
+    limit_threads()
+    stage = STAGES[plan.stage]
+    store = open_store(getattr(plan.params, "gateway_url"))  # noqa: B009 - every stage declares it
+    role = plan.role()
+
+    def announce(outgoing: Outgoing) -> None:
+        pipe.send(Announced(_traced(outgoing)))
+
+    with suppress(Stopped, EOFError, BrokenPipeError), Watch(remove_all, lambda _: None):
+        resolve(stage.function)
+        while True:
+            order: Order = pipe.recv()
+            headers = {name: value.decode("latin-1") for name, value in order.received.headers}
+            tracing.enter(tracing.headers_of(headers.get(_REQUEST_ID, ""), headers.get(_TRACEPARENT, "")))
+            reporter = JsonReporter(stage, sys.stderr)
+            pass_on_logs(reporter)
+            desk = Desk(stage, plan.params, plan.topics, store, reporter, announce)
+            pipe.send(_work(role, order, desk, plan.tries))
+
+
+def _work(role: Role, order: Order, desk: Desk, limit: int) -> Reply:
+    received = order.received
+    try:
+        attempt = Try(
+            desk.store, desk.topics.group, received, limit, at_once=order.first or bool(order.crash), crash=order.crash
+        )
+        try:
+            with attempt:
+                outgoing = [_traced(each) for each in role(received, desk)]
+        except (RefusedError, ServiceUnavailableError):
+            attempt.postponed()
+            raise
+        except BadInputError as error:
+            desk.reporter.error(str(error), error.exit_code)
+            attempt.done()
+            return Dead(str(error), attempt.number, bad=True)
+        except Exception as error:
+            trouble = environment_trouble(error)
+            reason = trouble or f"{type(error).__name__}: {error}"
+            desk.reporter.error(reason, 1, "" if trouble else traceback.format_exc())
+            attempt.failed(reason)
+            return Failed(reason)
+        with suppress(FltsError):  # what stays is never looked at again
+            attempt.done()
+        return Done(outgoing)
+    except GivenUpError as error:
+        return Dead(str(error), error.tries, bad=False)
+    except FltsError as error:
+        return Waiting(str(error))
+
+
+def _traced(outgoing: Outgoing) -> Outgoing:
+    """Add the headers that join what all workers log of one dataset."""
+    at_hand = tracing.headers()
+    found = {_REQUEST_ID: at_hand["X-Request-ID"], _TRACEPARENT: at_hand.get("traceparent", "")}
+    return replace(outgoing, headers=tuple((name, text.encode()) for name, text in found.items() if text))
+
+
+def _end_with(parent: int) -> None:
+    """Have the system end this process when its parent ends, whatever ends that; Linux only."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+    if os.getppid() != parent:  # it has ended already
+        os._exit(1)

@@ -1,0 +1,163 @@
+"""A stage's command in Kafka mode: a worker until SIGTERM, or preprocess once for its parameters."""
+
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+
+from flts.contracts import ModelType
+from flts.environment import limit_threads, whole_number
+from flts.errors import BadInputError, ServiceUnavailableError
+from flts.models.registry import MODELS
+from flts.params import Params
+from flts.runtime.cli import CommandLine, read_params, variable
+from flts.runtime.folders import remove_all
+from flts.runtime.logs import JsonReporter, Reporter, pass_on_logs
+from flts.runtime.stopping import Stopped, Watch
+from flts.stage import Stage
+from flts.store import open_store
+from flts.untrusted import json_object, read_document
+from flts.workers.settings import KafkaSettings, Topics, read_settings, read_topics, warnings
+
+LISTEN = "--listen"
+_SECONDS_TO_START = 5.0
+_STOPPED = 128 + signal.SIGTERM
+
+
+def work(stage: Stage, line: CommandLine, reporter: Reporter) -> int:
+    """Do a stage's part in Kafka mode, and return the exit code.
+
+    Args:
+        stage: The stage.
+        line: Its command line, which has parameters only.
+        reporter: Where what is odd about the environment is told.
+
+    Raises:
+        BadInputError: A variable or parameter is wrong, or Kafka refuses the credentials.
+        ServiceUnavailableError: Preprocess cannot send its messages.
+    """
+    environ = older_names(stage, os.environ)
+    settings = read_settings(environ)
+    topics = read_topics(stage.name, environ)
+    params, _ = read_params(stage, line.params, environ)
+    open_store(getattr(params, "gateway_url"))  # noqa: B009 - every stage declares it; says what is wrong with it
+    model_types = expected_types(environ)
+    for sentence in warnings(environ):
+        reporter.log("warning", "flts", sentence)
+    try:
+        from flts.workers.client import Watched
+    except ModuleNotFoundError as error:
+        raise BadInputError(f"Kafka mode needs the package {error.name}: install flts[kafka]") from None
+    del Watched
+    if stage.name == "preprocess" and not line.listen:
+        return _once(stage, params, topics, settings)
+    return _listen(stage, params, topics, settings, model_types, environ)
+
+
+def _listen(
+    stage: Stage,
+    params: Params,
+    topics: Topics,
+    settings: KafkaSettings,
+    model_types: Sequence[ModelType],
+    environ: Mapping[str, str],
+) -> int:
+    from flts.workers.child import Plan
+    from flts.workers.client import Sender, Watched, await_brokers, open_consumer
+    from flts.workers.liveness import Pulse
+    from flts.workers.measures import Measures
+    from flts.workers.worker import Limits, Worker
+
+    tries = whole_number("FAILURE_MAX_RETRIES", default=3, minimum=1)
+    limits, more = Limits(), {}
+    if stage.name == "inference":
+        limits.message = whole_number("INFERENCE_TIMEOUT", default=0, minimum=0)
+        if environ.get("QUEUE_MAXSIZE"):
+            more["queued_min_messages"] = whole_number("QUEUE_MAXSIZE", default=100_000, minimum=1, maximum=10_000_000)
+    watched, measures = Watched(settings), Measures(stage.name)
+    consumer = open_consumer(settings, topics.group, watched, **more)
+    measures.serve(environ)
+    with suppress(ServiceUnavailableError):  # it may come later: a worker waits for it
+        await_brokers(consumer, watched, _SECONDS_TO_START)
+    plan = Plan(stage.name, params, topics, tries, model_types)
+    worker = Worker(plan, consumer, Sender(settings, watched), watched, measures, Pulse(environ), limits)
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        worker.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    worker.run()
+    sys.stderr.flush()
+    os._exit(0)  # Kafka's client would wait for a broker that is away
+
+
+def _once(stage: Stage, params: Params, topics: Topics, settings: KafkaSettings) -> int:
+    """Preprocess one dataset, and send the claim checks on what came of it."""
+    from flts.workers.client import Sender, Watched
+    from flts.workers.desk import Desk
+    from flts.workers.roles.preprocessing import claim_checks
+
+    limit_threads()
+    reporter = JsonReporter(stage, sys.stderr)
+    pass_on_logs(reporter)
+    watched = Watched(settings)
+    sender = Sender(settings, watched)
+    store = open_store(getattr(params, "gateway_url"))  # noqa: B009
+    desk = Desk(stage, params, topics, store, reporter, sender.send_at_once)
+    with Watch(remove_all, lambda _: None) as watch:
+        with suppress(Stopped):
+            sender.await_brokers(_SECONDS_TO_START)
+            result = desk.run({}, {})
+            sender.send(claim_checks(result, desk.identifier, topics), lambda: True)
+            return 0
+        remove_all()
+    return 128 + (watch.number or signal.SIGTERM)
+
+
+def older_names(stage: Stage, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment with what the older deployment called otherwise under today's names.
+
+    Raises:
+        BadInputError: ``CONFIG_PATH`` names no file of parameters, or ``MODEL_TYPE`` another model than the stage's.
+    """
+    found = dict(environ)
+    if stage.name == "preprocess" and environ.get("CONFIG_PATH"):
+        for name, value in _config(Path(environ["CONFIG_PATH"]), stage).items():
+            found[variable(name)] = environ.get(variable(name)) or value
+    if stage.name == "train-prophet" and environ.get("COUNTRY"):
+        found["HOLIDAYS_COUNTRY"] = environ.get("HOLIDAYS_COUNTRY") or environ["COUNTRY"]
+    trained = stage.arguments.get("model_type")
+    said = environ.get("MODEL_TYPE", "").upper()
+    if trained and said and said != trained:
+        raise BadInputError(f"environment variable MODEL_TYPE is {said}, but {stage.command} trains {trained}")
+    return found
+
+
+def expected_types(environ: Mapping[str, str]) -> tuple[ModelType, ...]:
+    """Return the model types that eval waits for, in the order in which ties are broken.
+
+    Raises:
+        BadInputError: ``EXPECTED_MODEL_TYPES`` names a type that there is not.
+    """
+    said = environ.get("EXPECTED_MODEL_TYPES") or ",".join(MODELS)
+    named = {name.strip().upper() for name in said.split(",") if name.strip()}
+    if not named or named - set(MODELS):
+        raise BadInputError(
+            f"environment variable EXPECTED_MODEL_TYPES must be some of {', '.join(MODELS)}, separated by commas, "
+            f"got {said!r}"
+        )
+    return tuple(name for name in MODELS if name in named)
+
+
+def _config(path: Path, stage: Stage) -> dict[str, str]:
+    """Return the parameters in a JSON file, as text."""
+    label = f"environment variable CONFIG_PATH: {path}"
+    fields = json_object(read_document(path, "file of parameters"), label, "a file of parameters")
+    for name in fields:
+        if name not in stage.params.model_fields:
+            raise BadInputError(f"{label}: {name} is not a parameter of {stage.command}")
+    return {name: str(value) for name, value in fields.items() if value is not None}

@@ -1,0 +1,55 @@
+"""Whether a worker lives: it touches a file while it talks to Kafka.
+
+``python -m flts.workers.liveness`` looks at the file: exit code 0 for a worker that lives, else 1.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+VARIABLE = "FLTS_LIVENESS_FILE"
+_DEFAULT = "/tmp/flts-alive"  # noqa: S108 - in a container, whose own it is
+_SECONDS_BETWEEN = 5.0
+_OLDEST_SECONDS = 60.0
+
+
+class Pulse:
+    """Touches the file every few seconds, as long as it is called."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        """Prepare it; where the file cannot be written, nobody can ask for it."""
+        self._path = path_of(environ)
+        self._next = 0.0
+
+    def beat(self) -> None:
+        """Tell that the worker lives."""
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + _SECONDS_BETWEEN
+            with suppress(OSError):
+                self._path.touch()
+
+    def end(self) -> None:
+        """Tell that it ends."""
+        with suppress(OSError):
+            self._path.unlink(missing_ok=True)
+
+
+def path_of(environ: Mapping[str, str]) -> Path:
+    """Return the file."""
+    return Path(environ.get(VARIABLE) or _DEFAULT)
+
+
+def is_alive(environ: Mapping[str, str]) -> bool:
+    """Tell whether a worker touched the file within the last minute."""
+    try:
+        return time.time() - path_of(environ).stat().st_mtime < _OLDEST_SECONDS
+    except OSError:
+        return False
+
+
+if __name__ == "__main__":
+    sys.exit(not is_alive(os.environ))

@@ -1,0 +1,117 @@
+"""What goes over topics: records as they came, records to send, and how the ones become FLTS' messages."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from flts.contracts import ClaimCheck, Message
+from flts.errors import BadInputError
+from flts.files import sha256_file
+from flts.problems import shown
+from flts.stage import Artifact
+from flts.store import ObjectStore
+from flts.untrusted import json_object
+
+M = TypeVar("M", bound=Message)
+Headers = Sequence[tuple[str, bytes]]
+
+VERSION = 1
+LARGEST_BYTES = 8 << 20
+
+
+@dataclass(frozen=True)
+class Received:
+    """A record as it came; ``timestamp`` in milliseconds since 1970, ``None`` where the broker keeps none."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int | None
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+    @property
+    def place(self) -> str:
+        """What sentences and logs call it."""
+        return f"message {self.partition}:{self.offset} of {self.topic}"
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """A record to send."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+
+def fields_of(received: Received) -> dict[str, Any]:
+    """Return the JSON object that a record holds.
+
+    Raises:
+        BadInputError: It holds none, a larger one than any stage writes, or one of another version.
+    """
+    value = received.value or b""
+    if len(value) > LARGEST_BYTES:
+        raise BadInputError(f"{received.place} has {len(value)} bytes, at most {LARGEST_BYTES} are expected")
+    fields = json_object(value, received.place, "a message of FLTS", allow_nan=True)
+    version = fields.get("v", VERSION)
+    if version != VERSION or isinstance(version, bool):
+        raise BadInputError(f"{received.place} has version {shown(version)}, this worker knows version {VERSION}")
+    return fields
+
+
+def parse(kind: type[M], received: Received, fields: dict[str, Any] | None = None) -> M:
+    """Return a record as a message of a kind; ``fields`` where they are known already; errors as ``fields_of``."""
+    if fields is None:
+        fields_of(received)
+        return kind.parse(received.value or b"", source=received.place)
+    return kind.parse(json.dumps(fields), source=received.place)
+
+
+def claim_check(received: Received, store: ObjectStore, identifier: str, work_dir: Path) -> ClaimCheck:
+    """Return a record as a claim check; what older producers left out is filled in from the object.
+
+    Args:
+        received: The record.
+        store: Where the object lies.
+        identifier: Whose data it is where the message does not say.
+        work_dir: A scratch folder.
+
+    Raises:
+        BadInputError: It is no claim check, there is no such object, or no processed data in it.
+    """
+    fields = fields_of(received)
+    place = {name: fields.get(name) for name in ("bucket", "object")}
+    place["object"] = place["object"] or fields.get("object_key")
+    for name, value in place.items():
+        if not isinstance(value, str) or not value:
+            raise BadInputError(f"{received.place} is not a claim check: field '{name}' is missing")
+    lacking = [name for name in ("size", "config_hash", "sha256", "rows") if fields.get(name) in (None, "")]
+    known = {**fields, **place, "identifier": fields.get("identifier") or identifier}
+    if lacking:
+        described = _describe(store, str(place["bucket"]), str(place["object"]), work_dir)
+        known |= {name: described[name] for name in lacking}
+    return parse(ClaimCheck, received, known)
+
+
+def _describe(store: ObjectStore, bucket: str, key: str, work_dir: Path) -> dict[str, Any]:
+    from flts.timeseries.parquet import read_processed
+
+    path = work_dir / "described.parquet"
+    info = store.download(bucket, key, path)
+    data = read_processed(path)
+    if not data.config_hash:
+        raise BadInputError(f"{bucket}/{key} says no config_hash, and neither does the message that names it")
+    described = {"size": info.size, "sha256": sha256_file(path), "config_hash": data.config_hash, "rows": len(data)}
+    path.unlink()
+    return described
+
+
+def encoded(artifact: Artifact) -> bytes:
+    """Return the content of an artifact as bytes."""
+    return artifact.content.encode() if isinstance(artifact.content, str) else artifact.content

