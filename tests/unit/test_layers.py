@@ -41,7 +41,7 @@ ALLOWED = dict.fromkeys(GROUND, GROUND) | {
     "gateway": GROUND | {"store", "web"},
     "serving": GROUND
     | {"report", "store", "timeseries", "models", "tracking", "promotion", "stages", "runtime", "web"},
-    "workers": GROUND | {"store", "models", "timeseries", "promotion", "stage", "stages", "runtime", "web"},
+    "workers": GROUND | {"store", "models", "timeseries", "tracking", "promotion", "stage", "stages", "runtime", "web"},
     "commands": {"runtime", "stage", "stages", "serving", "workers"},
     "administration": GROUND | {"store", "tracking", "models", "promotion", "stages"},
     "api": GROUND | {"stage", "stages", "models", "timeseries", "tracking"},

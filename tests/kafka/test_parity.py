@@ -1,0 +1,75 @@
+"""One dataset through Kafka and through the pipeline: the same results, byte for byte but for times and run ids."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.support import kafka, pipelines
+from tests.support.pipelines import Ended
+from tests.support.results import tree
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kafka_crew"), pytest.mark.timeout(600)]
+BUCKETS = ("store/processed-data", "store/model-promotion", "store/inference-logs")
+# What workers keep between messages, and the reports, which the pipeline keeps elsewhere.
+_OF_KAFKA = re.compile(r"/trained/|/index/awaited/|store/(model-promotion|inference-logs)/.*report\.html")
+
+
+def outcome(home: Path, identifier: str, config_hash: str) -> list[str]:
+    """Path and digest of all that a run left in the store; names that are made of run ids are blanked."""
+    folders = (f"{BUCKETS[0]}/{config_hash}", f"{BUCKETS[1]}/{identifier}", f"{BUCKETS[2]}/{identifier}")
+    lines = [line for line in tree(home, *folders) if not _OF_KAFKA.search(line)]
+    return sorted(
+        re.sub(r"/index/[0-9a-f]{64}", "/index/ID", re.sub(r"-[0-9a-f]{12}\.json", "-ID.json", line)) for line in lines
+    )
+
+
+def by_pipeline(root: Path, folder: Path, source: Path, name: str, environ: dict[str, str], *flags: str) -> Ended:
+    """Run the pipeline on a dataset with the parameters that workers have in their environment."""
+    for suffix in (".csv", "_test.csv"):
+        shutil.copy(source / f"{name}{suffix}", folder / f"{name}{suffix}")
+    parameters = "".join(f"{variable.lower()} = {value}\n" for variable, value in environ.items())
+    (folder / f"{name}.toml").write_text(f"[parameters]\n{parameters}")
+    ended = pipelines.run(root, folder / "home", folder / f"{name}.csv", *flags, USE_KFP="")
+    assert ended.code == 0, ended.stdout + ended.stderr
+    return ended
+
+
+@pytest.mark.parametrize("name", ["slice-1", "PobleSec"])
+def test_kafka_and_the_pipeline_give_the_same(
+    crew: kafka.Place, root: Path, poblesec: Path, tmp_path: Path, name: str
+) -> None:
+    chosen = {"SAMPLE_TRAIN_ROWS": "2500", "SAMPLE_TEST_ROWS": "600"} if name == "PobleSec" else {}
+    source = poblesec if name == "PobleSec" else crew.folder / "store" / "dataset"
+    if name == "PobleSec":
+        for suffix in (".csv", "_test.csv"):
+            crew.store.upload("dataset", f"{name}{suffix}", source / f"{name}{suffix}")
+    identifier = f"parity-{name}"
+
+    crew.preprocess(name, identifier, **chosen)
+    ended = by_pipeline(root, tmp_path, source, name, kafka.SMALL | chosen, "--identifier", identifier)
+    crew.until(lambda: kafka.finished(crew, identifier), 120)
+
+    config_hash = ended.summary["config_hash"]
+    expected = outcome(tmp_path / "home", identifier, config_hash)
+    assert outcome(crew.folder, identifier, config_hash) == expected
+    for part in ("processed_data.parquet", "trainings/", "current.json", "results.jsonl", "predictions.parquet"):
+        assert any(part in line for line in expected), part
+    assert not [each for each in kafka.dead_letters(crew) if identifier.encode() in (each["value"] or b"")]
+
+
+def test_both_can_run_side_by_side_on_one_store(crew: kafka.Place, root: Path, tmp_path: Path) -> None:
+    crew.preprocess("slice-2", "beside-kafka")
+    services = ("--store", f"file://{crew.folder}/store", "--mlflow", crew.environ["MLFLOW_TRACKING_URI"])
+    source = crew.folder / "store" / "dataset"
+    by_pipeline(root, tmp_path, source, "slice-2", kafka.SMALL, "--identifier", "beside-pipeline", *services)
+    crew.until(lambda: kafka.finished(crew, "beside-kafka", "beside-pipeline"))
+    crew.until(lambda: kafka.waiting(crew) == 0)
+
+    pointers = {info.key: info for info in crew.store.list("model-promotion") if info.key.endswith("current.json")}
+    times = {key: kafka.document(crew.store, "model-promotion", key)["promotion_time"] for key in pointers}
+    assert times["current.json"] == max(times.values())
+    for identifier in ("beside-kafka", "beside-pipeline"):
+        assert len(crew.history(identifier)) == len(crew.forecasts(identifier)) == 1
+        assert times[f"{identifier}/current.json"] in crew.history(identifier)[0]
