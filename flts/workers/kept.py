@@ -1,14 +1,17 @@
 """What workers keep in the store between messages, of which there may be a later version already."""
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from flts.contracts import Message
-from flts.errors import ObjectNotFoundError, PreconditionFailedError, ServiceUnavailableError
+from flts.contracts import Message, parse_timestamp
+from flts.errors import BadInputError, ObjectNotFoundError, PreconditionFailedError, ServiceUnavailableError
+from flts.problems import shown
 from flts.store import ObjectStore
 from flts.untrusted import json_object
 
 _ATTEMPTS = 100
+_CLOCKS_DIFFER = timedelta(days=1)
 
 
 def get_json(store: ObjectStore, bucket: str, key: str) -> tuple[dict[str, Any], str] | None:
@@ -20,8 +23,29 @@ def get_json(store: ObjectStore, bucket: str, key: str) -> tuple[dict[str, Any],
     return json_object(content, f"{bucket}/{key}", "a JSON object", allow_nan=True), info.etag
 
 
+def moment(fields: Mapping[str, Any], name: str, place: str) -> datetime:
+    """Return the time in a field of a message; ``place`` is what sentences call the message.
+
+    Raises:
+        BadInputError: It is no time, or lies in the future: nothing after it would ever count.
+    """
+    text = fields.get(name)
+    try:
+        found = parse_timestamp(str(text))
+    except ValueError:
+        raise BadInputError(f"{place}: {name} {shown(text)} is not a time such as 2025-01-31T12:00:00Z") from None
+    if found > datetime.now(UTC) + _CLOCKS_DIFFER:
+        raise BadInputError(f"{place}: {name} {text} lies in the future")
+    return found
+
+
 def keep_latest(
-    store: ObjectStore, bucket: str, key: str, message: Message, when: Callable[[Mapping[str, Any], str], Any]
+    store: ObjectStore,
+    bucket: str,
+    key: str,
+    message: Message,
+    place: str,
+    when: Callable[[Mapping[str, Any], str], Any],
 ) -> None:
     """Keep a message unless one as late is kept: messages come again, and in any order.
 
@@ -30,15 +54,17 @@ def keep_latest(
         bucket: Its bucket.
         key: Its key.
         message: The message.
+        place: What sentences call it.
         when: Tells what orders two such messages, of the fields of one and what sentences call it.
 
     Raises:
+        BadInputError: ``when`` finds nothing in one of them.
         ServiceUnavailableError: The object kept changing.
     """
-    moment = when(message.model_dump(mode="json"), message.kind)
+    ours = when(message.model_dump(mode="json"), place)
     for _ in range(_ATTEMPTS):
         kept = get_json(store, bucket, key)
-        if kept and when(kept[0], f"{bucket}/{key}") >= moment:
+        if kept and when(kept[0], f"{bucket}/{key}") >= ours:
             return
         etag = kept[1] if kept else None
         try:

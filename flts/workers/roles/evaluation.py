@@ -5,13 +5,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from flts.contracts import ModelType, TrainedModel, canonical_json, parse_timestamp
-from flts.errors import BadInputError
+from flts.contracts import ModelType, TrainedModel, canonical_json
 from flts.models.registry import MODELS, entry
-from flts.problems import shown
 from flts.promotion import owner
 from flts.workers.desk import Desk
-from flts.workers.kept import get_json, keep_latest
+from flts.workers.kept import get_json, keep_latest, moment
 from flts.workers.messages import Outgoing, Received, encoded, parse
 from flts.workers.settings import SELECTED_MODELS
 
@@ -33,7 +31,7 @@ def handle(received: Received, desk: Desk, expected: Sequence[ModelType]) -> lis
     identifier = message.identifier or desk.identifier
     folder = f"{owner(identifier)}/{message.config_hash}"
     bucket = str(getattr(desk.params, "promotion_bucket"))  # noqa: B009 - a parameter of eval
-    keep_latest(desk.store, bucket, trained_key(folder, message.model_type), message, _train_end)
+    keep_latest(desk.store, bucket, trained_key(folder, message.model_type), message, received.place, _train_end)
     found = {name: get_json(desk.store, bucket, trained_key(folder, name)) for name in expected}
     trained = {name: content[0] for name, content in found.items() if content}
     if len(trained) < len(expected):
@@ -54,12 +52,7 @@ def trained_key(folder: str, model_type: ModelType) -> str:
 
 def _train_end(fields: Mapping[str, Any], place: str) -> tuple[datetime, str]:
     """Return what orders two trainings: when they ended; their runs decide between two at the same moment."""
-    try:
-        return parse_timestamp(str(fields.get("train_end"))), str(fields.get("run_id"))
-    except ValueError:
-        raise BadInputError(
-            f"{place}: train_end {shown(fields.get('train_end'))} is not a time such as 2025-01-31T12:00:00Z"
-        ) from None
+    return moment(fields, "train_end", place), str(fields.get("run_id"))
 
 
 def _inputs(trained: Mapping[ModelType, Mapping[str, Any]]) -> dict[str, str]:

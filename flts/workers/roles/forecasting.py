@@ -7,14 +7,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from flts.contracts import ForecastBatch, Performance, Promotion, parse_timestamp
-from flts.errors import BadInputError
-from flts.problems import shown
+from flts.contracts import ClaimCheck, ForecastBatch, Performance, Promotion
 from flts.promotion import owner
 from flts.runtime.folders import work_folder
-from flts.stage import Result
+from flts.stage import InputArtifact, Result
+from flts.stages.inputs import read_dataset
 from flts.workers.desk import Desk
-from flts.workers.kept import get_json, keep_latest
+from flts.workers.kept import get_json, keep_latest, moment
 from flts.workers.messages import Outgoing, Received, claim_check, encoded, parse
 from flts.workers.settings import PERFORMANCE, SELECTED_MODELS
 
@@ -34,10 +33,11 @@ def handle(received: Received, desk: Desk) -> list[Outgoing]:
         identifier = promotion.identifier or desk.identifier
         config_hash = promotion.data_config_hash or promotion.config_hash
         folder = awaited_folder(identifier, config_hash)
-        keep_latest(desk.store, bucket, f"{folder}/{MODEL_FILE}", promotion, _promoted)
+        keep_latest(desk.store, bucket, f"{folder}/{MODEL_FILE}", promotion, received.place, _promoted)
     else:
         with work_folder(Path(tempfile.gettempdir())) as scratch:
             claim = claim_check(received, desk.store, desk.identifier, scratch)
+            _check(claim, desk, scratch)
         identifier, config_hash = claim.identifier, claim.config_hash
         folder = awaited_folder(identifier, config_hash)
         desk.store.put(bucket, f"{folder}/{DATA_FILE}", claim.to_json().encode())
@@ -49,6 +49,13 @@ def handle(received: Received, desk: Desk) -> list[Outgoing]:
         {"inference_data": json.dumps(data[0]), "selected_model": json.dumps(model[0])},
     )
     return [_performance(desk, bucket, result)]
+
+
+def _check(claim: ClaimCheck, desk: Desk, scratch: Path) -> None:
+    """Refuse data that are not there, or not what was announced: later they would be held against the model."""
+    path = scratch / DATA_FILE
+    path.write_text(claim.to_json(), encoding="utf-8")
+    read_dataset(InputArtifact(path), desk.store, scratch)
 
 
 def awaited_folder(identifier: str, config_hash: str) -> str:
@@ -77,10 +84,4 @@ def _performance(desk: Desk, bucket: str, result: Result) -> Outgoing:
 
 
 def _promoted(fields: Mapping[str, Any], place: str) -> datetime:
-    text = fields.get("promotion_time")
-    try:
-        return parse_timestamp(str(text))
-    except ValueError:
-        raise BadInputError(
-            f"{place}: promotion_time {shown(text)} is not a time such as 2025-01-31T12:00:00Z"
-        ) from None
+    return moment(fields, "promotion_time", place)
