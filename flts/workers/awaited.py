@@ -1,14 +1,22 @@
 """What is waited for: models that no trainer has reported, data without a model, models without data."""
 
 import re
-from collections.abc import Iterator, Sequence
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from flts.contracts import ModelType
+from flts.errors import FltsError
 from flts.store import ObjectStore
 from flts.workers.roles.forecasting import DATA_FILE, MODEL_FILE
 
 _TRAINED = re.compile(r"([^/]+)/([^/]+)/trained/([A-Z0-9]+)\.json")
+_SECONDS_BETWEEN_LOOKS = 10.0
+# A store with very many keys is not listed all day long.
+_SHARE_OF_TIME = 0.05
 _FORECAST = re.compile(r"([^/]+)/index/awaited/([^/]+)/([a-z_]+\.json)")
 
 
@@ -42,3 +50,20 @@ def awaited_forecasts(store: ObjectStore, bucket: str) -> Iterator[Awaited]:
     for (name, config_hash), files in there.items():
         if missing := tuple(text for file, text in words.items() if file not in files):
             yield Awaited(name, config_hash, missing)
+
+
+def keep_looking(
+    store: ObjectStore, bucket: str, expected: Sequence[ModelType], tell: Callable[[ModelType, int], None]
+) -> None:
+    """Tell for each type, from a thread of its own and again and again, how many datasets lack a model of it."""
+
+    def look() -> None:
+        while True:
+            begun = time.monotonic()
+            with suppress(FltsError):  # the next look may find the store again
+                missing = Counter(name for each in awaited_models(store, bucket, expected) for name in each.missing)
+                for name in expected:
+                    tell(name, missing[name])
+            time.sleep(max(_SECONDS_BETWEEN_LOOKS, (time.monotonic() - begun) / _SHARE_OF_TIME))
+
+    threading.Thread(target=look, daemon=True).start()

@@ -65,6 +65,7 @@ def _listen(
     model_types: Sequence[ModelType],
     environ: Mapping[str, str],
 ) -> int:
+    from flts.workers.awaited import keep_looking
     from flts.workers.child import Plan
     from flts.workers.client import Sender, Watched, await_brokers, open_consumer
     from flts.workers.liveness import Pulse
@@ -80,6 +81,9 @@ def _listen(
     watched, measures = Watched(settings), Measures(stage.name)
     consumer = open_consumer(settings, topics.group, watched, **more)
     measures.serve(environ)
+    if stage.name == "eval":
+        store, bucket = open_store(getattr(params, "gateway_url")), getattr(params, "promotion_bucket")  # noqa: B009
+        keep_looking(store, bucket, model_types, measures.awaited)
     with suppress(ServiceUnavailableError):  # it may come later: a worker waits for it
         await_brokers(consumer, watched, _SECONDS_TO_START)
     plan = Plan(stage.name, params, topics, tries, model_types)

@@ -46,9 +46,9 @@ class Measures:
         ).labels(stage)
         self.paused = gauge("flts_worker_paused", "1 while a service is out of reach.").labels(stage)
         self.busy = gauge("flts_worker_busy", "1 while a message is worked on.").labels(stage)
-        self.awaited = Gauge(
+        self._awaited = Gauge(
             "flts_worker_awaited",
-            "Datasets that lack only models of this and other types.",
+            "Datasets of which other models are trained, and this one is not.",
             ("stage", "model_type"),
             registry=registry,
         )
@@ -85,6 +85,10 @@ class Measures:
     def dead(self, topic: str) -> None:
         """Count a message that became a dead letter."""
         self._dead.labels(self._stage, topic).inc()
+
+    def awaited(self, model_type: str, datasets: int) -> None:
+        """Say how many datasets wait for a trainer."""
+        self._awaited.labels(self._stage, model_type).set(datasets)
 
     def lag(self, topic: str, partition: int, messages: int | None) -> None:
         """Say how many messages of a partition wait; ``None`` where it is another worker's now."""

@@ -52,7 +52,7 @@ class KafkaSettings(Params):
             "security.protocol": self.kafka_security_protocol,
             "allow.auto.create.topics": False,
             "reconnect.backoff.max.ms": 2000,
-            "topic.metadata.refresh.interval.ms": 30_000,
+            "topic.metadata.refresh.interval.ms": 10_000,
         }
         if "SASL" in self.kafka_security_protocol:
             if not self.kafka_sasl_username:
