@@ -32,7 +32,8 @@ def page(stage: Stage) -> str:
         "<!-- Written by scripts/stage_docs.py from flts/params.py and flts/stages/__init__.py: change those. -->",
         stage.summary,
         f"By itself, on plain files:\n\n```sh\n{example(stage)}\n```",
-        "As a task of Kubeflow Pipelines it takes `--executor-input` and nothing else.",
+        "As a task of Kubeflow Pipelines it takes `--executor-input` and nothing else. With `USE_KFP=0` its inputs and "
+        "outputs are [messages of Kafka](../kafka.md).",
         "## Inputs",
         _table(
             ("Artifact", "Type", "Flag", "In Kubeflow", "Meaning"),

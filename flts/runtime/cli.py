@@ -213,7 +213,8 @@ def _escape(text: str) -> str:
 def _epilog(stage: Stage) -> str:
     also = f"{stage.also}\n\n" if stage.also else ""
     return _escape(
-        "An option can also be given as an environment variable, --some-option as SOME_OPTION; options win.\n\n"
+        "An option can also be given as an environment variable, --some-option as SOME_OPTION; options win. "
+        "With USE_KFP=0 its inputs and outputs are messages of Kafka: see docs/kafka.md.\n\n"
         f"{also}Example:\n  {example(stage)}"
     )
 

@@ -1,0 +1,70 @@
+"""docs/kafka.md names the topics, groups, keys of the store, variables, headers and metrics that there are."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from flts.stages import STAGES
+from flts.workers import dead_letters, liveness, tries
+from flts.workers.measures import Measures
+from flts.workers.roles.evaluation import trained_key
+from flts.workers.roles.forecasting import DATA_FILE, MODEL_FILE, awaited_folder
+from flts.workers.settings import _OBSOLETE, _VARIABLES, PREFIX_VARIABLE, KafkaSettings, read_topics
+
+
+@pytest.fixture(scope="module")
+def page(root: Path) -> str:
+    return (root / "docs" / "kafka.md").read_text()
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_topics_and_groups(stage, page):
+    topics = read_topics(stage, {})
+    for topic in topics.consumes.values():
+        (row,) = (line for line in page.splitlines() if line.startswith(f"| `{topic}` |"))
+        assert f"`{stage}` (`{topics.group}`)" in row
+    for topic in topics.produces.values():
+        assert f"| `{topic}` | " in page
+
+
+def test_every_setting_of_kafka_and_none_that_there_is_not(page):
+    named = set(re.findall(r"KAFKA_[A-Z_]+", page))
+    for secret in ("KAFKA_SASL_PASSWORD", "KAFKA_SSL_KEY_PASSWORD"):
+        assert secret in named
+        named |= {f"{secret}_FILE"}
+    assert named - {"KAFKA_"} == {name.upper() for name in KafkaSettings.model_fields}
+
+
+def test_variables_that_rename_and_those_that_mean_nothing(page):
+    for group, read, written in _VARIABLES.values():
+        for name in (group, *read.values(), *written.values()):
+            assert f"`{name}`" in page
+    for name in (*_OBSOLETE, PREFIX_VARIABLE, liveness.VARIABLE):
+        assert f"`{name}`" in page
+
+
+def test_headers_of_dead_letters(page):
+    for name in dead_letters._OWN:
+        assert f"`{name}`" in page
+
+
+def test_metrics_that_a_worker_tells(page):
+    measures = Measures("eval")
+    measures.begun(0.1)
+    measures.handled("model-training", 1.0)
+    measures.failed("model-training", "error")
+    measures.dead("model-training")
+    measures.lag("model-training", 0, 3)
+    told = [metric for metric in measures.registry.collect() if metric.samples]
+    assert len(told) == 8
+    for metric in told:
+        assert metric.name.removeprefix("flts_worker") + ("_total" if metric.type == "counter" else "") in page
+
+
+def test_where_state_lies(page):
+    folder = "<identifier or global>/<config_hash>"
+    assert trained_key(f"{tries.BUCKET}/{folder}", "TYPE").replace("TYPE", "<TYPE>") in page
+    assert awaited_folder("", "<config_hash>").replace("global", "<identifier or global>") + f"/{DATA_FILE}" in page
+    assert f"`{MODEL_FILE}`" in page
+    assert f"{tries.BUCKET}/{tries._PREFIX}/" in page
