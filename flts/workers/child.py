@@ -7,7 +7,7 @@ import tempfile
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from multiprocessing.connection import Connection
@@ -15,7 +15,6 @@ from pathlib import Path
 
 from flts import tracing
 from flts.contracts import ModelType
-from flts.environment import limit_threads
 from flts.errors import BadInputError, FltsError, RefusedError, ServiceUnavailableError
 from flts.lazy import resolve
 from flts.models.registry import MODELS
@@ -29,12 +28,11 @@ from flts.stages import STAGES
 from flts.store import open_store
 from flts.tracking.access import load_mlflow
 from flts.workers.desk import Desk
-from flts.workers.messages import Outgoing, Received
+from flts.workers.messages import Outgoing, Received, headers_at_hand, traced
 from flts.workers.roles import evaluation, forecasting, preprocessing, training
 from flts.workers.settings import Topics
 from flts.workers.tries import GivenUpError, Try
 
-_REQUEST_ID, _TRACEPARENT = "request_id", "traceparent"
 Role = Callable[[Received, Desk], list[Outgoing]]
 
 
@@ -131,13 +129,12 @@ def serve(plan: Plan, pipe: Connection, parent: int) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     _end_with(parent)
-    limit_threads()
     stage = STAGES[plan.stage]
     store = open_store(getattr(plan.params, "gateway_url"))  # noqa: B009 - every stage declares it
     role = plan.role()
 
     def announce(outgoing: Outgoing) -> None:
-        pipe.send(Announced(_traced(outgoing)))
+        pipe.send(Announced(traced(outgoing)))
 
     with (
         suppress(Stopped, EOFError, BrokenPipeError),
@@ -148,8 +145,7 @@ def serve(plan: Plan, pipe: Connection, parent: int) -> None:
         _warm(stage)
         while True:
             order: Order = pipe.recv()
-            headers = {name: value.decode("latin-1") for name, value in order.received.headers}
-            tracing.enter(tracing.headers_of(headers.get(_REQUEST_ID, ""), headers.get(_TRACEPARENT, "")))
+            tracing.enter(headers_at_hand(order.received))
             reporter = JsonReporter(stage, sys.stderr)
             pass_on_logs(reporter)
             desk = Desk(stage, plan.params, plan.topics, store, reporter, announce)
@@ -178,7 +174,7 @@ def _work(role: Role, order: Order, desk: Desk, limit: int) -> Reply:
         )
         try:
             with attempt:
-                outgoing = [_traced(each) for each in role(received, desk)]
+                outgoing = [traced(each) for each in role(received, desk)]
         except (RefusedError, ServiceUnavailableError):
             attempt.postponed()
             raise
@@ -199,13 +195,6 @@ def _work(role: Role, order: Order, desk: Desk, limit: int) -> Reply:
         return Dead(str(error), error.tries, bad=False)
     except FltsError as error:
         return Waiting(str(error))
-
-
-def _traced(outgoing: Outgoing) -> Outgoing:
-    """Add the headers that join what all workers log of one dataset."""
-    at_hand = tracing.headers()
-    found = {_REQUEST_ID: at_hand["X-Request-ID"], _TRACEPARENT: at_hand.get("traceparent", "")}
-    return replace(outgoing, headers=tuple((name, text.encode()) for name, text in found.items() if text))
 
 
 def _end_with(parent: int) -> None:

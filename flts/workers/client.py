@@ -207,7 +207,13 @@ class Sender:
         # Without a limit of time a message waits for the broker for as long as that is away.
         return Producer(
             configured(
-                self._settings, self._watched, enable_idempotence=True, acks="all", message_timeout_ms=0, linger_ms=0
+                self._settings,
+                self._watched,
+                enable_idempotence=True,
+                acks="all",
+                message_timeout_ms=0,
+                linger_ms=0,
+                partitioner="murmur2_random",  # as Kafka's own clients: a key's messages keep their order among all
             )
         )
 

@@ -39,6 +39,7 @@ def work(stage: Stage, line: CommandLine, reporter: Reporter) -> int:
         BadInputError: A variable or parameter is wrong, or Kafka refuses the credentials.
         ServiceUnavailableError: Preprocess cannot send its messages.
     """
+    limit_threads()  # before anything imports the numeric libraries, here or in the process that works
     environ = older_names(stage, os.environ)
     settings = read_settings(environ)
     topics = read_topics(stage.name, environ)
@@ -103,9 +104,9 @@ def _once(stage: Stage, params: Params, topics: Topics, settings: KafkaSettings)
     """Preprocess one dataset, and send the claim checks on what came of it."""
     from flts.workers.client import Sender, Watched
     from flts.workers.desk import Desk
+    from flts.workers.messages import traced
     from flts.workers.roles.preprocessing import claim_checks
 
-    limit_threads()
     reporter = JsonReporter(stage, sys.stderr)
     pass_on_logs(reporter)
     watched = Watched(settings)
@@ -116,7 +117,7 @@ def _once(stage: Stage, params: Params, topics: Topics, settings: KafkaSettings)
         with suppress(Stopped):
             sender.await_brokers(_SECONDS_TO_START)
             result = desk.run({}, {})
-            sender.send(claim_checks(result, desk.identifier, topics), lambda: True)
+            sender.send([traced(each) for each in claim_checks(result, desk.identifier, topics)], lambda: True)
             return 0
         remove_all()
     return 128 + (watch.number or signal.SIGTERM)

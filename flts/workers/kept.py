@@ -63,10 +63,18 @@ def keep_latest(
     """
     ours = when(message.model_dump(mode="json"), place)
     for _ in range(_ATTEMPTS):
-        kept = get_json(store, bucket, key)
-        if kept and when(kept[0], f"{bucket}/{key}") >= ours:
-            return
-        etag = kept[1] if kept else None
+        etag = None
+        try:
+            content, info = store.get(bucket, key)
+            etag = info.etag
+            if when(json_object(content, key, "a JSON object", allow_nan=True), key) >= ours:
+                return
+        except ObjectNotFoundError:
+            pass
+        except BadInputError:
+            if etag is None:
+                raise
+            # What is there is damaged, and gives way.
         try:
             store.put(bucket, key, message.to_json().encode(), if_match=etag, if_none_match=etag is None)
         except PreconditionFailedError:

@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from flts import tracing
 from flts.contracts import ClaimCheck, Message
 from flts.errors import BadInputError
 from flts.files import sha256_file
@@ -18,6 +19,7 @@ M = TypeVar("M", bound=Message)
 Headers = Sequence[tuple[str, bytes]]
 
 VERSION = 1
+_REQUEST_ID, _TRACEPARENT = "request_id", "traceparent"
 LARGEST_BYTES = 8 << 20
 
 
@@ -110,6 +112,19 @@ def _describe(store: ObjectStore, bucket: str, key: str, work_dir: Path) -> dict
     described = {"size": info.size, "sha256": sha256_file(path), "config_hash": data.config_hash, "rows": len(data)}
     path.unlink()
     return described
+
+
+def headers_at_hand(received: Received) -> dict[str, str]:
+    """Return what joins the work on a record with the work that led to it, as `flts.tracing` has it."""
+    found = {name: value.decode("latin-1") for name, value in received.headers}
+    return tracing.headers_of(found.get(_REQUEST_ID, ""), found.get(_TRACEPARENT, ""))
+
+
+def traced(outgoing: Outgoing) -> Outgoing:
+    """Add the headers that join what all workers log of one dataset."""
+    at_hand = tracing.headers()
+    found = {_REQUEST_ID: at_hand["X-Request-ID"], _TRACEPARENT: at_hand.get("traceparent", "")}
+    return replace(outgoing, headers=tuple((name, text.encode()) for name, text in found.items() if text))
 
 
 def encoded(artifact: Artifact) -> bytes:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -168,7 +169,9 @@ class Place:
         command = [str(BIN / f"flts-{stage}"), *arguments]
         variables = self.environ | {"FLTS_LIVENESS_FILE": str(self.folder / f"{stage}-{number}.alive")} | environ
         with log.open("wb") as sink:
-            process = subprocess.Popen(command, env=variables, cwd=self.folder, stdout=sink, stderr=sink)
+            process = subprocess.Popen(
+                command, env=variables, cwd=self.folder, stdout=sink, stderr=sink, start_new_session=True
+            )
         worker = Worker(stage, process, log)
         self.workers.append(worker)
         return worker
@@ -280,6 +283,12 @@ def place(folder: Path, servers: str, **environ: str) -> Iterator[Place]:
         ended = made.run("flts-topics")
         assert ended.returncode == 0, ended.stderr
         yield made
+
+
+def seconds_between(first: Mapping[str, Any], last: Mapping[str, Any]) -> float:
+    """The time between two events."""
+    begin, end = (datetime.fromisoformat(each["time"]) for each in (first, last))
+    return (end - begin).total_seconds()
 
 
 def document(store: ObjectStore, bucket: str, key: str) -> dict[str, Any]:

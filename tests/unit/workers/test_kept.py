@@ -21,7 +21,7 @@ def store(tmp_path) -> FileStore:
 
 
 def keep(store: FileStore, when: int, who: str = "") -> None:
-    keep_latest(store, BUCKET, KEY, Message(when=when, who=who), lambda fields, _: fields["when"])
+    keep_latest(store, BUCKET, KEY, Message(when=when, who=who), "a message", lambda fields, _: fields["when"])
 
 
 def kept(store: FileStore) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def test_a_message_that_does_not_say_when_is_refused_before_anything_is_kept(sto
         raise BadInputError(f"{place}: no time")
 
     with pytest.raises(BadInputError, match="message: no time"):
-        keep_latest(store, BUCKET, KEY, Message(), when)
+        keep_latest(store, BUCKET, KEY, Message(), "a message", when)
     assert get_json(store, BUCKET, KEY) is None
 
 
@@ -71,3 +71,9 @@ def test_what_is_damaged_is_named(store):
     store.put(BUCKET, KEY, b"{")
     with pytest.raises(BadInputError, match=r"bucket/kept\.json is not a JSON object"):
         get_json(store, BUCKET, KEY)
+
+
+def test_a_damaged_object_gives_way(store):
+    store.put(BUCKET, KEY, b"not JSON")
+    keep(store, 1)
+    assert kept(store)["when"] == 1
