@@ -8,6 +8,8 @@ import httpx
 import pytest
 import yaml
 
+from flts.errors import ServiceUnavailableError
+from flts.store import open_store
 from tests.support.compose import KAFKA_FILE, ROOT, Project, locked_down, project, put_demo, stand_ins
 from tests.support.metrics import documented, told
 
@@ -39,9 +41,7 @@ def request(up: Project, identifier: str) -> None:
 
 def objects(up: Project, bucket: str, prefix: str) -> list[str]:
     """The keys of a bucket."""
-    answer = httpx.get(f"{up.gateway}/objects/{bucket}", params={"prefix": prefix}, timeout=10)
-    answer.raise_for_status()
-    return [one["key"] for one in answer.json()["objects"]]
+    return [info.key for info in open_store(up.gateway).list(bucket, prefix)]
 
 
 def eventually(up: Project, true: Callable[[], Any], what: str, seconds: float = SECONDS) -> Any:
@@ -52,7 +52,7 @@ def eventually(up: Project, true: Callable[[], Any], what: str, seconds: float =
         try:
             if found := true():
                 return found
-        except httpx.HTTPError as error:
+        except ServiceUnavailableError as error:
             problem = str(error)
         time.sleep(0.5)
     raise AssertionError(
