@@ -44,6 +44,7 @@ stand_in() { # NAME, and the packages that deploy/dev/NAME installs
 mkdir -p images/locks
 # Both of the stores that a cluster has: a stage is not built anew to change from one to the other.
 layer base "" --extra s3 --extra http pyproject.toml
+# Right above base, as every stage may run as a Kafka worker.
 layer kafka base --extra kafka pyproject.toml
 layer gateway base --extra gateway pyproject.toml
 layer numeric base --extra numeric pyproject.toml
