@@ -31,7 +31,7 @@ lint: venv ## Check format, style, types, shell scripts, Dockerfiles and CI work
 	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --diff .; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --no-error-summary
-	@$(BIN)/shellcheck .ci/run $(wildcard scripts/*.sh images/*.sh deploy/dev/*.sh)
+	@$(BIN)/shellcheck .ci/run $(wildcard scripts/*.sh images/*.sh deploy/dev/*.sh deploy/dev/*/*.sh)
 	@$(BIN)/hadolint $(wildcard images/*/Dockerfile deploy/dev/*/Dockerfile)
 	@$(BIN)/jactionlint
 
@@ -52,7 +52,7 @@ docs: venv ## Write docs/stages/, which is generated
 images: ## Build all images: BASE_IMAGE=python:3.11-slim-bookworm, TORCH=cuda; scripts/build_push.sh also pushes
 	@scripts/build_push.sh $(if $(BASE_IMAGE),--base "$(BASE_IMAGE)")
 
-dev-images: ## Build stand-ins for the images of SeaweedFS and MLflow, and print the variables that name them
+dev-images: ## Build stand-ins for the images of SeaweedFS, MLflow and Kafka, and print the variables that name them
 	@scripts/dev_images.sh $(if $(BASE_IMAGE),--base "$(BASE_IMAGE)")
 
 wheelhouse: venv ## Download what the images install, so that they build without an index: TORCH=cuda

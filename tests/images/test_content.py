@@ -115,9 +115,9 @@ def test_shared_instructions_are_the_same_words_in_every_dockerfile(root: Path) 
         text = (root / "images" / stage / "Dockerfile").read_text()
         installs[stage] = re.findall(r"^RUN --mount.*?install\.sh$", text, re.DOTALL | re.MULTILINE)
     for lower, higher in pairwise(sorted(installs, key=lambda stage: len(installs[stage]))):
-        common = min(len(installs[lower]), len(installs[higher]), 3)
+        common = min(len(installs[lower]), len(installs[higher]), 4)
         assert installs[lower][:common] == installs[higher][:common]
-    assert installs["train-gru"] == installs["train-lstm"] == installs["inference"][:4]
+    assert installs["train-gru"] == installs["train-lstm"] == installs["inference"][:5]
     assert installs["eval"] == installs["inference"][:-1]  # the last is what serving needs
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from tests.support import engine
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "deploy" / "docker-compose.kfp.yaml"
+KAFKA_FILE = ROOT / "deploy" / "docker-compose.yaml"
 PORTS = ("MINIO_PORT", "MLFLOW_PORT", "GATEWAY_PORT", "INFERENCE_PORT", "PROMETHEUS_PORT", "GRAFANA_PORT")
 CLIENT = Path(sys.executable).parent / "docker-compose"
 
@@ -29,6 +31,7 @@ class Project:
 
     environ: dict[str, str]
     env_file: Path
+    file: Path = FILE
 
     @property
     def name(self) -> str:
@@ -49,7 +52,7 @@ class Project:
     def compose(self, *arguments: str, check: bool = True, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         """Run a command of Compose on the project, with nothing of this machine's environment but the engine."""
         done = subprocess.run(
-            [CLIENT, "--file", FILE, "--env-file", self.env_file, *arguments],
+            [CLIENT, "--file", self.file, "--env-file", self.env_file, *arguments],
             env={name: os.environ[name] for name in ("PATH", "HOME", "DOCKER_HOST") if name in os.environ},
             capture_output=True,
             text=True,
@@ -81,9 +84,44 @@ class Project:
         raise AssertionError(f"no forecast within {seconds} s: {answer}\n{logs}")
 
 
+def stand_ins(*names: str) -> dict[str, str]:
+    """Build stand-ins for the images of others, and return the variables that name them."""
+    base = ("--base", os.environ["BASE_IMAGE"]) if os.environ.get("BASE_IMAGE") else ()
+    done = subprocess.run(
+        [ROOT / "scripts" / "dev_images.sh", *base, *names],
+        env=os.environ | {"DOCKER": engine.CLIENT},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return dict(line.split("=") for line in done.stdout.split())
+
+
+def put_demo(folder: Path, name: str) -> Path:
+    """Copy the demo's dataset into a folder of datasets, under a name, and return that folder."""
+    datasets = folder / "datasets"
+    datasets.mkdir(exist_ok=True)
+    for suffix in (".csv", "_test.csv", ".toml"):
+        shutil.copy(ROOT / "examples" / "data" / f"jfk_weather{suffix}", datasets / f"{name}{suffix}")
+    return datasets
+
+
+def locked_down(name: str, container: dict[str, Any]) -> None:
+    """Check that a container of a project has no more rights than it needs, and is open to this machine alone."""
+    host = container["HostConfig"]
+    assert host["ReadonlyRootfs"], name
+    assert host["CapDrop"] == ["ALL"], name
+    assert "no-new-privileges:true" in host["SecurityOpt"], name
+    assert host["Memory"] > 0, name
+    assert host["NanoCpus"] > 0, name
+    assert container["Config"]["User"] == ("0:0" if name == "volumes" else "10001:10001"), name
+    assert {port["HostIp"] for ports in host["PortBindings"].values() for port in ports} <= {"127.0.0.1"}, name
+
+
 @contextmanager
-def project(folder: Path, images: dict[str, str], **settings: str) -> Iterator[Project]:
-    """Bring the services up until the block ends; nothing of them stays, whatever happens."""
+def project(folder: Path, images: dict[str, str], file: Path = FILE, **settings: str) -> Iterator[Project]:
+    """Bring the services of a file up until the block ends; nothing of them stays, whatever happens."""
     ports = dict(zip(PORTS, map(str, free_ports(len(PORTS))), strict=True))
     environ = {
         "COMPOSE_PROJECT_NAME": f"flts-test-{os.getpid()}-{secrets.token_hex(3)}",
@@ -97,9 +135,9 @@ def project(folder: Path, images: dict[str, str], **settings: str) -> Iterator[P
     }
     env_file = folder / "test.env"
     env_file.write_text("".join(f"{name}={value}\n" for name, value in environ.items()))
-    made = Project(environ, env_file)
+    made = Project(environ, env_file, file)
     try:
-        started = made.compose("up", "--detach", "--wait", check=False, timeout=180)
+        started = made.compose("up", "--detach", "--wait", check=False, timeout=240)
         assert started.returncode == 0, f"{started.stderr[-2000:]}\n{made.compose('logs', '--tail', '20').stdout}"
         yield made
     finally:

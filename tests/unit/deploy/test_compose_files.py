@@ -1,9 +1,10 @@
-"""The compose file as Compose reads it: locked down, limited, pinned, and with the names that everybody knows."""
+"""The compose files as Compose reads them: locked down, limited, pinned, and with the names that everybody knows."""
 
 import json
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,50 +12,126 @@ from urllib.parse import urlsplit
 import pytest
 
 from flts.params import GATEWAY_URL, MLFLOW_TRACKING_URI
+from flts.stages import STAGES
 
 ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "deploy"
-FILE = DEPLOY / "docker-compose.kfp.yaml"
+COMMON_FILE = DEPLOY / "common.yaml"
+KFP = DEPLOY / "docker-compose.kfp.yaml"
+KAFKA = DEPLOY / "docker-compose.yaml"
+FILES = pytest.mark.parametrize("file", [KFP, KAFKA], ids=["kfp", "kafka"])
 CLIENT = Path(sys.executable).parent / "docker-compose"
-ONCE = {"volumes", "init", "pipeline"}
+ONCE = {"volumes", "init", "topics", "pipeline", "request"}
+COMMON = {"volumes", "minio", "init", "mlflow", "fastapi-app", "inference"}
+WORKERS = {
+    "preprocess": "preprocess",
+    "train-gru": "train-gru",
+    "train-lstm": "train-lstm",
+    "train-prophet": "train-prophet",
+    "eval": "eval",
+    "batch-forecasting": "inference",
+}
+Services = dict[str, dict[str, Any]]
 
 
-def config(env_file: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """What Compose makes of the file; it needs no engine for that."""
-    command = [CLIENT, "--file", FILE, "--env-file", env_file, "--profile", "*", "config", *arguments]
+def config(files: tuple[Path, ...], env_file: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """What Compose makes of files; it needs no engine for that."""
+    named = [word for file in files for word in ("--file", file)]
+    command = [CLIENT, *named, "--env-file", env_file, "--profile", "*", "config", *arguments]
     return subprocess.run(command, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=False)
 
 
-@pytest.fixture(scope="module")
-def services() -> dict[str, dict[str, Any]]:
+@cache
+def services(*files: Path) -> Services:
     """The services, with the values of the example."""
-    done = config(DEPLOY / ".env.example", "--format", "json")
+    done = config(files, DEPLOY / ".env.example", "--format", "json")
     assert done.returncode == 0, done.stderr
-    found: dict[str, dict[str, Any]] = json.loads(done.stdout)["services"]
+    found: Services = json.loads(done.stdout)["services"]
     return found
 
 
-def test_it_has_the_services_that_users_know(services: dict[str, dict[str, Any]]) -> None:
-    usual = {name for name, service in services.items() if not service.get("profiles")}
+def usual(file: Path) -> set[str]:
+    return {name for name, service in services(file).items() if not service.get("profiles")}
 
-    assert usual == {"volumes", "minio", "init", "mlflow", "fastapi-app", "inference"}
-    assert services["pipeline"]["profiles"] == ["pipeline"]
-    assert services["prometheus"]["profiles"] == services["grafana"]["profiles"] == ["observability"]
-    assert set(services["minio"]["networks"]["default"]["aliases"]) == {"seaweedfs", "store"}
-    assert "kafka" not in FILE.read_text().lower()
+
+@FILES
+def test_it_has_the_services_that_users_know(file: Path) -> None:
+    found = services(file)
+
+    assert usual(file) >= COMMON
+    assert found["prometheus"]["profiles"] == found["grafana"]["profiles"] == ["observability"]
+    assert set(found["minio"]["networks"]["default"]["aliases"]) == {"seaweedfs", "store"}
+
+
+def test_pipelines_need_no_kafka_and_no_topic() -> None:
+    assert usual(KFP) == COMMON
+    assert services(KFP)["pipeline"]["profiles"] == ["pipeline"]
+    assert "kafka" not in (KFP.read_text() + COMMON_FILE.read_text()).lower()
+    assert "topic" not in (KFP.read_text() + COMMON_FILE.read_text()).lower()
+
+
+def test_over_kafka_every_stage_has_a_worker_on_its_own_image() -> None:
+    found = services(KAFKA)
+
+    assert usual(KAFKA) == {*COMMON, "kafka", "topics", *WORKERS}
+    assert set(WORKERS.values()) == set(STAGES)
+    assert found["request"]["profiles"] == ["request"]
+    for name, stage in WORKERS.items():
+        worker = found[name]
+        assert worker["image"] == f"flts-{stage}:kfp"
+        assert (
+            worker["environment"].items()
+            >= {
+                "USE_KFP": "0",
+                "KAFKA_BOOTSTRAP_SERVERS": "kafka:9092",
+                "GATEWAY_URL": GATEWAY_URL,
+                "MLFLOW_TRACKING_URI": MLFLOW_TRACKING_URI,
+            }.items()
+        )
+        assert worker["stop_grace_period"] == "30s"
+        assert worker["command"] == (["--listen"] if name == "preprocess" else None)
+
+
+def test_workers_take_the_defaults_of_their_stages() -> None:
+    for name, stage in WORKERS.items():
+        fields = STAGES[stage].params.model_fields
+        given = {key.lower(): value for key, value in services(KAFKA)[name]["environment"].items()}
+        for parameter in (given.keys() & fields.keys()) - {"gateway_url", "mlflow_tracking_uri"}:
+            assert given[parameter] == str(fields[parameter].default), f"{name}: {parameter}"
+
+
+def test_the_broker_makes_no_topic_by_itself_and_is_open_to_the_services_alone() -> None:
+    broker = services(KAFKA)["kafka"]
+
+    assert broker["environment"]["KAFKA_AUTO_CREATE_TOPICS_ENABLE"] == "false"
+    assert broker["environment"]["KAFKA_ADVERTISED_LISTENERS"] == "PLAINTEXT://kafka:9092"
+    assert "ports" not in broker
+    assert services(KAFKA)["topics"]["command"] == ["flts-topics"]
+
+
+def test_both_files_together_are_one_project_on_one_store() -> None:
+    both = services(KFP, KAFKA)
+
+    assert both.keys() == services(KFP).keys() | services(KAFKA).keys()
+    for name in COMMON - {"volumes"}:
+        assert both[name] == services(KFP)[name] == services(KAFKA)[name]
 
 
 @pytest.mark.parametrize("default", [GATEWAY_URL, MLFLOW_TRACKING_URI])
-def test_the_pipeline_defaults_are_addresses_of_its_services(services: dict[str, dict[str, Any]], default: str) -> None:
+@FILES
+def test_the_pipeline_defaults_are_addresses_of_its_services(file: Path, default: str) -> None:
     address = urlsplit(default)
-    (port,) = services[str(address.hostname)]["ports"]
+    (port,) = services(file)[str(address.hostname)]["ports"]
 
     assert port["target"] == address.port
-    assert default in {*services["inference"]["environment"].values()} & {*services["pipeline"]["entrypoint"]}
+    assert default in services(file)["inference"]["environment"].values()
+    assert default in services(KFP)["pipeline"]["entrypoint"]
 
 
-def test_every_container_is_locked_down_and_limited(services: dict[str, dict[str, Any]]) -> None:
-    for name, service in services.items():
+@FILES
+def test_every_container_is_locked_down_and_limited(file: Path) -> None:
+    found = services(file)
+    for name, service in found.items():
         assert service["read_only"], name
         assert service["cap_drop"] == ["ALL"], name
         assert service["security_opt"] == ["no-new-privileges:true"], name
@@ -65,33 +142,36 @@ def test_every_container_is_locked_down_and_limited(services: dict[str, dict[str
         root = service["user"].startswith("0:")
         assert root == (name == "volumes"), "only what gives volumes away is root"
         assert {port["host_ip"] for port in service.get("ports", ())} <= {"127.0.0.1"}, name
-    assert services["volumes"]["network_mode"] == "none"
-    assert services["volumes"]["cap_add"] == ["CHOWN", "DAC_READ_SEARCH"]
+    assert found["volumes"]["network_mode"] == "none"
+    assert found["volumes"]["cap_add"] == ["CHOWN", "DAC_READ_SEARCH"]
 
 
-def test_what_runs_all_day_comes_back_and_says_whether_it_is_well(services: dict[str, dict[str, Any]]) -> None:
-    for name, service in services.items():
-        if name in ONCE:
-            continue
-        assert service["restart"] == "unless-stopped", name
-        assert service["healthcheck"]["test"], name
-    assert services["pipeline"].get("restart", "no") == "no"
+@FILES
+def test_what_runs_all_day_comes_back_and_says_whether_it_is_well(file: Path) -> None:
+    for name, service in services(file).items():
+        if name in ("pipeline", "request"):
+            assert service.get("restart", "no") == "no"
+        elif name not in ONCE:
+            assert service["restart"] == "unless-stopped", name
+            assert service["healthcheck"]["test"], name
 
 
-def test_nobody_waits_for_less_than_readiness(services: dict[str, dict[str, Any]]) -> None:
-    for service in services.values():
+@FILES
+def test_nobody_waits_for_less_than_readiness(file: Path) -> None:
+    for service in services(file).values():
         for other, waits in service.get("depends_on", {}).items():
             done = other in ONCE
             assert waits["condition"] == ("service_completed_successfully" if done else "service_healthy")
 
 
-def test_images_are_pinned_and_those_of_others_are_what_the_tests_run_on(services: dict[str, dict[str, Any]]) -> None:
-    for name, service in services.items():
+@FILES
+def test_images_are_pinned_and_those_of_others_are_what_the_tests_run_on(file: Path) -> None:
+    for name, service in services(file).items():
         assert re.fullmatch(r"[\w./-]+:(?!latest)[\w.-]+", service["image"]), name
     for service, package in (("minio", "seaweedfs"), ("mlflow", "mlflow")):
         lock = (DEPLOY / "dev" / package / "lock.txt").read_text()
         version = re.findall(rf"^{package}(?:-bin)?==(\S+)", lock, re.MULTILINE)[0]
-        tag = services[service]["image"].partition(":")[2]
+        tag = services(file)[service]["image"].partition(":")[2]
         assert tag.removeprefix("v").removesuffix("-full") == version
 
 
@@ -100,15 +180,18 @@ def test_images_can_be_chosen(tmp_path: Path) -> None:
     env = {"FLTS_REGISTRY": "example.com/team", "FLTS_TAG": "v9", **chosen}
     (tmp_path / "env").write_text((DEPLOY / ".env.example").read_text() + lines(env))
 
-    images = set(config(tmp_path / "env", "--images").stdout.split())
+    images = set(config((KFP, KAFKA), tmp_path / "env", "--images").stdout.split())
 
-    own = {f"example.com/team/flts-{name}:v9" for name in ("gateway", "inference", "pipeline")}
+    own = {f"example.com/team/flts-{name}:v9" for name in ("gateway", "pipeline", *STAGES)}
     assert images == own | set(chosen.values())
 
 
+def texts() -> str:
+    return "".join(file.read_text() for file in (KFP, KAFKA, COMMON_FILE))
+
+
 def variables() -> set[str]:
-    files = FILE.read_text() + (DEPLOY / "common.yaml").read_text()
-    return set(re.findall(r"(?<!\$)\$\{(\w+)", files)) - {"COMPOSE_PROJECT_NAME"}
+    return set(re.findall(r"(?<!\$)\$\{(\w+)", texts())) - {"COMPOSE_PROJECT_NAME"}
 
 
 def lines(values: dict[str, str]) -> str:
@@ -122,7 +205,7 @@ def test_the_example_names_every_variable_and_no_other() -> None:
 
 
 def test_defaults_in_the_example_are_those_of_the_files() -> None:
-    files = FILE.read_text() + (DEPLOY / "common.yaml").read_text()
+    files = texts()
     commented = re.findall(r"^#([A-Z][A-Z_]+)=(.*)$", (DEPLOY / ".env.example").read_text(), re.MULTILINE)
     given = {name: value for name, value in commented if value and name != "FLTS_REGISTRY"}
 
@@ -132,11 +215,12 @@ def test_defaults_in_the_example_are_those_of_the_files() -> None:
 
 
 @pytest.mark.parametrize("missing", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "GRAFANA_PASSWORD"])
-def test_without_a_secret_it_says_what_to_do(tmp_path: Path, missing: str) -> None:
+@FILES
+def test_without_a_secret_it_says_what_to_do(tmp_path: Path, file: Path, missing: str) -> None:
     example = (DEPLOY / ".env.example").read_text()
     (tmp_path / "env").write_text(re.sub(rf"^{missing}=.*$", "", example, flags=re.MULTILINE))
 
-    done = config(tmp_path / "env")
+    done = config((file,), tmp_path / "env")
 
     assert done.returncode != 0
     assert f"{missing} is missing a value: is not set; copy deploy/.env.example to deploy/.env" in done.stderr

@@ -13,7 +13,9 @@ import pytest
 import yaml
 
 from flts.params import GATEWAY_URL, MLFLOW_TRACKING_URI
+from flts.stages import STAGES
 from flts.version import __version__
+from flts.workers.settings import KafkaSettings
 from pipeline.pipeline import SECRETS, ClusterParams
 from pipeline.runner.arguments import split_pairs
 from pipeline.runner.command import PIPELINE, _parser
@@ -21,8 +23,8 @@ from pipeline.runner.compiled import load_pipeline
 from tests.support.kubectl import VERSION, render
 
 ROOT = Path(__file__).parents[3]
-OVERLAYS = ("dev", "prod")
-WORKLOADS = {"Deployment", "StatefulSet", "CronJob"}
+OVERLAYS = ("dev", "prod", "kafka")
+WORKLOADS = {"Deployment", "StatefulSet", "CronJob", "Job"}
 Document = dict[str, Any]
 
 
@@ -121,11 +123,15 @@ def test_images_are_pinned(overlay: str) -> None:
             assert re.fullmatch(r"[\w./-]+:(?!latest)[\w.-]+", container["image"])
 
 
-def test_production_takes_the_release_that_it_came_with() -> None:
-    images = {container["image"] for pod in pods("prod").values() for container in containers(pod)}
+@pytest.mark.parametrize(
+    ("overlay", "names"),
+    [("prod", {"gateway", "inference", "pipeline"}), ("kafka", {"gateway", "pipeline", *STAGES})],
+)
+def test_production_takes_the_release_that_it_came_with(overlay: str, names: set[str]) -> None:
+    images = {container["image"] for pod in pods(overlay).values() for container in containers(pod)}
 
-    assert {image for image in images if "/flts-" in image} == {
-        f"registry.example.com/team/flts-{name}:v{__version__}" for name in ("gateway", "inference", "pipeline")
+    assert {image for image in images if "flts-" in image} == {
+        f"registry.example.com/team/flts-{name}:v{__version__}" for name in names
     }
 
 
@@ -137,7 +143,8 @@ def references(overlay: str) -> Iterator[tuple[str, str | None]]:
                 yield volume["secret"]["secretName"], None
         for container in containers(pod):
             for source in container.get("envFrom", ()):
-                yield source["secretRef"]["name"], None
+                if "secretRef" in source:
+                    yield source["secretRef"]["name"], None
             for variable in container.get("env", ()):
                 if "valueFrom" in variable:
                     reference = variable["valueFrom"]["secretKeyRef"]
@@ -149,7 +156,7 @@ def references(overlay: str) -> Iterator[tuple[str, str | None]]:
 def test_secrets_are_referred_to_by_the_names_of_the_compiled_pipeline(overlay: str) -> None:
     assert not of_kind(overlay, "Secret")
     defaults = {name: ClusterParams.model_fields[name].default for name in SECRETS}
-    own = {"flts-gateway-tokens"} if overlay == "prod" else set()
+    own = {"dev": set(), "prod": {"flts-gateway-tokens"}, "kafka": {"flts-gateway-tokens", "flts-kafka"}}[overlay]
     assert {name for name, _ in references(overlay)} == {*defaults.values(), *own}
     store_keys = {key for name, key in references(overlay) if name == defaults["store_secret"]}
     assert store_keys <= set(SECRETS["store_secret"])
@@ -157,6 +164,9 @@ def test_secrets_are_referred_to_by_the_names_of_the_compiled_pipeline(overlay: 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_no_variable_holds_a_secret(overlay: str) -> None:
+    for settings in of_kind(overlay, "ConfigMap").values():
+        for name in settings["data"]:
+            assert not re.search(r"SECRET|PASSWORD$|TOKEN$|ACCESS_KEY|USERNAME", name), name
     for pod in pods(overlay).values():
         for container in containers(pod):
             for variable in container.get("env", ()):
@@ -226,12 +236,20 @@ def allowed(overlay: str, pod: str, direction: str, other: str, port: str) -> bo
     )
 
 
+def settings(overlay: str, container: Document) -> dict[str, str]:
+    """The variables that a container takes from ConfigMaps."""
+    named = [source["configMapRef"]["name"] for source in container.get("envFrom", ()) if "configMapRef" in source]
+    maps = of_kind(overlay, "ConfigMap")
+    return {name: value for one in named for name, value in maps[one]["data"].items()}
+
+
 def calls(overlay: str) -> set[tuple[str, str]]:
     """Which pods call which services, by the addresses in what they are started with."""
     found = set()
     for name, pod in pods(overlay).items():
         for container in containers(pod):
             values = [variable.get("value", "") for variable in container.get("env", ())]
+            values += settings(overlay, container).values()
             for word in (*values, *container.get("args", ()), *container.get("command", ())):
                 found |= {(name, host) for host in re.findall(r"http://([a-z-]+):\d+", word)}
     return found
@@ -283,3 +301,60 @@ def test_the_nightly_job_takes_options_that_the_image_has() -> None:
     assert command["spec"]["concurrencyPolicy"] == "Forbid"
     assert command["spec"]["jobTemplate"]["spec"]["activeDeadlineSeconds"] > 0
     assert of_kind("dev", "CronJob")["retrain"]["spec"]["suspend"]
+    assert of_kind("kafka", "CronJob")["retrain"]["spec"]["suspend"]
+
+
+def workers() -> dict[str, Document]:
+    return {name: pod for name, pod in pods("kafka").items() if pod["metadata"]["labels"].get("flts/worker")}
+
+
+def test_every_stage_has_a_worker_that_reaches_kafka_and_is_alive_as_compose_says() -> None:
+    compose = yaml.safe_load((ROOT / "deploy" / "docker-compose.yaml").read_text())["services"]
+    images = {
+        name: pod["spec"]["containers"][0]["image"].rpartition("/")[2].partition(":")[0]
+        for name, pod in workers().items()
+    }
+
+    assert set(images.values()) == {f"flts-{stage}" for stage in STAGES}
+    for name, pod in workers().items():
+        (container,) = pod["spec"]["containers"]
+        assert f"}}{images[name]}:" in compose[name]["image"], "the names of Compose"
+        assert container.get("args") == compose[name].get("command")
+        assert ["CMD", *container["livenessProbe"]["exec"]["command"]] == compose[name]["healthcheck"]["test"]
+        assert pod["spec"]["terminationGracePeriodSeconds"] == 30
+        port = next(port["containerPort"] for port in container["ports"] if port["name"] == "metrics")
+        assert {"name": "FLTS_METRICS_PORT", "value": str(port)} in container["env"]
+        assert pod["metadata"]["annotations"]["prometheus.io/port"] == str(port)
+
+
+def test_workers_and_the_job_of_the_topics_read_kafkas_secrets_from_files() -> None:
+    (job,) = of_kind("kafka", "Job").values()
+    assert template(job)["spec"]["containers"][0]["args"] == ["flts-topics"]
+    assert job["spec"]["ttlSecondsAfterFinished"] > 0, "so that it can be applied again"
+
+    for name, pod in {**workers(), "topics": template(job)}.items():
+        (container,) = pod["spec"]["containers"]
+        variables = settings("kafka", container) | {each["name"]: each.get("value", "") for each in container["env"]}
+        given = {key: value for key, value in variables.items() if key.startswith("KAFKA_")}
+        assert {key.lower() for key in given} <= KafkaSettings.model_fields.keys(), name
+        assert given["KAFKA_SECURITY_PROTOCOL"] == "SASL_SSL"
+        assert variables["USE_KFP"] == "0"
+        places = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+        secrets = {volume["name"]: volume["secret"] for volume in pod["spec"]["volumes"] if "secret" in volume}
+        assert {secret["secretName"] for secret in secrets.values()} == {"flts-kafka"}
+        for file in (given["KAFKA_SASL_PASSWORD_FILE"], given["KAFKA_SSL_CA_LOCATION"]):
+            assert file.startswith(f"{places['kafka']}/")
+
+
+def test_only_what_uses_kafka_may_reach_it() -> None:
+    policies = of_kind("kafka", "NetworkPolicy").values()
+    open_ports = {
+        name
+        for name, pod in pods("kafka").items()
+        for policy in policies
+        if selects(policy["spec"]["podSelector"], pod["metadata"]["labels"])
+        for rule in policy["spec"].get("egress", ())
+        if {9092, 9093} & {each["port"] for each in rule["ports"]}
+    }
+
+    assert open_ports == {*workers(), "topics"}

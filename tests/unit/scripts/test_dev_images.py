@@ -23,13 +23,13 @@ def dev_images(root: Path, engine: Path, *arguments: str) -> subprocess.Complete
     return subprocess.run([script, *arguments], env=environ, capture_output=True, text=True, check=False)
 
 
-def test_it_prints_the_variables_that_the_compose_file_reads(root: Path, engine: Path) -> None:
+def test_it_prints_the_variables_that_the_compose_files_read(root: Path, engine: Path) -> None:
     done = dev_images(root, engine, "--base", "python:x")
 
     assert done.returncode == 0, done.stderr
     images = dict(line.split("=") for line in done.stdout.splitlines())
-    compose = (root / "deploy" / "common.yaml").read_text()
-    assert {"SEAWEEDFS_IMAGE", "MLFLOW_IMAGE"} <= images.keys()
+    compose = "".join((root / "deploy" / name).read_text() for name in ("common.yaml", "docker-compose.yaml"))
+    assert {"SEAWEEDFS_IMAGE", "MLFLOW_IMAGE", "KAFKA_IMAGE"} <= images.keys()
     builds = [line for line in (engine.parent / "calls").read_text().splitlines() if line.startswith("build ")]
     for variable, image in images.items():
         tag = image.partition(":")[2]

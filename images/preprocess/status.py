@@ -1,0 +1,7 @@
+#!/usr/bin/env python3
+"""The command flts-status, which shows how far each dataset is."""
+
+from flts.workers.status_command import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,7 @@
+#!/usr/bin/env python3
+"""The command flts-topics, which makes Kafka's topics."""
+
+from flts.workers.topics_command import main
+
+if __name__ == "__main__":
+    main()
