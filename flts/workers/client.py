@@ -80,6 +80,7 @@ def await_brokers(client: "AdminClient | Consumer | Producer", watched: Watched,
         try:
             client.list_topics(timeout=1)
         except KafkaException as error:
+            client.poll(0)  # tells `watched` what was behind it
             watched(error.args[0])
             if watched.refused or time.monotonic() > deadline:
                 raise watched.unreachable() from None

@@ -135,8 +135,8 @@ class Worker:
         consumer.incremental_assign(partitions)
         self._owned |= {(each.topic, each.partition) for each in partitions}
         self._say_partitions("assigned", partitions)
-        if self._paused and partitions:
-            consumer.pause(partitions)
+        if partitions:  # one that was paused when it went away is still so when it comes again
+            (consumer.pause if self._paused else consumer.resume)(partitions)
 
     def _revoked(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Give partitions up: work on a message of theirs ends before another worker can begin it."""

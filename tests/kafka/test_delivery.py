@@ -2,20 +2,12 @@
 
 import json
 import random
-from collections import Counter
 
 import pytest
 
 from tests.support import kafka
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kafka_crew"), pytest.mark.timeout(300)]
-
-
-def trainings(at: kafka.Place, identifier: str) -> Counter[str]:
-    """The finished trainings of an identifier, by type."""
-    keys = [info.key for info in at.store.list("model-promotion", f"{identifier}/trainings/")]
-    found = [kafka.document(at.store, "model-promotion", key) for key in keys]
-    return Counter(each["model_type"] for each in found if each["status"] == "SUCCESS")
 
 
 def test_duplicates_in_any_order_give_one_promotion_and_one_forecast(crew: kafka.Place) -> None:
@@ -38,7 +30,7 @@ def test_duplicates_in_any_order_give_one_promotion_and_one_forecast(crew: kafka
     for identifier in identifiers:
         assert len(crew.history(identifier)) == 1
         assert len(crew.forecasts(identifier)) == 1
-        assert trainings(crew, identifier) == {"GRU": 1, "LSTM": 1, "PROPHET": 1}
+        assert kafka.finished_runs(crew, identifier) == {"GRU": 1, "LSTM": 1, "PROPHET": 1}
     states = [message["status"] for message in crew.documents("model-training")]
     assert {"RUNNING", "SUCCESS"} == set(states)
     assert not [each for each in kafka.dead_letters(crew) if b"again-" in (each["value"] or b"")]

@@ -10,7 +10,8 @@ import secrets
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -37,21 +38,27 @@ TOPICS = (*CONSUMED, PERFORMANCE)
 class Broker:
     """A broker process on a port of its own; with an S3 server it keeps all it has over a kill."""
 
-    def __init__(self, folder: Path, s3: S3 | None = None, options: Sequence[str] = ()) -> None:
+    def __init__(self, folder: Path, s3: S3 | None = None) -> None:
         self.folder = folder
         self._s3 = s3
-        self._options = options
         self._process: subprocess.Popen[bytes] | None = None
         (port,) = free_ports(1)
         self.servers = f"{HOST}:{port}"
 
-    def start(self) -> None:
-        """Start it, and wait until it answers."""
+    def start(self, *options: str, advertised: str = "") -> None:
+        """Start it, and wait until it answers; with another address for its clients it is not asked."""
         url = f"tcp://{self.servers}"
-        storage = f"s3://{self._bucket}/" if self._s3 else "memory://tansu/"
+        storage = f"s3://{self.bucket}/" if self._s3 else "memory://tansu/"
         command = [
-            *(TANSU, "broker", "--listener-url", url, "--advertised-listener-url", url),
-            *("--storage-engine", storage, *self._options),
+            *(
+                TANSU,
+                "broker",
+                "--listener-url",
+                url,
+                "--advertised-listener-url",
+                f"tcp://{advertised or self.servers}",
+            ),
+            *("--storage-engine", storage, *options),
         ]
         environ = {"PATH": os.environ["PATH"]}
         if self._s3:
@@ -64,7 +71,7 @@ class Broker:
             }
         with (self.folder / "broker.log").open("ab") as log:
             self._process = subprocess.Popen(command, env=environ, stdout=log, stderr=log)
-        if not self._options:
+        if not advertised:
             answers(self.servers)
 
     def kill(self) -> None:
@@ -74,7 +81,8 @@ class Broker:
             self._process.wait()
 
     @property
-    def _bucket(self) -> str:
+    def bucket(self) -> str:
+        """Where it keeps everything."""
         return f"tansu-{self.servers.partition(':')[2]}"
 
 
@@ -84,7 +92,7 @@ def broker(folder: Path, s3: S3 | None = None) -> Iterator[Broker]:
     folder.mkdir(parents=True, exist_ok=True)
     made = Broker(folder, s3)
     if s3:
-        make_bucket(s3, made._bucket)
+        make_bucket(s3, made.bucket)
     made.start()
     try:
         yield made
@@ -322,6 +330,13 @@ def waiting(at: Place) -> int:
     assert ended.returncode == 0, ended.stderr
     rows = [line.split() for line in ended.stdout.split("\n\n")[0].splitlines()[1:]]
     return sum(int(row[-1]) for row in rows if DEAD_LETTER_PREFIX not in row[0])
+
+
+def finished_runs(at: Place, identifier: str) -> Counter[str]:
+    """How many trainings of each type finished for an identifier."""
+    keys = [info.key for info in at.store.list("model-promotion", f"{identifier}/trainings/")]
+    found = [document(at.store, "model-promotion", key) for key in keys]
+    return Counter(each["model_type"] for each in found if each["status"] == "SUCCESS")
 
 
 def dead_letters(at: Place) -> list[dict[str, Any]]:
