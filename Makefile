@@ -6,8 +6,8 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run serve services test test-images lint format specs docs images dev-images wheelhouse lock bench bench-skill bench-images \
-	bench-serving soak clean
+.PHONY: help venv run serve services test test-kafka chaos test-images lint format specs docs images dev-images wheelhouse lock bench bench-skill bench-images \
+	bench-serving bench-kafka soak clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,12 @@ serve: venv ## Serve live forecasts, and a page for people, with what the last `
 test: venv lint ## Run the linters and all tests but the images': ARGS="tests/unit -k name"
 	@$(BIN)/pytest -n auto --dist loadgroup $(ARGS)
 	@echo "left out: the tests of the container images, which need Docker: make test-images"
+
+test-kafka: venv ## Run the tests of Kafka mode, which `make test` runs too; KAFKA_BOOTSTRAP_SERVERS= names another broker
+	@$(BIN)/pytest -n auto --dist loadgroup tests/kafka $(ARGS)
+
+chaos: venv ## Kill workers and broker at 200 random moments (KILLS=200): is every dataset promoted once? (10 minutes)
+	@FLTS_CHAOS_KILLS=$(or $(KILLS),200) $(BIN)/pytest -n 0 tests/kafka/test_chaos.py $(ARGS)
 
 test-images: venv images ## Build the images and test them; needs Docker and docker-registry: ARGS="-k readmes"
 	@$(BIN)/pytest -m images $(ARGS)
@@ -75,6 +81,9 @@ bench-images: venv images ## Measure the images (size, rebuild, start) and the S
 bench-serving: venv ## Measure what serves all day; writes build/bench_gateway.json and build/bench_serving.json
 	@$(BIN)/python -m benchmarks.bench_gateway
 	@$(BIN)/python -m benchmarks.bench_serving
+
+bench-kafka: venv ## Measure Kafka mode: how soon work starts, what it adds, how many datasets eval takes; build/bench_kafka.json
+	@$(BIN)/python -m benchmarks.bench_kafka
 
 soak: venv ## Keep the servers under load for an hour (SECONDS=3600): is every request answered, is memory flat?
 	@$(BIN)/python -m benchmarks.soak $(if $(SECONDS),--seconds "$(SECONDS)")

@@ -85,12 +85,15 @@ def tls_in_front(address: str, certificate_file: Path, key_file: Path) -> Iterat
 
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
-            with suppress(OSError), socket.create_connection((host, int(port))) as inside:
-                with context.wrap_socket(self.request, server_side=True) as outside:
-                    back = threading.Thread(target=_pass_on, args=(inside, outside), daemon=True)
-                    back.start()
-                    _pass_on(outside, inside)
-                    back.join()
+            with (
+                suppress(OSError),
+                socket.create_connection((host, int(port))) as inside,
+                context.wrap_socket(self.request, server_side=True) as outside,
+            ):
+                back = threading.Thread(target=_pass_on, args=(inside, outside), daemon=True)
+                back.start()
+                _pass_on(outside, inside)
+                back.join()
 
     class Server(socketserver.ThreadingTCPServer):
         daemon_threads = True

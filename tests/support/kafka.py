@@ -24,6 +24,7 @@ from confluent_kafka.admin import AdminClient
 
 from flts.store import ObjectStore
 from flts.store.file import FileStore
+from flts.workers.client import received_of
 from flts.workers.settings import CONSUMED, DEAD_LETTER_PREFIX, PERFORMANCE
 from scripts.services import HOST, S3, free_ports
 from tests.support.commands import BIN
@@ -70,7 +71,7 @@ class Broker:
                 "AWS_DEFAULT_REGION": "us-east-1",
             }
         with (self.folder / "broker.log").open("ab") as log:
-            self._process = subprocess.Popen(command, env=environ, stdout=log, stderr=log)
+            self._process = subprocess.Popen([str(word) for word in command], env=environ, stdout=log, stderr=log)
         if not advertised:
             answers(self.servers)
 
@@ -232,15 +233,22 @@ class Place:
                 message = consumer.poll(30)
                 assert message is not None, f"{name} {partition}:{begin} did not come"
                 assert message.error() is None, message.error()
-                begin = message.offset() + 1
-                headers = {each: (text or b"").decode() for each, text in message.headers() or ()}
-                found.append({"key": message.key(), "value": message.value(), "headers": headers})
+                received = received_of(message)
+                begin = received.offset + 1
+                headers = {each: text.decode() for each, text in received.headers}
+                found.append({"key": received.key, "value": received.value, "headers": headers})
         consumer.close()
         return found
 
     def documents(self, topic: str) -> list[dict[str, Any]]:
         """Every message of a topic, read as JSON."""
         return [json.loads(message["value"]) for message in self.messages(topic)]
+
+    def kill(self) -> None:
+        """End all workers at once."""
+        for worker in self.workers:
+            if worker.process.poll() is None:
+                worker.kill()
 
     def logs(self) -> str:
         """The last events of every worker, for a failed test."""
@@ -287,7 +295,7 @@ def place(folder: Path, servers: str, **environ: str) -> Iterator[Place]:
     }
     made = Place(folder, servers, variables, prefix)
     with ExitStack() as stack:
-        stack.callback(lambda: [worker.kill() for worker in made.workers if worker.process.poll() is None])
+        stack.callback(made.kill)
         ended = made.run("flts-topics")
         assert ended.returncode == 0, ended.stderr
         yield made
