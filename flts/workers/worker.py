@@ -119,6 +119,8 @@ class Worker:
         error = message.error()
         if error is None:
             return received_of(message)
+        if error.fatal():  # this consumer takes nothing any more: whoever runs the worker starts it again
+            raise KafkaException(error)
         if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             self._complain(f"there is no topic {message.topic() or ''}: flts-topics makes it")
         elif error.code() != KafkaError._PARTITION_EOF:
