@@ -11,7 +11,7 @@ from flts.files import check_regular
 _ENVIRONMENT_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 _DISK_FULL_TEXTS = ("No space left on device", "database or disk is full")
 _NO_MEMORY_TEXTS = ("can't allocate memory", "out of memory")
-_NO_MEMORY = "there is not enough memory: give it more, take fewer rows, or a smaller model"
+NO_MEMORY = "there is not enough memory: give it more, take fewer rows, or a smaller model"
 
 
 def reason(error: BaseException) -> str:
@@ -67,7 +67,7 @@ def environment_trouble(error: BaseException, output_dir: Path | None = None) ->
             or getattr(link, "errno", None) == errno.ENOMEM
             or _says(link, _NO_MEMORY_TEXTS)
         ):
-            return _NO_MEMORY
+            return NO_MEMORY
         full = _says(link, _DISK_FULL_TEXTS)
         if full or (isinstance(link, OSError) and link.errno in _ENVIRONMENT_TROUBLE):
             words = "no space left on device" if full else reason(link)

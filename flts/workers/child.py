@@ -18,7 +18,7 @@ from flts.contracts import ModelType
 from flts.errors import BadInputError, FltsError, RefusedError, ServiceUnavailableError
 from flts.lazy import resolve
 from flts.models.registry import MODELS
-from flts.os_errors import environment_trouble
+from flts.os_errors import NO_MEMORY, environment_trouble
 from flts.params import Params
 from flts.runtime.folders import remove_all, work_folder
 from flts.runtime.logs import JsonReporter, pass_on_logs
@@ -104,7 +104,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class Waiting:
-    """A service is out of reach, or refuses the credentials: the message can do nothing for it."""
+    """A service is out of reach, refuses the credentials, or a disk is full: the message can do nothing for it."""
 
     reason: str
 
@@ -178,12 +178,15 @@ def _work(role: Role, order: Order, desk: Desk, limit: int) -> Reply:
         except (RefusedError, ServiceUnavailableError):
             attempt.postponed()
             raise
-        except BadInputError as error:
-            desk.reporter.error(str(error), error.exit_code)
-            attempt.done()
-            return Dead(str(error), attempt.number, bad=True)
         except Exception as error:
             trouble = environment_trouble(error)
+            if trouble and trouble != NO_MEMORY:  # a full disk, say: other messages would fare no better
+                attempt.postponed()
+                return Waiting(trouble)
+            if isinstance(error, BadInputError):
+                desk.reporter.error(str(error), error.exit_code)
+                attempt.done()
+                return Dead(str(error), attempt.number, bad=True)
             reason = trouble or f"{type(error).__name__}: {error}"
             desk.reporter.error(reason, 1, "" if trouble else traceback.format_exc())
             attempt.failed(reason)

@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 
@@ -22,9 +23,7 @@ from flts.store import open_store
 from flts.untrusted import json_object, read_document
 from flts.workers.settings import KafkaSettings, Topics, read_settings, read_topics, warnings
 
-LISTEN = "--listen"
 _SECONDS_TO_START = 5.0
-_STOPPED = 128 + signal.SIGTERM
 
 
 def work(stage: Stage, line: CommandLine, reporter: Reporter) -> int:
@@ -48,11 +47,9 @@ def work(stage: Stage, line: CommandLine, reporter: Reporter) -> int:
     model_types = expected_types(environ)
     for sentence in warnings(environ):
         reporter.log("warning", "flts", sentence)
-    try:
-        from flts.workers.client import Watched
-    except ModuleNotFoundError as error:
-        raise BadInputError(f"Kafka mode needs the package {error.name}: install flts[kafka]") from None
-    del Watched
+    for package in ("confluent_kafka", "prometheus_client"):
+        if find_spec(package) is None:
+            raise BadInputError(f"Kafka mode needs the package {package}: install flts[kafka]")
     if stage.name == "preprocess" and not line.listen:
         return _once(stage, params, topics, settings)
     return _listen(stage, params, topics, settings, model_types, environ)

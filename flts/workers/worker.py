@@ -150,6 +150,7 @@ class Worker:
         for topic, partition in gone:
             self._measures.lag(topic, partition, None)
         if self._current in gone:
+            self._current = None  # also when the partition comes back at once: then the message comes again
             self._job.stop()
 
     def _say_partitions(self, event: str, partitions: list[TopicPartition]) -> None:
@@ -231,7 +232,7 @@ class Worker:
         return None
 
     def _may_work(self) -> bool:
-        """Tell whether the message at hand is still this worker's to work on."""
+        """Tell whether the message at hand is still this worker's to work on, and there is time for it."""
         ending = self._stop_at is not None and time.monotonic() >= self._stop_at
         return self._current in self._owned and not ending
 
