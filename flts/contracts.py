@@ -7,14 +7,14 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from flts.errors import BadInputError
-from flts.problems import first_problem
+from flts.problems import first_problem, shown
 from flts.untrusted import read_document
 
 # Which ones there are, flts.models.registry says.
@@ -38,6 +38,8 @@ Address = Annotated[str, AfterValidator(_address)]
 ConfigHash = Annotated[str, AfterValidator(_part_of_keys)]
 MetadataValue = str | int | float
 
+_CLOCKS_DIFFER = timedelta(days=1)
+
 SCORE_WEIGHTS: Mapping[str, float] = {"rmse": 0.5, "mae": 0.3, "mse": 0.2}
 
 
@@ -59,6 +61,26 @@ def parse_timestamp(text: str) -> datetime:
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except OverflowError:
         raise ValueError(f"{text} is before the year 1 or after the year 9999 in UTC") from None
+
+
+def past_moment(text: object, label: str) -> datetime:
+    """Return the time, in UTC, in a field of a message that tells when something was done.
+
+    Args:
+        text: The field.
+        label: What sentences call it.
+
+    Raises:
+        BadInputError: It is no time, or lies in the future: of two such messages the later one counts, so that none
+            after it would.
+    """
+    try:
+        moment = parse_timestamp(str(text))
+    except ValueError:
+        raise BadInputError(f"{label} {shown(text, quoted=True)} is not a time such as 2025-01-31T12:00:00Z") from None
+    if moment > datetime.now(UTC) + _CLOCKS_DIFFER:
+        raise BadInputError(f"{label} {text} lies in the future")
+    return moment
 
 
 def composite_score(rmse: float, mae: float, mse: float) -> float:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -54,6 +54,20 @@ class S3:
             "AWS_SECRET_ACCESS_KEY": self.secret_key,
             "AWS_DEFAULT_REGION": "us-east-1",
         }
+
+    def client(self) -> Any:
+        """A boto3 client of it, which gives up soon."""
+        import boto3
+        from botocore.config import Config
+
+        return boto3.client(
+            "s3",
+            endpoint_url=self.endpoint,
+            aws_access_key_id=self.access_key,
+            aws_secret_access_key=self.secret_key,
+            region_name="us-east-1",
+            config=Config(connect_timeout=1, read_timeout=5, retries={"total_max_attempts": 1}),
+        )
 
 
 @dataclass(frozen=True)
@@ -163,17 +177,7 @@ def _start_mlflow(folder: Path, s3: S3, port: int) -> Iterator[str]:
 
 def _make(s3: S3) -> None:
     """Make MLflow's bucket and write to it, which works only once every part of the server is up."""
-    import boto3
-    from botocore.config import Config
-
-    client = boto3.client(
-        "s3",
-        endpoint_url=s3.endpoint,
-        aws_access_key_id=s3.access_key,
-        aws_secret_access_key=s3.secret_key,
-        region_name="us-east-1",
-        config=Config(connect_timeout=1, read_timeout=5, retries={"total_max_attempts": 1}),
-    )
+    client = s3.client()
     buckets = {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
     if MLFLOW_BUCKET not in buckets:
         client.create_bucket(Bucket=MLFLOW_BUCKET)

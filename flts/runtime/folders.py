@@ -24,12 +24,16 @@ def remove_all() -> None:
 
 
 @contextlib.contextmanager
-def work_folder(parent: Path) -> Iterator[Path]:
-    """Give a private folder under ``parent``, removed at the end, and remove what killed processes left there.
+def work_folder(parent: Path | None = None) -> Iterator[Path]:
+    """Give a private folder, removed at the end, and remove what killed processes left beside it.
 
     The owner holds a lock on its folder, which the system releases however the owner ends. Temporary files of
     libraries go there too, so that the next start removes those as well.
+
+    Args:
+        parent: Where it is made; by default where temporary files go.
     """
+    parent = parent or Path(tempfile.gettempdir())
     for leftover in parent.glob(f"{TEMPORARY_PREFIX}*"):
         _remove_abandoned(leftover)
     while True:

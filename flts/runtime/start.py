@@ -4,11 +4,9 @@ import contextlib
 import os
 import signal
 import sys
-import tempfile
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, NoReturn
 
 from flts.environment import limit_threads
@@ -127,11 +125,11 @@ def _run_task(stage: Stage, executor_input: str, reporter: Reporter) -> None:
     """Run as a task of Kubeflow Pipelines."""
     task = executor.read_executor_input(stage, executor_input)
     reporter.about(_ids(task.params, task.inputs))
-    with work_folder(Path(tempfile.gettempdir())) as work_dir:
+    with work_folder() as work_dir:
         context = Context(
             inputs=task.inputs,
             work_dir=work_dir,
-            store=_store(task.params),
+            store=store_of(task.params),
             tracking_uri=getattr(task.params, "mlflow_tracking_uri", None),
             progress=reporter.progress,
         )
@@ -148,13 +146,13 @@ def _run_alone(stage: Stage, line: cli.CommandLine, reporter: Reporter, *, may_u
     params, given = cli.read_params(stage, line.params, os.environ)
     inputs = cli.read_inputs(stage, line.inputs)
     reporter.about(_ids(params, inputs))
-    store = _store(params) if "gateway_url" in given else None
+    store = store_of(params) if "gateway_url" in given else None
     if line.output_dir is None and not (store and may_use_store_alone):
         raise BadInputError("--output-dir is required: folder for the results")
     output_dir = None if line.output_dir is None else read_path(line.output_dir, "--output-dir")
     with contextlib.ExitStack() as stack:
         if output_dir is None:
-            work_dir = stack.enter_context(work_folder(Path(tempfile.gettempdir())))
+            work_dir = stack.enter_context(work_folder())
         else:
             work_dir = stack.enter_context(output_folder(output_dir))
         context = Context(
@@ -190,7 +188,8 @@ def _ids_of(fields: Mapping[str, Any]) -> dict[str, str]:
     return {name: value for name, value in values if isinstance(value, str) and value}
 
 
-def _store(params: Params) -> ObjectStore:
+def store_of(params: Params) -> ObjectStore:
+    """Open the store that a stage's parameters name; errors as ``open_store``."""
     return open_store(getattr(params, "gateway_url"))  # noqa: B009 - every stage declares it; the base model has none
 
 

@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import tempfile
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -11,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 from flts import tracing
 from flts.contracts import ModelType
@@ -22,10 +20,10 @@ from flts.os_errors import NO_MEMORY, environment_trouble
 from flts.params import Params
 from flts.runtime.folders import remove_all, work_folder
 from flts.runtime.logs import JsonReporter, pass_on_logs
+from flts.runtime.start import store_of
 from flts.runtime.stopping import Stopped, Watch
 from flts.stage import Stage
 from flts.stages import STAGES
-from flts.store import open_store
 from flts.tracking.access import load_mlflow
 from flts.workers.desk import Desk
 from flts.workers.messages import Outgoing, Received, headers_at_hand, traced
@@ -130,7 +128,7 @@ def serve(plan: Plan, pipe: Connection, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     _end_with(parent)
     stage = STAGES[plan.stage]
-    store = open_store(getattr(plan.params, "gateway_url"))  # noqa: B009 - every stage declares it
+    store = store_of(plan.params)
     role = plan.role()
 
     def announce(outgoing: Outgoing) -> None:
@@ -140,7 +138,7 @@ def serve(plan: Plan, pipe: Connection, parent: int) -> None:
         suppress(Stopped, EOFError, BrokenPipeError),
         Watch(remove_all, lambda _: None),
         # Some libraries make a folder for temporary files once, when they are imported.
-        work_folder(Path(tempfile.gettempdir())),
+        work_folder(),
     ):
         _warm(stage)
         while True:

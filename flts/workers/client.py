@@ -1,10 +1,12 @@
 """Kafka's clients, as workers and commands use them."""
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, cast
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from flts.errors import BadInputError, ServiceUnavailableError
@@ -24,6 +26,9 @@ _Headers = list[tuple[str, str | bytes | None]]
 _Delivered = Callable[[KafkaError | None, Message], None]
 # How long an idle worker's request for messages may stay with a broker that answers only when the time is over.
 _FETCH_WAIT_MS = 100
+# What commands wait for a broker at first, and then for an answer.
+_SECONDS_TO_CONNECT = 15.0
+ANSWER_SECONDS = 30.0
 
 
 class Watched:
@@ -60,7 +65,7 @@ class Watched:
         return ServiceUnavailableError(f"{self._where} cannot be reached")
 
 
-def open_admin(settings: KafkaSettings, seconds: float = 15) -> AdminClient:
+def open_admin(settings: KafkaSettings) -> AdminClient:
     """Connect, for a command.
 
     Raises:
@@ -69,7 +74,7 @@ def open_admin(settings: KafkaSettings, seconds: float = 15) -> AdminClient:
     """
     watched = Watched(settings)
     admin = AdminClient(configured(settings, watched))
-    await_brokers(admin, watched, seconds)
+    await_brokers(admin, watched, _SECONDS_TO_CONNECT)
     return admin
 
 
@@ -120,6 +125,49 @@ def open_consumer(settings: KafkaSettings, group: str, watched: Watched, **more:
         )
     except KafkaException as error:
         raise BadInputError(f"the settings for Kafka are wrong: {_plain(error.args[0])}") from None
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """The offsets [``first``, ``end``) that a partition holds; those from ``next`` on its group has not handled."""
+
+    partition: int
+    first: int
+    next: int
+    end: int
+
+
+@contextmanager
+def looking(settings: KafkaSettings, group: str) -> Iterator[Consumer]:
+    """Give a consumer that sees what its group has handled, takes no part in it, and commits what it is told to.
+
+    Raises:
+        BadInputError: The credentials are refused, or the broker's certificate is not trusted.
+        ServiceUnavailableError: No broker answers in time.
+    """
+    watched = Watched(settings)
+    consumer = open_consumer(settings, group, watched, enable_auto_commit=False)
+    try:
+        await_brokers(consumer, watched, _SECONDS_TO_CONNECT)
+        yield consumer
+    except KafkaException as error:
+        raise ServiceUnavailableError(f"{settings.where} does not answer: {error.args[0].str()}") from None
+    finally:
+        consumer.close()
+
+
+def backlogs(consumer: Consumer, topic: str) -> list[Backlog] | None:
+    """Return what waits of each partition of a topic, ``None`` where there is no such topic."""
+    found = consumer.list_topics(topic, timeout=ANSWER_SECONDS).topics[topic]
+    if found.error:
+        return None
+    backlogs = []
+    for number in sorted(found.partitions):
+        partition = TopicPartition(topic, number)
+        first, end = consumer.get_watermark_offsets(partition, timeout=ANSWER_SECONDS)
+        (committed,) = consumer.committed([partition], timeout=ANSWER_SECONDS)
+        backlogs.append(Backlog(number, first, max(first, committed.offset), end))
+    return backlogs
 
 
 def received_of(message: Message) -> Received:

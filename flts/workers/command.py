@@ -17,9 +17,10 @@ from flts.params import Params
 from flts.runtime.cli import CommandLine, read_params, variable
 from flts.runtime.folders import remove_all
 from flts.runtime.logs import JsonReporter, Reporter, pass_on_logs
+from flts.runtime.start import store_of
 from flts.runtime.stopping import Stopped, Watch
 from flts.stage import Stage
-from flts.store import open_store
+from flts.store import ObjectStore
 from flts.untrusted import json_object, read_document
 from flts.workers.settings import KafkaSettings, Topics, read_settings, read_topics, warnings
 
@@ -43,16 +44,16 @@ def work(stage: Stage, line: CommandLine, reporter: Reporter) -> int:
     settings = read_settings(environ)
     topics = read_topics(stage.name, environ)
     params, _ = read_params(stage, line.params, environ)
-    open_store(getattr(params, "gateway_url"))  # noqa: B009 - every stage declares it; says what is wrong with it
+    store = store_of(params)  # says what is wrong with its address
     model_types = expected_types(environ)
     for sentence in warnings(environ):
         reporter.log("warning", "flts", sentence)
     for package in ("confluent_kafka", "prometheus_client"):
         if find_spec(package) is None:
             raise BadInputError(f"Kafka mode needs the package {package}: install flts[kafka]")
-    if stage.name == "preprocess" and not line.listen:
-        return _once(stage, params, topics, settings)
-    return _listen(stage, params, topics, settings, model_types, environ)
+    if stage.listens and not line.listen:
+        return _once(stage, params, topics, settings, store)
+    return _listen(stage, params, topics, settings, store, model_types, environ)
 
 
 def _listen(
@@ -60,6 +61,7 @@ def _listen(
     params: Params,
     topics: Topics,
     settings: KafkaSettings,
+    store: ObjectStore,
     model_types: Sequence[ModelType],
     environ: Mapping[str, str],
 ) -> int:
@@ -80,7 +82,7 @@ def _listen(
     consumer = open_consumer(settings, topics.group, watched, **more)
     measures.serve(environ)
     if stage.name == "eval":
-        store, bucket = open_store(getattr(params, "gateway_url")), getattr(params, "promotion_bucket")  # noqa: B009
+        bucket = getattr(params, "promotion_bucket")  # noqa: B009 - a parameter of eval
         keep_looking(store, bucket, model_types, measures.awaited)
     with suppress(ServiceUnavailableError):  # it may come later: a worker waits for it
         await_brokers(consumer, watched, _SECONDS_TO_START)
@@ -97,7 +99,7 @@ def _listen(
     os._exit(0)  # Kafka's client would wait for a broker that is away
 
 
-def _once(stage: Stage, params: Params, topics: Topics, settings: KafkaSettings) -> int:
+def _once(stage: Stage, params: Params, topics: Topics, settings: KafkaSettings, store: ObjectStore) -> int:
     """Preprocess one dataset, and send the claim checks on what came of it."""
     from flts.workers.client import Sender, Watched
     from flts.workers.desk import Desk
@@ -108,7 +110,6 @@ def _once(stage: Stage, params: Params, topics: Topics, settings: KafkaSettings)
     pass_on_logs(reporter)
     watched = Watched(settings)
     sender = Sender(settings, watched)
-    store = open_store(getattr(params, "gateway_url"))  # noqa: B009
     desk = Desk(stage, params, topics, store, reporter, sender.send_at_once)
     with Watch(remove_all, lambda _: None) as watch:
         with suppress(Stopped):

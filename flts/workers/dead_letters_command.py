@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from flts.errors import BadInputError, ServiceUnavailableError
 from flts.text import printable
@@ -13,13 +13,9 @@ from flts.workers.dead_letters import ATTEMPTS, ERROR, STAGE, TIME, TOPIC, origi
 from flts.workers.messages import Outgoing, Received
 from flts.workers.settings import CONSUMED, KafkaSettings, dead_letter_topic, prefix, read_settings
 
-if TYPE_CHECKING:
-    from confluent_kafka import Consumer
-
 COMMAND = "flts-dlq"
 # Remembers what was replayed.
 GROUP = "flts-dlq"
-_SECONDS = 30.0
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -113,50 +109,35 @@ def _replay(settings: KafkaSettings, begin: str, letters: Sequence[Received], *,
 
 def _letters(settings: KafkaSettings, begin: str, topic: str, *, everything: bool) -> Iterator[Received]:
     """Yield the dead letters of a topic, unless they were replayed; the earliest of a partition first."""
-    from confluent_kafka import KafkaException, TopicPartition
+    from confluent_kafka import TopicPartition
 
-    from flts.workers.client import received_of
+    from flts.workers.client import ANSWER_SECONDS, backlogs, looking, received_of
 
-    consumer = _consumer(settings, begin)
-    try:
-        found = consumer.list_topics(topic, timeout=_SECONDS).topics[topic]
-        if found.error:
+    with looking(settings, begin + GROUP) as consumer:
+        found = backlogs(consumer, topic)
+        if found is None:
             raise BadInputError(f"{settings.where} has no topic {printable(topic)}: flts-topics makes those of FLTS")
-        for number in sorted(found.partitions):
-            first, end = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=_SECONDS)
-            (replayed,) = consumer.committed([TopicPartition(topic, number)], timeout=_SECONDS)
-            position = first if everything else max(first, replayed.offset)
-            consumer.assign([TopicPartition(topic, number, position)])
-            while position < end:
-                message = consumer.poll(_SECONDS)
+        for each in found:
+            position = each.first if everything else each.next
+            consumer.assign([TopicPartition(topic, each.partition, position)])
+            while position < each.end:
+                message = consumer.poll(ANSWER_SECONDS)
                 if message is None or message.error():
-                    raise ServiceUnavailableError(f"{settings.where} does not give {topic} {number}:{position}")
+                    raise ServiceUnavailableError(f"{settings.where} does not give {topic} {each.partition}:{position}")
                 position = (message.offset() or 0) + 1
                 yield received_of(message)
-    except KafkaException as error:
-        raise ServiceUnavailableError(f"{settings.where} does not answer: {error.args[0].str()}") from None
-    finally:
-        consumer.close()
 
 
 def _remember(settings: KafkaSettings, begin: str, letters: Sequence[Received]) -> None:
     from confluent_kafka import TopicPartition
 
+    from flts.workers.client import looking
+
     last = {(each.topic, each.partition): each.offset + 1 for each in letters}
     if last:
-        consumer = _consumer(settings, begin)
-        offsets = [TopicPartition(topic, partition, offset) for (topic, partition), offset in last.items()]
-        consumer.commit(offsets=offsets, asynchronous=False)
-        consumer.close()
-
-
-def _consumer(settings: KafkaSettings, begin: str) -> "Consumer":
-    from flts.workers.client import Watched, await_brokers, open_consumer
-
-    watched = Watched(settings)
-    consumer = open_consumer(settings, begin + GROUP, watched, enable_auto_commit=False)
-    await_brokers(consumer, watched, 15)
-    return consumer
+        with looking(settings, begin + GROUP) as consumer:
+            offsets = [TopicPartition(topic, partition, offset) for (topic, partition), offset in last.items()]
+            consumer.commit(offsets=offsets, asynchronous=False)
 
 
 def _place(text: str) -> tuple[int, int]:

@@ -1,9 +1,7 @@
 """Where a message is worked on: the stage, its parameters and services, and the running of it."""
 
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from flts.params import Params
@@ -66,7 +64,7 @@ class Desk:
         params = check_params(type(self.params), values, lambda name: f"field '{name}' of the message")
         self.reporter.about({name: str(changes[name]) for name in ("identifier", "config_hash") if changes.get(name)})
         stage = replace(self.stage, arguments={**self.stage.arguments, **(arguments or {})})
-        with work_folder(Path(tempfile.gettempdir())) as work_dir:
+        with work_folder() as work_dir:
             folder = work_dir / "inputs"
             folder.mkdir()
             artifacts = {name: InputArtifact(folder / f"{name}.json") for name in inputs}

@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import signal
-import time
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
@@ -35,9 +34,8 @@ class Job:
 
     def wait(self, seconds: float) -> Announced | Reply | None:
         """Wait for its next word, ``None`` when there is none in time."""
-        deadline = time.monotonic() + seconds
         try:
-            if self._pipe.poll(max(0.0, deadline - time.monotonic())):
+            if self._pipe.poll(seconds):
                 word: Announced | Reply = self._pipe.recv()
                 return word
         except (EOFError, ConnectionError):

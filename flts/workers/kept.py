@@ -1,17 +1,14 @@
 """What workers keep in the store between messages, of which there may be a later version already."""
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from flts.contracts import Message, parse_timestamp
+from flts.contracts import Message
 from flts.errors import BadInputError, ObjectNotFoundError, PreconditionFailedError, ServiceUnavailableError
-from flts.problems import shown
 from flts.store import ObjectStore
 from flts.untrusted import json_object
 
 _ATTEMPTS = 100
-_CLOCKS_DIFFER = timedelta(days=1)
 
 
 def get_json(store: ObjectStore, bucket: str, key: str) -> tuple[dict[str, Any], str] | None:
@@ -21,22 +18,6 @@ def get_json(store: ObjectStore, bucket: str, key: str) -> tuple[dict[str, Any],
     except ObjectNotFoundError:
         return None
     return json_object(content, f"{bucket}/{key}", "a JSON object", allow_nan=True), info.etag
-
-
-def moment(fields: Mapping[str, Any], name: str, place: str) -> datetime:
-    """Return the time in a field of a message; ``place`` is what sentences call the message.
-
-    Raises:
-        BadInputError: It is no time, or lies in the future: nothing after it would ever count.
-    """
-    text = fields.get(name)
-    try:
-        found = parse_timestamp(str(text))
-    except ValueError:
-        raise BadInputError(f"{place}: {name} {shown(text)} is not a time such as 2025-01-31T12:00:00Z") from None
-    if found > datetime.now(UTC) + _CLOCKS_DIFFER:
-        raise BadInputError(f"{place}: {name} {text} lies in the future")
-    return found
 
 
 def keep_latest(

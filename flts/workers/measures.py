@@ -79,7 +79,7 @@ class Measures:
         self._seconds.observe(seconds)
 
     def failed(self, topic: str, why: str) -> None:
-        """Count a try that failed: ``bad_message``, ``error``, ``crash`` or ``timeout``."""
+        """Count a try that failed: ``bad_message``, ``error``, ``crash``, or ``attempts`` for the last of them."""
         self._failed.labels(self._stage, topic, why).inc()
 
     def dead(self, topic: str) -> None:

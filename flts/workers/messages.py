@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 from flts import tracing
@@ -11,6 +10,7 @@ from flts.contracts import ClaimCheck, Message
 from flts.errors import BadInputError
 from flts.files import sha256_file
 from flts.problems import shown
+from flts.runtime.folders import work_folder
 from flts.stage import Artifact
 from flts.store import ObjectStore
 from flts.untrusted import json_object
@@ -75,14 +75,13 @@ def parse(kind: type[M], received: Received, fields: dict[str, Any] | None = Non
     return kind.parse(json.dumps(fields), source=received.place)
 
 
-def claim_check(received: Received, store: ObjectStore, identifier: str, work_dir: Path) -> ClaimCheck:
+def claim_check(received: Received, store: ObjectStore, identifier: str) -> ClaimCheck:
     """Return a record as a claim check; what older producers left out is filled in from the object.
 
     Args:
         received: The record.
         store: Where the object lies.
         identifier: Whose data it is where the message does not say.
-        work_dir: A scratch folder.
 
     Raises:
         BadInputError: It is no claim check, there is no such object, or no processed data in it.
@@ -96,22 +95,21 @@ def claim_check(received: Received, store: ObjectStore, identifier: str, work_di
     lacking = [name for name in ("size", "config_hash", "sha256", "rows") if fields.get(name) in (None, "")]
     known = {**fields, **place, "identifier": fields.get("identifier") or identifier}
     if lacking:
-        described = _describe(store, str(place["bucket"]), str(place["object"]), work_dir)
+        described = _describe(store, str(place["bucket"]), str(place["object"]))
         known |= {name: described[name] for name in lacking}
     return parse(ClaimCheck, received, known)
 
 
-def _describe(store: ObjectStore, bucket: str, key: str, work_dir: Path) -> dict[str, Any]:
+def _describe(store: ObjectStore, bucket: str, key: str) -> dict[str, Any]:
     from flts.timeseries.parquet import read_processed
 
-    path = work_dir / "described.parquet"
-    info = store.download(bucket, key, path)
-    data = read_processed(path)
+    with work_folder() as scratch:
+        path = scratch / "described.parquet"
+        info = store.download(bucket, key, path)
+        data, digest = read_processed(path), sha256_file(path)
     if not data.config_hash:
         raise BadInputError(f"{bucket}/{key} says no config_hash, and neither does the message that names it")
-    described = {"size": info.size, "sha256": sha256_file(path), "config_hash": data.config_hash, "rows": len(data)}
-    path.unlink()
-    return described
+    return {"size": info.size, "sha256": digest, "config_hash": data.config_hash, "rows": len(data)}
 
 
 def headers_at_hand(received: Received) -> dict[str, str]:

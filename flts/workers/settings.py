@@ -125,7 +125,7 @@ PERFORMANCE = "performance-eval"
 REQUESTS = "preprocess-requests"
 CONSUMED = (TRAINING_DATA, INFERENCE_DATA, TRAINED_MODELS, SELECTED_MODELS, REQUESTS)
 
-GROUPS = {
+_GROUPS = {
     "preprocess": "preprocess",
     "train-prophet": "nonml-prophet",
     "eval": "eval-promoter",
@@ -179,7 +179,7 @@ def read_topics(stage: str, environ: Mapping[str, str]) -> Topics:
     dead = {topic: dead_letter_topic(topic, begin) for topic in read.values()}
     if stage == "eval" and environ.get("DLQ_MODEL_SELECTED"):
         dead = dict.fromkeys(dead, begin + environ["DLQ_MODEL_SELECTED"])
-    return Topics(begin + (environ.get(group) or GROUPS.get(stage, stage)), read, named(produces), dead)
+    return Topics(begin + (environ.get(group) or _GROUPS.get(stage, stage)), read, named(produces), dead)
 
 
 # What variables of the older deployment stood for, and what does it now.

@@ -4,8 +4,8 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NoReturn
 
-from flts.errors import ServiceUnavailableError
 from flts.params import EvalParams, InferenceParams
+from flts.stages import STAGES
 from flts.store import open_store
 from flts.workers import commands
 from flts.workers.awaited import awaited_forecasts, awaited_models
@@ -14,8 +14,6 @@ from flts.workers.dead_letters_command import GROUP
 from flts.workers.settings import CONSUMED, KafkaSettings, dead_letter_topic, prefix, read_settings, read_topics
 
 COMMAND = "flts-status"
-_SECONDS = 30.0
-_STAGES = ("preprocess", "train-gru", "train-lstm", "train-prophet", "eval", "inference")
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -51,31 +49,14 @@ def _start(argv: Sequence[str]) -> int:
 
 
 def _waiting(settings: KafkaSettings, environ: Mapping[str, str]) -> Iterator[tuple[str, str, int]]:
-    """Yield topic, group and number of messages that wait, of every topic that is there."""
-    from confluent_kafka import KafkaException, TopicPartition
-
-    from flts.workers.client import Watched, await_brokers, open_consumer
+    """Yield topic, group and number of messages that wait; none wait of a topic that there is not."""
+    from flts.workers.client import backlogs, looking
 
     begin = prefix(environ)
-    pairs = [
-        (topic, names.group)
-        for names in (read_topics(each, environ) for each in _STAGES)
-        for topic in names.consumes.values()
-    ]
-    pairs += [(dead_letter_topic(begin + name, begin), begin + GROUP) for name in CONSUMED]
-    watched = Watched(settings)
-    for topic, group in pairs:
-        consumer = open_consumer(settings, group, watched, enable_auto_commit=False)
-        try:
-            await_brokers(consumer, watched, 15)
-            found = consumer.list_topics(topic, timeout=_SECONDS).topics[topic]
-            count = 0
-            for number in () if found.error else found.partitions:
-                first, end = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=_SECONDS)
-                (committed,) = consumer.committed([TopicPartition(topic, number)], timeout=_SECONDS)
-                count += max(0, end - max(first, committed.offset))
-            yield topic, group, count
-        except KafkaException as error:
-            raise ServiceUnavailableError(f"{settings.where} does not answer: {error.args[0].str()}") from None
-        finally:
-            consumer.close()
+    topics = [read_topics(stage, environ) for stage in STAGES]
+    groups = [(names.group, list(names.consumes.values())) for names in topics]
+    groups.append((begin + GROUP, [dead_letter_topic(begin + name, begin) for name in CONSUMED]))
+    for group, consumed in groups:
+        with looking(settings, group) as consumer:
+            for topic in consumed:
+                yield topic, group, sum(max(0, each.end - each.next) for each in backlogs(consumer, topic) or ())

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient
 
 COMMAND = "flts-topics"
-_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -61,11 +60,11 @@ def _make(argv: Sequence[str]) -> int:
     )
     given = parser.parse_args(argv)
     settings = read_settings(os.environ)
-    from flts.workers.client import open_admin
+    from flts.workers.client import ANSWER_SECONDS, open_admin
 
     admin = open_admin(settings)
     topics = wanted(os.environ, given.partitions, given.retention_hours)
-    there = admin.list_topics(timeout=_SECONDS).topics
+    there = admin.list_topics(timeout=ANSWER_SECONDS).topics
     missing = [topic for topic in topics if topic.name not in there]
     _create(admin, missing, given.replication_factor or -1)
     differences = {
@@ -83,10 +82,12 @@ def _create(admin: "AdminClient", topics: Sequence[Wanted], replication: int) ->
     from confluent_kafka import KafkaError, KafkaException
     from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 
+    from flts.workers.client import ANSWER_SECONDS
+
     if not topics:
         return
     new = [NewTopic(each.name, each.partitions, replication, config=dict(each.config)) for each in topics]
-    for name, future in admin.create_topics(new, operation_timeout=_SECONDS).items():
+    for name, future in admin.create_topics(new, operation_timeout=ANSWER_SECONDS).items():
         try:
             future.result()
         except KafkaException as error:
@@ -98,11 +99,13 @@ def _differences(admin: "AdminClient", topic: Wanted, partitions: int) -> Iterat
     from confluent_kafka import KafkaException
     from confluent_kafka.admin import ConfigResource, ResourceType  # type: ignore[attr-defined]
 
+    from flts.workers.client import ANSWER_SECONDS
+
     if partitions != topic.partitions:
         yield f"has {partitions} partitions instead of {topic.partitions}"
     resource = ConfigResource(ResourceType.TOPIC, topic.name)
     try:
-        entries = admin.describe_configs([resource])[resource].result(timeout=_SECONDS)
+        entries = admin.describe_configs([resource])[resource].result(timeout=ANSWER_SECONDS)
     except KafkaException as error:
         raise _refused(topic.name, error) from None
     for name, value in topic.config.items():

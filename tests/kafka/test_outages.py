@@ -17,12 +17,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 GRU_ALONE = {"EXPECTED_MODEL_TYPES": "GRU", "EARLY_STOPPING": "false", "REFIT": "false"}
 
 
-def runs(place: kafka.Place, identifier: str) -> list[dict[str, Any]]:
-    """The claims on trainings of an identifier."""
-    found = place.store.list("model-promotion", f"{identifier}/trainings/")
-    return [kafka.document(place.store, "model-promotion", info.key) for info in found]
-
-
 def epochs_for(place: kafka.Place, seconds: float) -> str:
     """How many epochs a training needs to take so long."""
     worker = place.start("train-gru", **GRU_ALONE, EPOCHS="300")
@@ -68,7 +62,7 @@ def test_workers_that_join_and_leave_train_each_dataset_once_in_effect(place: ka
     place.until(lambda: len(_successes(place, identifiers)) == 3, 150)
 
     for identifier in identifiers:
-        assert [claim["status"] for claim in runs(place, identifier)] == ["SUCCESS"]
+        assert [claim["status"] for claim in kafka.trainings(place, identifier)] == ["SUCCESS"]
     assert not kafka.dead_letters(place)
 
 
@@ -104,7 +98,7 @@ def test_a_broker_that_is_away_in_every_phase_loses_nothing(lasting: tuple[kafka
 
     for identifier in ("away", "after"):
         assert len(place.history(identifier)) == len(place.forecasts(identifier)) == 1
-        assert sorted(claim["status"] for claim in runs(place, identifier)) == ["SUCCESS"] * 3
+        assert sorted(claim["status"] for claim in kafka.trainings(place, identifier)) == ["SUCCESS"] * 3
     assert not kafka.dead_letters(place)
     assert all(worker.process.poll() is None for worker in workers.values()), place.logs()
 
@@ -135,6 +129,7 @@ def test_a_store_or_mlflow_that_is_away_pauses_a_worker(place: kafka.Place, s3: 
 
     worker = place.start("eval", **(environ | s3.environ))
     place.until(lambda: worker.events("handled"), 60)
+    place.until(lambda: place.messages("DLQ-model-training"))
     assert len(place.messages("DLQ-model-training")) == 1, "the one that is no message"
 
 

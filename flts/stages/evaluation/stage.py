@@ -2,11 +2,10 @@
 
 import os
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
-from flts.contracts import SCORE_WEIGHTS, Promotion, TrainedModel, parse_timestamp, utc_timestamp
-from flts.errors import BadInputError
+from flts.contracts import SCORE_WEIGHTS, Promotion, TrainedModel, past_moment, utc_timestamp
 from flts.models.registry import MODELS
 from flts.params import EvalParams
 from flts.promotion import Promoted, promote
@@ -17,8 +16,6 @@ from flts.stages.evaluation import ranking
 from flts.stages.evaluation.candidates import Candidate, common_config_hash, read_candidates
 from flts.stages.evaluation.gate import Gate
 from flts.stages.inputs import is_path
-
-_CLOCKS_DIFFER = timedelta(days=1)
 
 
 def run(params: EvalParams, context: Context, *, model_types: str = ",".join(MODELS)) -> Result:
@@ -119,19 +116,7 @@ def _promotion(
 
 
 def _train_end(message: TrainedModel) -> datetime:
-    try:
-        moment = parse_timestamp(message.train_end)
-        if moment > datetime.now(UTC) + _CLOCKS_DIFFER:
-            # It would be promoted, and no evaluation after it.
-            raise BadInputError(
-                f"{message.model_type} (run {message.run_id}): train_end {message.train_end} lies in the future"
-            )
-        return moment
-    except ValueError:
-        raise BadInputError(
-            f"{message.model_type} (run {message.run_id}): train_end {message.train_end!r} is not a time "
-            "such as 2025-01-31T12:00:00Z"
-        ) from None
+    return past_moment(message.train_end, f"{message.model_type} (run {message.run_id}): train_end")
 
 
 def _champion(gate: Gate, champion: Promotion | None) -> report_data.Champion | None:

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from flts.contracts import ModelType, TrainedModel, canonical_json
+from flts.contracts import ModelType, TrainedModel, canonical_json, past_moment
 from flts.models.registry import MODELS, entry
 from flts.promotion import owner
 from flts.workers.desk import Desk
-from flts.workers.kept import get_json, keep_latest, moment
+from flts.workers.kept import get_json, keep_latest
 from flts.workers.messages import Outgoing, Received, encoded, parse
 from flts.workers.settings import SELECTED_MODELS
 
@@ -52,7 +52,7 @@ def trained_key(folder: str, model_type: ModelType) -> str:
 
 def _train_end(fields: Mapping[str, Any], place: str) -> tuple[datetime, str]:
     """Return what orders two trainings: when they ended; their runs decide between two at the same moment."""
-    return moment(fields, "train_end", place), str(fields.get("run_id"))
+    return past_moment(fields.get("train_end"), f"{place}: train_end"), str(fields.get("run_id"))
 
 
 def _inputs(trained: Mapping[ModelType, Mapping[str, Any]]) -> dict[str, str]:

@@ -1,19 +1,17 @@
 """Inference: data and a selected model come in, in any order; the store keeps each until the other is there."""
 
 import json
-import tempfile
 from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
-from flts.contracts import ClaimCheck, ForecastBatch, Performance, Promotion
+from flts.contracts import ClaimCheck, ForecastBatch, Performance, Promotion, past_moment
 from flts.promotion import owner
 from flts.runtime.folders import work_folder
 from flts.stage import InputArtifact, Result
 from flts.stages.inputs import read_dataset
 from flts.workers.desk import Desk
-from flts.workers.kept import get_json, keep_latest, moment
+from flts.workers.kept import get_json, keep_latest
 from flts.workers.messages import Outgoing, Received, claim_check, encoded, parse
 from flts.workers.settings import PERFORMANCE, SELECTED_MODELS
 
@@ -35,9 +33,8 @@ def handle(received: Received, desk: Desk) -> list[Outgoing]:
         folder = awaited_folder(identifier, config_hash)
         keep_latest(desk.store, bucket, f"{folder}/{MODEL_FILE}", promotion, received.place, _promoted)
     else:
-        with work_folder(Path(tempfile.gettempdir())) as scratch:
-            claim = claim_check(received, desk.store, desk.identifier, scratch)
-            _check(claim, desk, scratch)
+        claim = claim_check(received, desk.store, desk.identifier)
+        _check(claim, desk)
         identifier, config_hash = claim.identifier, claim.config_hash
         folder = awaited_folder(identifier, config_hash)
         desk.store.put(bucket, f"{folder}/{DATA_FILE}", claim.to_json().encode())
@@ -51,11 +48,12 @@ def handle(received: Received, desk: Desk) -> list[Outgoing]:
     return [_performance(desk, bucket, result)]
 
 
-def _check(claim: ClaimCheck, desk: Desk, scratch: Path) -> None:
+def _check(claim: ClaimCheck, desk: Desk) -> None:
     """Refuse data that are not there, or not what was announced: later they would be held against the model."""
-    path = scratch / DATA_FILE
-    path.write_text(claim.to_json(), encoding="utf-8")
-    read_dataset(InputArtifact(path), desk.store, scratch)
+    with work_folder() as scratch:
+        path = scratch / DATA_FILE
+        path.write_text(claim.to_json(), encoding="utf-8")
+        read_dataset(InputArtifact(path), desk.store, scratch)
 
 
 def awaited_folder(identifier: str, config_hash: str) -> str:
@@ -84,4 +82,4 @@ def _performance(desk: Desk, bucket: str, result: Result) -> Outgoing:
 
 
 def _promoted(fields: Mapping[str, Any], place: str) -> datetime:
-    return moment(fields, "promotion_time", place)
+    return past_moment(fields.get("promotion_time"), f"{place}: promotion_time")

@@ -1,11 +1,8 @@
 """Trainers: a claim check on training data comes in; that a training began, and the trained model, go out."""
 
 import json
-import tempfile
-from pathlib import Path
 
 from flts.contracts import ClaimCheck, TrainedModel, canonical_json
-from flts.runtime.folders import work_folder
 from flts.workers.desk import Desk
 from flts.workers.messages import Outgoing, Received, claim_check
 from flts.workers.settings import TRAINED_MODELS
@@ -13,8 +10,7 @@ from flts.workers.settings import TRAINED_MODELS
 
 def handle(received: Received, desk: Desk) -> list[Outgoing]:
     """Train on the data that a claim check names."""
-    with work_folder(Path(tempfile.gettempdir())) as scratch:
-        claim = claim_check(received, desk.store, desk.identifier, scratch)
+    claim = claim_check(received, desk.store, desk.identifier)
     topic = desk.topics.produces[TRAINED_MODELS]
 
     def announce(message: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,8 +34,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 
 @pytest.fixture(scope="module")
-def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("scratch")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where temporary files go."""
+    folder = tmp_path_factory.mktemp("scratch")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(folder))
+        yield folder
 
 
 def received(value: bytes | None) -> Received:
@@ -116,8 +121,8 @@ def test_an_object_is_a_message_or_refused_in_one_line(kind, data):
     assert isinstance(came, kind) or came.isprintable()
 
 
-def test_a_claim_check_of_today_is_taken_as_it_is(place, scratch):
-    claim = claim_check(document(full(place)), place.store, "not asked", scratch)
+def test_a_claim_check_of_today_is_taken_as_it_is(place):
+    claim = claim_check(document(full(place)), place.store, "not asked")
     assert claim.model_dump() == full(place)
 
 
@@ -130,25 +135,25 @@ def test_what_older_producers_left_out_is_filled_in_from_the_object(place, scrat
         del fields[name]
         if empty:
             fields[name] = "" if name in {"sha256", "config_hash"} else None
-    assert claim_check(document(fields), place.store, "", scratch).model_dump() == full(place)
+    assert claim_check(document(fields), place.store, "").model_dump() == full(place)
     assert list(scratch.iterdir()) == []
 
 
-def test_the_older_fixed_keys_are_described_as_well(place, scratch):
+def test_the_older_fixed_keys_are_described_as_well(place):
     told = {"bucket": "processed-data", "object_key": TEST_FILE}
-    claim = claim_check(document(told), place.store, "mine", scratch)
+    claim = claim_check(document(told), place.store, "mine")
     assert (claim.object, claim.identifier, claim.config_hash) == (TEST_FILE, "mine", place.config_hash)
     assert (claim.sha256, claim.rows) == (full(place)["sha256"], TEST_ROWS)
 
 
 @pytest.mark.parametrize(("said", "taken"), [("sent", "sent"), ("", "mine"), (None, "mine")])
 def test_the_workers_identifier_is_for_messages_without_one(place, scratch, said, taken):
-    claim = claim_check(document(full(place) | {"identifier": said}), place.store, "mine", scratch)
+    claim = claim_check(document(full(place) | {"identifier": said}), place.store, "mine")
     assert claim.identifier == taken
 
 
-def test_unknown_fields_are_kept(place, scratch):
-    assert claim_check(document(full(place) | {"more": [1]}), place.store, "", scratch).model_extra == {"more": [1]}
+def test_unknown_fields_are_kept(place):
+    assert claim_check(document(full(place) | {"more": [1]}), place.store, "").model_extra == {"more": [1]}
 
 
 @pytest.mark.parametrize(
@@ -165,7 +170,7 @@ def test_unknown_fields_are_kept(place, scratch):
 )  # fmt: skip
 def test_a_claim_on_nothing_is_refused(place, scratch, fields, said):
     with pytest.raises(BadInputError, match=re.escape(said)):
-        claim_check(document(fields), place.store, "", scratch)
+        claim_check(document(fields), place.store, "")
     assert list(scratch.iterdir()) == []
 
 
@@ -182,14 +187,14 @@ def copied(place: Place, folder: Path, changes: dict[bytes, bytes], *, foreign: 
 
 def test_foreign_data_are_called_by_their_sha256(place, scratch, tmp_path):
     store = copied(place, tmp_path, {}, foreign=True)
-    claim = claim_check(document({"bucket": "theirs", "object": "copy.parquet"}), store, "", scratch)
+    claim = claim_check(document({"bucket": "theirs", "object": "copy.parquet"}), store, "")
     assert claim.config_hash == claim.sha256 == sha256_file(tmp_path / "store" / "theirs" / "copy.parquet")
 
 
 def test_data_that_nobody_says_the_config_hash_of_are_refused(place, scratch, tmp_path):
     store = copied(place, tmp_path, {b"config_hash": b""})
     with pytest.raises(BadInputError, match=r"^theirs/copy.parquet says no config_hash, and neither does the message"):
-        claim_check(document({"bucket": "theirs", "object": "copy.parquet"}), store, "", scratch)
+        claim_check(document({"bucket": "theirs", "object": "copy.parquet"}), store, "")
 
 
 @given(st.data())
@@ -197,5 +202,5 @@ def test_a_damaged_claim_check_is_taken_or_refused_in_one_line(place, scratch, d
     fields = full(place)
     for name in data.draw(st.lists(st.sampled_from(sorted(fields)), unique=True, max_size=3)):
         fields[name] = data.draw(VALUES)
-    came = attempted(lambda: claim_check(document(fields), place.store, "mine", scratch))
+    came = attempted(lambda: claim_check(document(fields), place.store, "mine"))
     assert came.isprintable() if isinstance(came, str) else came.bucket == fields["bucket"]
