@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from flts.errors import BadInputError
 from flts.params import Params
 from flts.runtime.output import check_input, write_whole
-from flts.runtime.parameters import check_params, suggest
+from flts.runtime.parameters import check_params, is_slip, suggest
 from flts.runtime.paths import read_path
 from flts.stage import InputArtifact, Result, Stage
 
@@ -35,13 +35,14 @@ class OutputArtifact:
 
 @dataclass(frozen=True)
 class Task:
-    """What one executor input asks for."""
+    """What one executor input asks for; ``left_alone`` are the outputs in it that are KFP's own."""
 
     params: Params
     inputs: Mapping[str, InputArtifact]
     artifacts: Mapping[str, OutputArtifact]
     parameter_files: Mapping[str, Path]
     output_file: Path | None
+    left_alone: tuple[str, ...] = ()
 
 
 def read_executor_input(stage: Stage, text: str) -> Task:
@@ -49,7 +50,8 @@ def read_executor_input(stage: Stage, text: str) -> Task:
 
     Raises:
         BadInputError: It is not such JSON, or does not fit the stage: an unknown or missing parameter, a value
-            outside its limits, an input artifact that is missing or has no file, an output the stage does not make.
+            outside its limits, an input artifact that is missing or has no file, an output whose name is one
+            letter off one that the stage makes.
     """
     document = _object(_parse(text), "the document")
     inputs = _object(document.get("inputs"), "inputs")
@@ -59,27 +61,21 @@ def read_executor_input(stage: Stage, text: str) -> Task:
         for name, value in _object(inputs.get("parameterValues"), "inputs.parameterValues").items()
         if value is not None and not name.startswith(_COMPOSED)
     }
-    made = {name: "parameters" if output.type == "str" else "artifacts" for name, output in stage.outputs.items()}
-    for kind in ("parameters", "artifacts"):
-        known = [name for name in made if made[name] == kind]
-        for name in _object(outputs.get(kind), f"outputs.{kind}"):
-            if name not in known:
-                raise BadInputError(
-                    f"--executor-input asks for {name!r} among outputs.{kind}, "
-                    f"which {stage.command} does not make{suggest(name, known)}"
-                )
+    parameters, others = _own_outputs(stage, outputs, "parameters")
+    artifacts, other_artifacts = _own_outputs(stage, outputs, "artifacts")
     return Task(
         params=check_params(stage.params, values, lambda name: f"parameter {name}"),
         inputs=_read_inputs(stage, _object(inputs.get("artifacts"), "inputs.artifacts")),
         artifacts={
             name: OutputArtifact(local_path(artifact, f"output artifact {name}"), _text(artifact, "uri", name))
-            for name, artifact in _single_artifacts(outputs.get("artifacts"), "outputs.artifacts").items()
+            for name, artifact in _single_artifacts(artifacts, "outputs.artifacts").items()
         },
         parameter_files={
             name: _output_file(_object(parameter, f"outputs.parameters.{name}"), f"outputs.parameters.{name}")
-            for name, parameter in _object(outputs.get("parameters"), "outputs.parameters").items()
+            for name, parameter in parameters.items()
         },
         output_file=_output_file(outputs, "outputs") if outputs.get("outputFile") else None,
+        left_alone=(*others, *other_artifacts),
     )
 
 
@@ -137,6 +133,25 @@ def _parse(text: str) -> Any:
         raise BadInputError("--executor-input is not JSON that can be read: it is nested too deeply") from None
     except ValueError:
         raise BadInputError("--executor-input is not JSON that can be read: a number in it is too long") from None
+
+
+def _own_outputs(stage: Stage, outputs: Mapping[str, Any], kind: str) -> tuple[dict[str, Any], list[str]]:
+    """Split what is asked for into what the stage makes, and the names of what KFP adds for itself.
+
+    Since April 2025 the driver adds ``executor-logs``, which the launcher writes: its address is none of the stage's
+    business. A name that looks like one of the stage's own, mistyped, is an error all the same.
+    """
+    made = [name for name, output in stage.outputs.items() if (output.type == "str") is (kind == "parameters")]
+    asked = _object(outputs.get(kind), f"outputs.{kind}")
+    others = [name for name in asked if name not in made]
+    for name in others:
+        if meant := next((own for own in stage.outputs if is_slip(name, own)), None):
+            place = "" if meant in made else f" among outputs.{'artifacts' if kind == 'parameters' else 'parameters'}"
+            raise BadInputError(
+                f"--executor-input asks for {name!r} among outputs.{kind}, which {stage.command} does not make; "
+                f"did you mean {meant}{place}?"
+            )
+    return {name: asked[name] for name in made if name in asked}, others
 
 
 def _output_file(document: Mapping[str, Any], where: str) -> Path:

@@ -56,6 +56,13 @@ def suggest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
+def is_slip(word: str, known: str) -> bool:
+    """Whether a word is a known one, or at most one letter off: too many, missing, wrong, or swapped with the next."""
+    same = next((at for at, (a, b) in enumerate(zip(word, known, strict=False)) if a != b), min(len(word), len(known)))
+    rest, other = word[same:], known[same:]
+    return other in (rest, rest[1:]) or rest == other[1:] or rest[1:] == other[1:] or rest == other[1::-1] + other[2:]
+
+
 def describe_limits(field: FieldInfo) -> str:
     """Say which values a parameter takes, beyond its type: ``at least 1``, ``iqr, zscore or quantile``, or nothing."""
     if get_origin(field.annotation) is Literal:

@@ -125,6 +125,8 @@ def _run_task(stage: Stage, executor_input: str, reporter: Reporter) -> None:
     """Run as a task of Kubeflow Pipelines."""
     task = executor.read_executor_input(stage, executor_input)
     reporter.about(_ids(task.params, task.inputs))
+    if task.left_alone:
+        reporter.log("debug", executor.__name__, f"outputs that KFP adds are left alone: {', '.join(task.left_alone)}")
     with work_folder() as work_dir:
         context = Context(
             inputs=task.inputs,

@@ -247,13 +247,60 @@ def test_outputs_that_no_file_can_be_are_refused_before_the_stage_runs(path, tmp
         assert "model" in (said := sentence(document)) or "run_id" in said
 
 
-def test_an_output_that_the_stage_does_not_make_is_refused_before_it_runs(tmp_path):
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"artifacts": [{"name": "executor-logs", "uri": "s3://kfp-artifacts/a/executor-logs-0"}]},
+        {"artifacts": [{"uri": "oci://no/path/on/this/machine"}]},
+        {"artifacts": [{"uri": "mlflow://x"}, {"uri": 3}]},
+        {},
+        None,
+        "whatever",
+    ],
+)
+def test_outputs_that_kfp_adds_are_left_alone_whatever_they_are(fields, tmp_path):
     document = executor_input(tmp_path)
-    document["outputs"]["artifacts"]["modell"] = artifact("/a")
+    document["outputs"]["artifacts"]["executor-logs"] = fields
+    document["outputs"]["parameters"]["kfp-cost"] = fields
+    task = read(document)
+    assert task.left_alone == ("kfp-cost", "executor-logs")
+    write_executor_output(task, RESULT)
+    written = json.loads((tmp_path / "meta" / "executor_output.json").read_text())
+    assert written["artifacts"].keys() == {"model", "metrics", "report"}
+    assert written["parameterValues"].keys() == {"run_id"}
+    assert {path.name for path in (tmp_path / "deep").iterdir()} == {"model", "metrics", "report"}
+    assert {path.name for path in (tmp_path / "params").iterdir()} == {"run_id"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "hint"),
+    [
+        ("artifacts", "modell", "model"),
+        ("artifacts", "modl", "model"),
+        ("artifacts", "mdoel", "model"),
+        ("artifacts", "Model", "model"),
+        ("artifacts", "odel", "model"),
+        ("artifacts", "reports", "report"),
+        ("artifacts", "run_id", "run_id among outputs.parameters"),
+        ("parameters", "run_idd", "run_id"),
+        ("parameters", "run-id", "run_id"),
+        ("parameters", "metrics", "metrics among outputs.artifacts"),
+    ],
+)
+def test_an_output_one_letter_off_is_refused_before_the_stage_runs(kind, name, hint, tmp_path):
+    document = executor_input(tmp_path)
+    document["outputs"][kind][name] = artifact("/a") if kind == "artifacts" else {"outputFile": "/a"}
     assert sentence(document) == (
-        "--executor-input asks for 'modell' among outputs.artifacts, which flts-train-gru does not make; "
-        "did you mean model?"
+        f"--executor-input asks for {name!r} among outputs.{kind}, which flts-train-gru does not make; "
+        f"did you mean {hint}?"
     )
+
+
+@pytest.mark.parametrize("name", ["executor-logs", "logs", "modelcard", "m", "", "mo", "run_time", "trepor"])
+def test_a_name_two_letters_off_is_none_of_the_stages(name, tmp_path):
+    document = executor_input(tmp_path)
+    document["outputs"]["artifacts"][name] = artifact("/a")
+    assert read(document).left_alone == (name,)
 
 
 def test_inputs_that_only_the_command_line_has_are_not_kfp_inputs(tmp_path):
