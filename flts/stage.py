@@ -33,9 +33,9 @@ class Input:
 
 @dataclass(frozen=True)
 class Output:
-    """A declared output: an artifact, or with ``type`` ``"str"`` an output parameter."""
+    """A declared output: an artifact, or with ``type`` ``"str"`` an output parameter; ``Metrics`` hold numbers only."""
 
-    type: Literal["Dataset", "Model", "Artifact", "HTML", "str"]
+    type: Literal["Dataset", "Model", "Artifact", "Metrics", "HTML", "str"]
     help: str
 
 

@@ -12,14 +12,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from flts.contracts import MetadataValue
 from flts.errors import BadInputError
 from flts.params import Params
 from flts.runtime.output import check_input, write_whole
 from flts.runtime.parameters import check_params, is_slip, suggest
 from flts.runtime.paths import read_path
-from flts.stage import InputArtifact, Result, Stage
+from flts.stage import Artifact, InputArtifact, Result, Stage
 
 _MOUNTS = {"gs://": "/gcs/", "s3://": "/s3/", "minio://": "/minio/"}
+
+# Of a smaller number six decimals show less than four digits.
+_SMALL = 0.01
 
 # KFP adds the parts of an f-string argument beside the parameter that was composed of them.
 _COMPOSED = "pipelinechannel--"
@@ -27,10 +31,14 @@ _COMPOSED = "pipelinechannel--"
 
 @dataclass(frozen=True)
 class OutputArtifact:
-    """Where KFP wants an output artifact: its file, and the address that must be handed back unchanged."""
+    """Where KFP wants an output artifact: its file, and the address that must be handed back unchanged.
+
+    ``numbers_only``: its metadata may hold nothing else, as of ``system.Metrics``.
+    """
 
     path: Path
     uri: str
+    numbers_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,11 @@ def read_executor_input(stage: Stage, text: str) -> Task:
         params=check_params(stage.params, values, lambda name: f"parameter {name}"),
         inputs=_read_inputs(stage, _object(inputs.get("artifacts"), "inputs.artifacts")),
         artifacts={
-            name: OutputArtifact(local_path(artifact, f"output artifact {name}"), _text(artifact, "uri", name))
+            name: OutputArtifact(
+                path=local_path(artifact, f"output artifact {name}"),
+                uri=_text(artifact, "uri", name),
+                numbers_only=stage.outputs[name].type == "Metrics",
+            )
             for name, artifact in _single_artifacts(artifacts, "outputs.artifacts").items()
         },
         parameter_files={
@@ -93,7 +105,7 @@ def write_executor_output(task: Task, result: Result) -> None:
             "artifacts": {
                 name: {
                     "artifacts": [
-                        {"name": name, "uri": artifact.uri, "metadata": dict(result.artifacts[name].metadata)}
+                        {"name": name, "uri": artifact.uri, "metadata": _metadata(artifact, result.artifacts[name])}
                     ]
                 }
                 for name, artifact in task.artifacts.items()
@@ -101,6 +113,15 @@ def write_executor_output(task: Task, result: Result) -> None:
             "parameterValues": {name: result.parameters[name] for name in task.parameter_files},
         }
         write_whole(task.output_file, json.dumps(output, allow_nan=False))
+
+
+def _metadata(promised: OutputArtifact, made: Artifact) -> dict[str, MetadataValue]:
+    """Return an artifact's metadata, small numbers also as text: KFP's metadata store keeps six decimals of each."""
+    metadata = dict(made.metadata)
+    if not promised.numbers_only:
+        small = {key: value for key, value in metadata.items() if isinstance(value, float) and 0 < abs(value) < _SMALL}
+        metadata |= {f"{key}_text": repr(value) for key, value in small.items()}
+    return metadata
 
 
 def local_path(artifact: Mapping[str, Any], label: str) -> Path:

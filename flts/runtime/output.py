@@ -38,7 +38,8 @@ def check_result(stage: Stage, result: Result) -> None:
     """Hold a stage to its declaration; a difference is a bug in the stage.
 
     Raises:
-        TypeError: An output is missing or undeclared, or metadata is not flat strings and finite numbers.
+        TypeError: An output is missing or undeclared, or metadata is not flat strings and finite numbers, of
+            ``Metrics`` finite numbers alone.
     """
     parameters = {name for name, output in stage.outputs.items() if output.type == "str"}
     if set(result.artifacts) != set(stage.outputs) - parameters or set(result.parameters) != parameters:
@@ -46,9 +47,10 @@ def check_result(stage: Stage, result: Result) -> None:
         raise TypeError(f"{stage.command} made {made}, but declares {sorted(stage.outputs)}")
     for name, artifact in result.artifacts.items():
         for key, value in artifact.metadata.items():
-            flat = isinstance(value, str | int | float) and not isinstance(value, bool)
-            if not flat or (isinstance(value, float) and not math.isfinite(value)):
-                raise TypeError(f"metadata {key!r} of {name} is {value!r}: must be text or a finite number")
+            is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+            if not is_number and (stage.outputs[name].type == "Metrics" or not isinstance(value, str)):
+                expected = "a finite number" if stage.outputs[name].type == "Metrics" else "text or a finite number"
+                raise TypeError(f"metadata {key!r} of {name} is {value!r}: must be {expected}")
     for name, value in result.parameters.items():
         if not isinstance(value, str):
             raise TypeError(f"output parameter {name} is {value!r}: must be text")

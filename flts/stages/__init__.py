@@ -39,6 +39,7 @@ _TRAINING_DATA = Input(
 _TRAINING_OUTPUTS: Mapping[str, Output] = {
     "model": Output("Model", "trained-model message"),
     "metrics": Output("Artifact", "test metrics of the model and of three baselines"),
+    "scores": Output("Metrics", "headline test scores, for KFP's comparison of runs"),
     "run_id": Output("str", "MLflow run that holds the model"),
     "report": Output("HTML", "report on the training"),
 }
@@ -77,6 +78,7 @@ EVAL = Stage(
     outputs={
         "selected_model": Output("Model", "model to forecast with: the winner, or what is in production if it is held"),
         "promotion_metadata": Output("Artifact", "the decision as the history keeps it"),
+        "scores": Output("Metrics", "selection scores of the winner, for KFP's comparison of runs"),
         "report": Output("HTML", "score table, why the winner won, and whether it was promoted"),
     },
     function="flts.stages.evaluation.stage:run",
@@ -101,6 +103,7 @@ INFERENCE = Stage(
     outputs={
         "predictions": Output("Artifact", "forecast batch with its metrics"),
         "metrics": Output("Artifact", "forecast and backtest metrics"),
+        "scores": Output("Metrics", "headline scores of forecast and backtest, for KFP's comparison of runs"),
         "report": Output("HTML", "report on the forecast"),
     },
     function="flts.stages.forecasting.stage:run",

@@ -29,6 +29,8 @@ METADATA = {
     "inference.predictions": {"num_predictions", "mae", "rmse", "config_hash"},
     "inference.metrics": {"mae", "rmse", "mse", "inference_count", "timestamp", "backtest_rmse", "backtest_horizons"},
     "eval.selected_model": {"model_uri", "model_type", "run_id", "config_hash", "composite_score", "promotion_time"},
+    "inference.scores": {"mae", "rmse", "mse", "backtest_rmse", "backtest_persistence_rmse", "backtest_skill"},
+    "eval.scores": {"test_rmse", "test_mae", "test_mse", "composite_score", "promoted"},
     "eval.promotion_metadata": {"model_uri", "rmse", "mae", "mse", "score", "timestamp", "weights"},
     **{
         f"train-{name}.model": {"model_type", "run_id", "config_hash", "test_rmse", "train_end", "mlflow_uri"}
@@ -36,6 +38,10 @@ METADATA = {
     },
     **{
         f"train-{name}.metrics": {"test_rmse", "composite_score", "persistence_test_rmse", "linear_test_rmse"}
+        for name in ("gru", "lstm", "prophet")
+    },
+    **{
+        f"train-{name}.scores": {"test_rmse", "test_mae", "test_mse", "composite_score", "persistence_test_rmse"}
         for name in ("gru", "lstm", "prophet")
     },
 }
@@ -103,6 +109,33 @@ def test_metadata_is_flat_and_has_what_readers_rely_on(launched):
             assert METADATA.get(f"{stage}.{name}", set()) <= set(metadata)
             for value in metadata.values():
                 assert isinstance(value, str) or (not isinstance(value, bool) and math.isfinite(value))
+
+
+def test_scores_are_metrics_as_kfp_compares_them_and_hold_numbers_alone(launched):
+    for stage, task in launched.items():
+        if stage == "preprocess":
+            continue
+        promised = task.executor_input.outputs.artifacts["scores"].artifacts[0]
+        (scores,) = task.output_file()["artifacts"]["scores"]["artifacts"]
+        assert promised.type.schema_title == "system.Metrics"
+        assert scores["metadata"] == json.loads(Path(promised.uri).read_text())
+        assert all(type(value) in (int, float) for value in scores["metadata"].values())
+        (metrics,) = task.output_file()["artifacts"]["promotion_metadata" if stage == "eval" else "metrics"][
+            "artifacts"
+        ]
+        both = scores["metadata"].keys() - {"promoted"}
+        assert {name: metrics["metadata"][name] for name in both} == {name: scores["metadata"][name] for name in both}
+
+
+def test_small_numbers_have_all_their_digits_in_text_where_six_decimals_would_be_left(launched):
+    metrics = launched["train-gru"].output_file()["artifacts"]["metrics"]["artifacts"][0]
+    exact = json.loads(Path(metrics["uri"]).read_text())
+    texts = {name.removesuffix("_text"): text for name, text in metrics["metadata"].items() if name.endswith("_text")}
+    assert texts
+    assert {name: float(text) for name, text in texts.items()} == {
+        name: value for name, value in exact.items() if 0 < abs(value) < 0.01
+    }
+    assert not any(name.endswith("_text") for name in exact)
 
 
 def test_artifact_files_hold_the_fields_of_their_metadata(launched):

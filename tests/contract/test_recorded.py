@@ -3,7 +3,7 @@
 import json
 import os
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,7 @@ class Replay:
         text = (RECORDED / f"{stage}.json").read_text()
         for prefix in ("s3://kfp-artifacts/", "/s3/kfp-artifacts/"):
             text = text.replace(f'"{prefix}', f'"{self.folder}/kfp-artifacts/')
-        text = text.replace('"/tmp/kfp/outputs/', f'"{self.folder}/outputs/{stage}/')  # noqa: S108 - as recorded
+        text = text.replace('"/tmp/kfp/outputs/', f'"{self.folder}/outputs/{stage}/')
         sent: dict[str, Any] = json.loads(text)
         given = sent["inputs"]["parameterValues"]
         given |= {name: value for name, value in self.services.items() if name in given}
@@ -96,7 +96,7 @@ def _as_mlmd_keeps(value: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def replayed(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Recorded]]:
+def replayed(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Recorded]:
     store = tmp_path_factory.mktemp("store")
     (store / "dataset").mkdir()
     for name in ("jfk_weather.csv", "jfk_weather_test.csv"):
@@ -105,7 +105,7 @@ def replayed(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[d
     for stage in ("preprocess", "train-gru", "train-lstm", "train-prophet", "eval", "inference"):
         task = replay.run(stage)
         assert task.code == 0, task.stderr
-    yield replay.done
+    return replay.done
 
 
 @pytest.fixture(params=list(STAGES))

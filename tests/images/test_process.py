@@ -90,7 +90,7 @@ def test_a_killed_training_leaves_nothing_to_take_for_a_result_and_can_be_repeat
 
     engine.run(*training.command(epochs=1))
 
-    made = {"bundle", "model.json", "metrics.json", "report.html", "selection.json"}
+    made = {"bundle", "model.json", "metrics.json", "scores.json", "report.html", "selection.json"}
     assert made == set(training.outputs())
 
 

@@ -12,7 +12,7 @@ from tests.support.commands import BIN, run
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("standalone")]
 
-_TRAINED = {"model.json", "metrics.json", "report.html", "selection.json", "bundle"}
+_TRAINED = {"model.json", "metrics.json", "scores.json", "report.html", "selection.json", "bundle"}
 FILES = {
     "preprocess": {
         "training_data.json",
@@ -26,8 +26,11 @@ FILES = {
     "train-gru": _TRAINED,
     "train-lstm": _TRAINED,
     "train-prophet": _TRAINED,
-    "eval": {"selected_model.json", "promotion_metadata.json", "report.html"},
-    "inference": {"predictions.json", "metrics.json", "report.html", "results.jsonl", "predictions.parquet"},
+    "eval": {"selected_model.json", "promotion_metadata.json", "scores.json", "report.html"},
+    "inference": {
+        *("predictions.json", "metrics.json", "scores.json", "report.html"),
+        *("results.jsonl", "predictions.parquet"),
+    },
 }
 
 

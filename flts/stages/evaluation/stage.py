@@ -16,6 +16,9 @@ from flts.stages.evaluation import ranking
 from flts.stages.evaluation.candidates import Candidate, common_config_hash, read_candidates
 from flts.stages.evaluation.gate import Gate
 from flts.stages.inputs import is_path
+from flts.stages.scores import scores_artifact
+
+_SCORES = ("test_rmse", "test_mae", "test_mse", "composite_score", "interval_coverage", "promoted")
 
 
 def run(params: EvalParams, context: Context, *, model_types: str = ",".join(MODELS)) -> Result:
@@ -71,6 +74,7 @@ def run(params: EvalParams, context: Context, *, model_types: str = ",".join(MOD
         artifacts={
             "selected_model": Artifact(selected.to_json(), selected.metadata()),
             "promotion_metadata": Artifact(decided.to_json(), decided.metadata()),
+            "scores": scores_artifact(decided.model_dump() | {"promoted": int(not decided.held)}, _SCORES),
             "report": Artifact(evaluation_page(report)),
         },
         message=_message(params, winner, done, stand_in),

@@ -22,8 +22,14 @@ from flts.stages.forecasting.batch import batch_metrics, batch_samples, predicti
 from flts.stages.forecasting.horizons import horizon_entries, longest_horizon, score_horizons
 from flts.stages.forecasting.input import ForecastInput, read_input
 from flts.stages.forecasting.log import PREDICTIONS_FILE, RESULTS_FILE, ForecastRequest, log_forecast
+from flts.stages.scores import scores_artifact
 from flts.timeseries.arrays import Floats
 from flts.timeseries.metrics import HorizonScores
+
+_SCORES = (
+    *("mae", "rmse", "mse", "backtest_rmse", "backtest_mae", "backtest_mse", "backtest_persistence_rmse"),
+    *("backtest_skill", "backtest_coverage", "backtest_interval_width"),
+)
 
 
 def run(params: InferenceParams, context: Context) -> Result:
@@ -56,6 +62,7 @@ def run(params: InferenceParams, context: Context) -> Result:
         artifacts={
             "predictions": Artifact(batch.to_json(), predictions),
             "metrics": Artifact(f"{canonical_json(metrics)}\n", metrics),
+            "scores": scores_artifact(metrics, _SCORES),
             "report": Artifact(forecast_page(_report(given, batch, made, notes))),
         },
         message=_closing(batch, made.backtest) + (f", in {params.inference_log_bucket}/{folder}" if folder else ""),

@@ -15,6 +15,7 @@ from flts.report.data import TrainingReport
 from flts.report.pages import training_page, training_plots
 from flts.stage import Artifact, Context, Result
 from flts.stages.inputs import given, read_dataset
+from flts.stages.scores import scores_artifact
 from flts.stages.selection import SELECTION_FILE, SelectionForecasts
 from flts.stages.training.fitting import Trained, train
 from flts.stages.training.publication import Outcome, Publication
@@ -30,6 +31,10 @@ BUNDLE_DIR = "bundle"
 # What names data and services does not shape the model.
 _NOT_TRAINING = {"config_hash", "config_json", "identifier", "experiment_name", "mlflow_tracking_uri", "gateway_url"}
 _LOGGING = 0.93
+_SCORES = (
+    *("test_rmse", "test_mae", "test_mse", "composite_score", "interval_coverage"),
+    *("persistence_test_rmse", "seasonal_naive_test_rmse", "linear_test_rmse"),
+)
 
 
 @dataclass(frozen=True)
@@ -216,6 +221,7 @@ def _result(
         artifacts={
             "model": Artifact(message.to_json(), message.metadata() | {"mlflow_uri": message.model_uri}),
             "metrics": Artifact(f"{canonical_json(dict(metrics))}\n", flat_metadata(metrics)),
+            "scores": scores_artifact(metrics, _SCORES),
             "report": Artifact(outcome.report),
         },
         parameters={"run_id": message.run_id},

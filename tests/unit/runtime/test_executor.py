@@ -130,6 +130,18 @@ def test_outputs_are_what_kfp_reads(tmp_path):
     assert (tmp_path / "deep" / "report").read_text(encoding="utf-8") == "<!doctype html>ü"
 
 
+def test_small_numbers_are_also_text_with_all_digits_but_for_metrics(tmp_path):
+    document = executor_input(tmp_path)
+    document["outputs"]["artifacts"]["scores"] = artifact(tmp_path / "scores")
+    numbers = {"test_mse": 0.00022653417, "tiny": -4e-7, "zero": 0.0, "enough": 0.01, "rows": 0, "test_rmse": 0.5}
+    artifacts = RESULT.artifacts | {"metrics": Artifact("{}\n", numbers), "scores": Artifact("{}\n", numbers)}
+    write_executor_output(read(document), Result(artifacts, "Trained.", RESULT.parameters))
+    written = json.loads((tmp_path / "meta" / "executor_output.json").read_text())["artifacts"]
+    texts = {"test_mse_text": "0.00022653417", "tiny_text": "-4e-07"}
+    assert written["metrics"]["artifacts"][0]["metadata"] == numbers | texts
+    assert written["scores"]["artifacts"][0]["metadata"] == numbers
+
+
 def test_an_output_uri_is_handed_back_unchanged_where_the_file_lies_elsewhere(tmp_path):
     document = executor_input(tmp_path)
     custom = str(tmp_path / "custom" / "model")

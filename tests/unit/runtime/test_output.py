@@ -11,7 +11,12 @@ from flts.stages import STAGES
 
 TRAIN_GRU = STAGES["train-gru"]
 
-ARTIFACTS = {"model": Artifact('{"v":1}'), "metrics": Artifact("{}"), "report": Artifact("<html>")}
+ARTIFACTS = {
+    "model": Artifact('{"v":1}'),
+    "metrics": Artifact("{}"),
+    "scores": Artifact("{}"),
+    "report": Artifact("<html>"),
+}
 
 
 def result(**files: Path) -> Result:
@@ -32,14 +37,21 @@ def publish(stage: Stage, folder: Path, content: str) -> list[str]:
 
 def test_results_get_their_names_in_a_folder_made_for_them(tmp_path):
     names = publish(TRAIN_GRU, tmp_path / "a" / "b", "one")
-    assert names == ["bundle/", "metrics.json", "model.json", "report.html"]
-    assert listing(tmp_path / "a" / "b") == ["bundle", "bundle/one", "metrics.json", "model.json", "report.html"]
+    assert names == ["bundle/", "metrics.json", "model.json", "report.html", "scores.json"]
+    assert listing(tmp_path / "a" / "b") == [
+        "bundle",
+        "bundle/one",
+        "metrics.json",
+        "model.json",
+        "report.html",
+        "scores.json",
+    ]
 
 
 def test_a_second_result_replaces_the_first_folders_too(tmp_path):
     publish(TRAIN_GRU, tmp_path, "one")
     publish(TRAIN_GRU, tmp_path, "two")
-    assert listing(tmp_path) == ["bundle", "bundle/two", "metrics.json", "model.json", "report.html"]
+    assert listing(tmp_path) == ["bundle", "bundle/two", "metrics.json", "model.json", "report.html", "scores.json"]
 
 
 def test_a_file_where_a_folder_goes_is_replaced(tmp_path):
@@ -84,6 +96,8 @@ def test_a_write_that_cannot_happen_is_a_sentence():
         (Result(ARTIFACTS | {"model": Artifact("", {"a": float("nan")})}, "", {"run_id": ""}), "finite"),
         (Result(ARTIFACTS | {"model": Artifact("", {"a": True})}, "", {"run_id": ""}), "finite"),
         (Result(ARTIFACTS | {"model": Artifact("", {"a": [1]})}, "", {"run_id": ""}), "finite"),
+        (Result(ARTIFACTS | {"scores": Artifact("", {"a": "1"})}, "", {"run_id": ""}), "must be a finite number"),
+        (Result(ARTIFACTS | {"scores": Artifact("", {"a": True})}, "", {"run_id": ""}), "must be a finite number"),
     ],
 )
 def test_a_stage_that_breaks_its_declaration_is_a_bug(broken, said):
