@@ -45,7 +45,8 @@ class Stage:
 
     ``function`` is ``"module:name"``, imported only when the stage runs; ``arguments`` are what it gets besides
     parameters and context. ``also`` says what else its command does; ``listens`` that in Kafka mode it runs once
-    unless ``--listen`` is given, where other stages always listen.
+    unless ``--listen`` is given, where other stages always listen. ``checks`` are the parameter models of later stages:
+    a pipeline hands it their parameters, so that a wrong one ends the run before anything is read.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Stage:
     arguments: Mapping[str, str] = field(default_factory=dict)
     also: str = ""
     listens: bool = False
+    checks: Mapping[str, type[Params]] = field(default_factory=dict)
 
     @property
     def command(self) -> str:

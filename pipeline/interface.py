@@ -7,6 +7,7 @@ from typing import Any, Literal, get_origin
 from kfp import dsl
 from pydantic.fields import FieldInfo
 
+from flts.runtime.executor import TO_CHECK
 from flts.stage import Stage
 
 
@@ -63,6 +64,23 @@ def taking(
         return _with_interface(pipeline, wire.__name__, signature, inspect.getdoc(wire) or "", _descriptions(fields))
 
     return decorate
+
+
+def have_checked(task: Any, stage: Stage, given: Mapping[str, Any]) -> None:
+    """Hand a task the pipeline's parameters of later stages, for it to check them before anything is read.
+
+    As inputs of their own, which KFP fills with values of their types: a text composed of them would reach the task
+    broken where one holds a quotation mark, because KFP's launcher puts the parts into the JSON as they are.
+
+    Args:
+        task: The task of ``stage``.
+        stage: It says which stages' parameters it checks.
+        given: The pipeline's parameters by name.
+    """
+    later = [name for model in stage.checks.values() for name in model.model_fields if name in given]
+    handed = {f"{TO_CHECK}{name}": given[name] for name in later if name not in stage.params.model_fields}
+    task.inputs.update(handed)
+    task.register_pipeline_channels(list(handed.values()))
 
 
 def _with_interface(

@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 from flts.models.registry import MODELS
 from flts.params import Params
 from flts.stages import STAGES
-from pipeline.interface import taking
+from pipeline.interface import have_checked, taking
 
 SPECS = Path(__file__).resolve().parents[1] / "component_specs"
 COMPONENTS = {name: components.load_component_from_file(str(SPECS / f"{name}.yaml")) for name in STAGES}
@@ -85,6 +85,7 @@ def flts_pipeline(given: Mapping[str, Any]) -> None:
         return _schedule(made, title, cpu, memory, given)
 
     data = task("preprocess", "Preprocess", cpu=("500m", "2"), memory=("1Gi", "8Gi"))
+    have_checked(data, STAGES["preprocess"], given)
     config_hash = data.outputs["config_hash"]
     trained = {
         model.slot: task(

@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 from flts.errors import BadInputError
 from flts.params import Params
 from flts.runtime.output import check_input
-from flts.runtime.parameters import check_params, describe_default, describe_limits, suggest
+from flts.runtime.parameters import alone, check_params, describe_default, describe_limits, extra, suggest
 from flts.runtime.paths import read_path
 from flts.stage import InputArtifact, Stage
 from flts.version import __version__
@@ -116,13 +116,12 @@ def read_params(stage: Stage, flags: Mapping[str, Any], environ: Mapping[str, st
     fields = stage.params.model_fields
     variables = {name: environ[variable(name)] for name in fields if environ.get(variable(name))}
     given = variables | dict(flags)
-    alone = {name: _extra(field)["standalone"] for name, field in fields.items() if "standalone" in _extra(field)}
 
     def label(name: str) -> str:
         from_environment = name in variables and name not in flags
         return f"environment variable {variable(name)}" if from_environment else flag(name)
 
-    return check_params(stage.params, alone | given, label), set(given)
+    return check_params(stage.params, alone(stage.params) | given, label), set(given)
 
 
 def read_inputs(stage: Stage, paths: Mapping[str, str]) -> dict[str, InputArtifact]:
@@ -154,7 +153,7 @@ def variable(name: str) -> str:
 
 def group(field: FieldInfo) -> str:
     """Return the heading under which a parameter is listed."""
-    return str(_extra(field)["group"])
+    return str(extra(field)["group"])
 
 
 def example(stage: Stage) -> str:
@@ -196,13 +195,6 @@ def _placeholder(field: FieldInfo) -> str:
 def _help(field: FieldInfo) -> str:
     details = [describe_default(field), describe_limits(field)]
     return _escape(f"{field.description} ({'; '.join(detail for detail in details if detail)})")
-
-
-def _extra(field: FieldInfo) -> Mapping[str, Any]:
-    extra = field.json_schema_extra
-    if not isinstance(extra, dict):
-        raise TypeError("a parameter must declare its group: use flts.params._param")
-    return extra
 
 
 def _escape(text: str) -> str:

@@ -16,7 +16,7 @@ from flts.contracts import MetadataValue
 from flts.errors import BadInputError
 from flts.params import Params
 from flts.runtime.output import check_input, write_whole
-from flts.runtime.parameters import check_params, is_slip, suggest
+from flts.runtime.parameters import alone, check_params, is_slip, suggest
 from flts.runtime.paths import read_path
 from flts.stage import Artifact, InputArtifact, Result, Stage
 
@@ -27,6 +27,10 @@ _SMALL = 0.01
 
 # KFP adds the parts of an f-string argument beside the parameter that was composed of them.
 _COMPOSED = "pipelinechannel--"
+
+# Names of inputs that no component declares: a pipeline's parameters that are for later stages, to be checked by the
+# first one. KFP hands them over as it does the parts of an f-string, with their types.
+TO_CHECK = f"{_COMPOSED}check--"
 
 
 @dataclass(frozen=True)
@@ -58,21 +62,20 @@ def read_executor_input(stage: Stage, text: str) -> Task:
 
     Raises:
         BadInputError: It is not such JSON, or does not fit the stage: an unknown or missing parameter, a value
-            outside its limits, an input artifact that is missing or has no file, an output whose name is one
-            letter off one that the stage makes.
+            outside its limits, also of a later stage's parameter that the pipeline hands over; an input artifact that
+            is missing or has no file; an output whose name is one letter off one that the stage makes.
     """
     document = _object(_parse(text), "the document")
     inputs = _object(document.get("inputs"), "inputs")
     outputs = _object(document.get("outputs"), "outputs")
-    values = {
-        name: value
-        for name, value in _object(inputs.get("parameterValues"), "inputs.parameterValues").items()
-        if value is not None and not name.startswith(_COMPOSED)
-    }
+    given = _object(inputs.get("parameterValues"), "inputs.parameterValues")
+    values = {name: value for name, value in given.items() if value is not None and not name.startswith(_COMPOSED)}
+    params = check_params(stage.params, values, lambda name: f"parameter {name}")
+    _check_later_stages(stage, params, given)
     parameters, others = _own_outputs(stage, outputs, "parameters")
     artifacts, other_artifacts = _own_outputs(stage, outputs, "artifacts")
     return Task(
-        params=check_params(stage.params, values, lambda name: f"parameter {name}"),
+        params=params,
         inputs=_read_inputs(stage, _object(inputs.get("artifacts"), "inputs.artifacts")),
         artifacts={
             name: OutputArtifact(
@@ -154,6 +157,18 @@ def _parse(text: str) -> Any:
         raise BadInputError("--executor-input is not JSON that can be read: it is nested too deeply") from None
     except ValueError:
         raise BadInputError("--executor-input is not JSON that can be read: a number in it is too long") from None
+
+
+def _check_later_stages(stage: Stage, params: Params, given: Mapping[str, Any]) -> None:
+    """Check the parameters that the pipeline handed over for later stages, beside those that they share with this one.
+
+    What only a task's output can give counts as given.
+    """
+    prefixed = {name.removeprefix(TO_CHECK): value for name, value in given.items() if name.startswith(TO_CHECK)}
+    known = params.model_dump() | {name: value for name, value in prefixed.items() if value is not None}
+    for later, model in stage.checks.items() if prefixed else ():
+        values = {name: known[name] for name in model.model_fields if name in known}
+        check_params(model, alone(model) | values, f"parameter {{}} of {later}".format)
 
 
 def _own_outputs(stage: Stage, outputs: Mapping[str, Any], kind: str) -> tuple[dict[str, Any], list[str]]:

@@ -50,6 +50,21 @@ def check_params(model: type[Params], values: Mapping[str, Any], label: Callable
         raise BadInputError(f"{label(name)} {problem(first['type'], context, _PROBLEMS)}{got}") from None
 
 
+def alone(model: type[Params]) -> dict[str, Any]:
+    """Return the values of required parameters where nobody hands them on, as when a stage runs by itself."""
+    return {
+        name: extra(field)["standalone"] for name, field in model.model_fields.items() if "standalone" in extra(field)
+    }
+
+
+def extra(field: FieldInfo) -> Mapping[str, Any]:
+    """Return what a parameter declares beside its type and limits."""
+    declared = field.json_schema_extra
+    if not isinstance(declared, dict):
+        raise TypeError("a parameter must declare its group: use flts.params._param")
+    return declared
+
+
 def suggest(word: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean X?"`` for the known word nearest to a mistyped one, or nothing."""
     close = get_close_matches(word, list(known), n=1)

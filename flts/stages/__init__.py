@@ -29,6 +29,8 @@ PREPROCESS = Stage(
     },
     function="flts.stages.preprocessing.stage:run",
     listens=True,
+    checks={f"train-{model.slot}": model.params for model in MODELS.values()}
+    | {"eval": EvalParams, "inference": InferenceParams},
 )
 
 _TRAINING_DATA = Input(

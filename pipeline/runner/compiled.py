@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from flts.errors import BadInputError
+from flts.runtime.executor import TO_CHECK
 
 EXECUTOR_INPUT = "{{$}}"
 
@@ -82,7 +83,8 @@ class Task:
         command: Command and arguments; ``{{$}}`` stands for the executor input.
         after: The tasks it waits for.
         inputs: Its component's input parameters.
-        arguments: Where their values come from; one that is not named here takes its default.
+        arguments: Where their values come from; one that is not named here takes its default. Those that it has to
+            check for later tasks are here alone.
         artifacts: Its input artifacts.
         output_parameters: Type of each output parameter.
         output_artifacts: KFP's type schema of each output artifact.
@@ -166,6 +168,13 @@ def _task(name: str, spec: Mapping[str, Any], document: Mapping[str, Any]) -> Ta
                 f"task {name} has the placeholder {part!r}: the local runner fills {EXECUTOR_INPUT} only"
             )
     inputs = spec.get("inputs", {})
+    declared = _parameters(component.get("inputDefinitions", {}))
+    # KFP adds inputs that the component knows nothing of. The task reads only what it is to check.
+    sources = {
+        key: source
+        for key, source in inputs.get("parameters", {}).items()
+        if key in declared or key.startswith(TO_CHECK)
+    }
     outputs = component.get("outputDefinitions", {})
     return Task(
         name=name,
@@ -173,8 +182,8 @@ def _task(name: str, spec: Mapping[str, Any], document: Mapping[str, Any]) -> Ta
         image=executor["container"]["image"],
         command=command,
         after=frozenset(spec.get("dependentTasks", ())),
-        inputs=_parameters(component.get("inputDefinitions", {})),
-        arguments={key: _argument(name, key, source) for key, source in inputs.get("parameters", {}).items()},
+        inputs=declared,
+        arguments={key: _argument(name, key, source) for key, source in sources.items()},
         artifacts={key: _produced_artifact(name, key, source) for key, source in inputs.get("artifacts", {}).items()},
         output_parameters=_parameters(outputs),
         output_artifacts={key: value["artifactType"] for key, value in outputs.get("artifacts", {}).items()},

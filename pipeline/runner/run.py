@@ -131,7 +131,7 @@ class Run:
     def _start(self, state: TaskState) -> None:
         task = state.task
         state.started = time.monotonic()
-        parameters = {name: self._value(task, name) for name in task.inputs}
+        parameters = {name: self._value(task, name) for name in {**task.inputs, **task.arguments}}
         artifacts = {name: self.states[p.task].outputs.artifacts[p.output] for name, p in task.artifacts.items()}
         message = json.dumps(executor_input(task, state.folder, parameters, artifacts))
         command = [part.replace(EXECUTOR_INPUT, message) for part in task.command]

@@ -92,6 +92,36 @@ def test_parts_of_a_composed_argument_are_not_parameters(tmp_path):
     assert read(executor_input(tmp_path, **{"pipelinechannel--name": "x"})).params.identifier == "run-001"
 
 
+def read_first(folder: Path, **later: Any) -> Any:
+    document = executor_input(folder)
+    document["outputs"]["artifacts"] = {}
+    document["outputs"]["parameters"] = {}
+    document["inputs"] = {"parameterValues": {"dataset_name": "a", "identifier": "run-001"}}
+    document["inputs"]["parameterValues"] |= {f"pipelinechannel--check--{name}": value for name, value in later.items()}
+    return read_executor_input(PREPROCESS, json.dumps(document))
+
+
+@pytest.mark.parametrize(
+    ("later", "said"),
+    [
+        ({"gate": "bogus"}, "parameter gate of eval must be none, baseline, champion or both, got bogus"),
+        ({"epochs": 2.5}, "parameter epochs of train-gru must be a whole number, got 2.5"),
+        ({"n_changepoints": "many"}, "parameter n_changepoints of train-prophet must be a whole number, got many"),
+        ({"sample_idx": -1}, "parameter sample_idx of inference must be at least 0, got -1"),
+        ({"seed": -1, "gate": "bogus"}, "parameter seed of train-gru must be at least 0, got -1"),
+    ],
+)
+def test_parameters_of_later_stages_are_checked_where_the_pipeline_hands_them_over(later, said, tmp_path):
+    with pytest.raises(BadInputError) as caught:
+        read_first(tmp_path, **later)
+    assert str(caught.value) == said
+
+
+def test_right_parameters_of_later_stages_change_nothing(tmp_path):
+    later = {"gate": "both", "epochs": 3.0, "experiment_name": '"', "refit": "false", "min_gain": 0, "seed": None}
+    assert read_first(tmp_path, **later, no_stage_has_it="x") == read_first(tmp_path)
+
+
 def test_input_artifacts_come_with_uri_and_metadata(tmp_path):
     given = read(executor_input(tmp_path)).inputs["training_data"]
     assert (given.path, given.uri, given.metadata) == (

@@ -109,6 +109,23 @@ def test_what_is_no_finite_number_is_refused(text: str) -> None:
         Parameter("x", "NUMBER_DOUBLE").convert(text)
 
 
+def test_a_task_is_given_what_it_checks_for_later_ones_and_nothing_else_that_kfp_adds(
+    compiled: Path, tmp_path: Path
+) -> None:
+    def added(document: dict[str, Any]) -> None:
+        document["root"]["dag"]["tasks"]["first"]["inputs"]["parameters"] |= {
+            "pipelinechannel--check--epochs": {"componentInputParameter": "count"},
+            "pipelinechannel--cpus": {"componentInputParameter": "count"},
+            "cpu_limit": {"runtimeValue": {"constant": "{{$.inputs.parameters['pipelinechannel--cpus']}}"}},
+        }
+
+    first = load_pipeline(changed(compiled, tmp_path, added)).tasks["first"]
+
+    assert first.arguments.keys() == {"does", "count", "pipelinechannel--check--epochs"}
+    assert first.arguments["pipelinechannel--check--epochs"] == PipelineParameter("count")
+    assert "pipelinechannel--check--epochs" not in first.inputs
+
+
 def condition(document: dict[str, Any]) -> None:
     document["root"]["dag"]["tasks"]["left"]["triggerPolicy"] = {"condition": "1 == 2"}
 

@@ -7,13 +7,14 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline.runner import run as runner
-from pipeline.runner.compiled import Pipeline, load_pipeline
+from pipeline.runner.compiled import Pipeline, PipelineParameter, load_pipeline
 from pipeline.runner.processes import Processes
 from pipeline.runner.run import Run
 from pipeline.runner.state import Status, TaskState
@@ -35,11 +36,16 @@ Start = Callable[..., Run]
 
 @pytest.fixture
 def start(workers: Pipeline, bin_folder: Path, tmp_path: Path) -> Start:
-    def make(observer: Callable[[TaskState], None] = lambda state: None, at_once: int = 2, **does: str) -> Run:
+    def make(
+        observer: Callable[[TaskState], None] = lambda state: None,
+        at_once: int = 2,
+        pipeline: Pipeline = workers,
+        **does: str,
+    ) -> Run:
         arguments = workers.arguments({"count": 3} | {f"{task}_does": word for task, word in does.items()})
         environment = {"PATH": f"{bin_folder}:{os.environ['PATH']}", "FLTS_THREADS": "1"}
         return Run(
-            workers,
+            pipeline,
             arguments,
             tmp_path / "run",
             starter=Processes(environment),
@@ -95,6 +101,16 @@ def test_defaults_and_types_reach_the_task(start: Start) -> None:
 
     assert values == {"does": "", "count": 3, "ratio": 0.5, "flag": True}
     assert seen(run, "first")["threads"] == "1"
+
+
+def test_what_a_task_checks_for_later_ones_reaches_it(start: Start, workers: Pipeline) -> None:
+    first = workers.tasks["first"]
+    handed = {"pipelinechannel--check--rounds": PipelineParameter("left_does")}
+    with_checks = replace(first, arguments={**first.arguments, **handed})
+    run = start(pipeline=replace(workers, tasks={**workers.tasks, "first": with_checks}), left='a "quoted" \\ text')
+    run.execute()
+
+    assert seen(run, "first")["inputs"]["parameterValues"]["pipelinechannel--check--rounds"] == 'a "quoted" \\ text'
 
 
 def test_pages_get_a_suffix_that_browsers_know(start: Start) -> None:
