@@ -21,8 +21,13 @@ from flts.stage import InputArtifact, Result, Stage
 
 _MOUNTS = {"gs://": "/gcs/", "s3://": "/s3/", "minio://": "/minio/"}
 
-# KFP adds the parts of an f-string argument beside the parameter that was composed of them.
+# KFP adds the parts of an f-string argument beside the parameter that was composed of them, and what a task's resources
+# and image are taken from.
 _COMPOSED = "pipelinechannel--"
+_OF_THE_POD = {
+    *("cpu_request", "cpu_limit", "memory_request", "memory_limit", "accelerator_type", "accelerator_count"),
+    "base_image",
+}
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ def read_executor_input(stage: Stage, text: str) -> Task:
     values = {
         name: value
         for name, value in _object(inputs.get("parameterValues"), "inputs.parameterValues").items()
-        if value is not None and not name.startswith(_COMPOSED)
+        if value is not None and not name.startswith(_COMPOSED) and name not in _OF_THE_POD
     }
     made = {name: "parameters" if output.type == "str" else "artifacts" for name, output in stage.outputs.items()}
     for kind in ("parameters", "artifacts"):

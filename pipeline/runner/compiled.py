@@ -166,6 +166,9 @@ def _task(name: str, spec: Mapping[str, Any], document: Mapping[str, Any]) -> Ta
                 f"task {name} has the placeholder {part!r}: the local runner fills {EXECUTOR_INPUT} only"
             )
     inputs = spec.get("inputs", {})
+    declared = _parameters(component.get("inputDefinitions", {}))
+    # KFP adds what the pod's resources are taken from; the component knows nothing of it.
+    sources = {key: source for key, source in inputs.get("parameters", {}).items() if key in declared}
     outputs = component.get("outputDefinitions", {})
     return Task(
         name=name,
@@ -173,8 +176,8 @@ def _task(name: str, spec: Mapping[str, Any], document: Mapping[str, Any]) -> Ta
         image=executor["container"]["image"],
         command=command,
         after=frozenset(spec.get("dependentTasks", ())),
-        inputs=_parameters(component.get("inputDefinitions", {})),
-        arguments={key: _argument(name, key, source) for key, source in inputs.get("parameters", {}).items()},
+        inputs=declared,
+        arguments={key: _argument(name, key, source) for key, source in sources.items()},
         artifacts={key: _produced_artifact(name, key, source) for key, source in inputs.get("artifacts", {}).items()},
         output_parameters=_parameters(outputs),
         output_artifacts={key: value["artifactType"] for key, value in outputs.get("artifacts", {}).items()},

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_origin
 
 import pytest
 import yaml
+from kfp.components import load_component_from_file
 from pydantic.fields import FieldInfo
 
 from flts.stage import Stage
@@ -84,9 +85,15 @@ def test_the_stage_is_started_with_the_executor_input_and_nothing_else(root: Pat
 
 
 def test_the_summary_describes_the_component(root: Path, stage: Stage) -> None:
-    header = (root / "component_specs" / f"{stage.name}.yaml").read_text()
+    description = load_component_from_file(str(root / "component_specs" / f"{stage.name}.yaml")).description
 
-    assert f"# Description: {stage.summary}" in header
+    assert description.startswith(f"{stage.summary} ")
+
+
+def test_the_description_says_that_the_cache_has_to_be_turned_off(root: Path, stage: Stage) -> None:
+    description = load_component_from_file(str(root / "component_specs" / f"{stage.name}.yaml")).description
+
+    assert "Turn KFP's cache off for its tasks, task.set_caching_options(False)" in description
 
 
 def test_compiled_files_are_those_that_the_sources_give(root: Path) -> None:

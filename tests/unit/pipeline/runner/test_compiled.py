@@ -109,6 +109,18 @@ def test_what_is_no_finite_number_is_refused(text: str) -> None:
         Parameter("x", "NUMBER_DOUBLE").convert(text)
 
 
+def test_what_kfp_adds_for_the_pod_alone_is_no_argument(compiled: Path, tmp_path: Path, pipeline: Pipeline) -> None:
+    def from_parameters(document: dict[str, Any]) -> None:
+        document["root"]["dag"]["tasks"]["left"]["inputs"]["parameters"] |= {
+            "memory_limit": {
+                "runtimeValue": {"constant": "{{$.inputs.parameters['pipelinechannel--memory_limit']}}"}
+            },
+            "pipelinechannel--memory_limit": {"componentInputParameter": "memory_limit"},
+        }
+
+    assert load_pipeline(changed(compiled, tmp_path, from_parameters)).tasks == pipeline.tasks
+
+
 def condition(document: dict[str, Any]) -> None:
     document["root"]["dag"]["tasks"]["left"]["triggerPolicy"] = {"condition": "1 == 2"}
 
