@@ -10,7 +10,9 @@ from pydantic.fields import FieldInfo
 from flts.stage import Stage
 
 # At the end of every component's description: what its users have to know before they use it.
-CACHING = "Turn KFP's cache off for its tasks, task.set_caching_options(False): the cache does not see that data changed."
+CACHING = (
+    "Turn KFP's cache off for its tasks, task.set_caching_options(False): the cache does not see that data changed."
+)
 
 
 def declared_by(stage: Stage) -> Callable[[Callable[[], dsl.ContainerSpec]], Callable[..., dsl.ContainerSpec]]:

@@ -215,7 +215,7 @@ def test_all_but_preprocess_are_tried_again_with_growing_pauses_within_a_day(tas
 
 
 def resolved(document: dict[str, Any], task: str) -> dict[str, str]:
-    """Return a task's resources as KFP's driver finds them: by the pipeline's parameters, of which it takes text alone."""
+    """Return a task's resources as KFP's driver finds them: in the pipeline's parameters, if these are text."""
     declared = document["root"]["inputDefinitions"]["parameters"]
     sources = document["root"]["dag"]["tasks"][task]["inputs"]["parameters"]
 

@@ -12,6 +12,8 @@ from pydantic.fields import FieldInfo
 
 from flts.stage import Stage
 from flts.stages import STAGES
+from pipeline.pipeline import TASK_TIMEOUT_SECONDS
+from scripts.compile_specs import publish
 
 KFP_TYPES = {str: "STRING", int: "NUMBER_INTEGER", float: "NUMBER_DOUBLE", bool: "BOOLEAN"}
 
@@ -116,3 +118,18 @@ def test_a_file_without_digests_is_refused_before_anything_is_compiled(root: Pat
         done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
         assert done.returncode == 2
         assert f"error: {tmp_path / name} {sentence}" in done.stderr
+
+
+def test_published_files_have_the_images_and_the_time_limit_that_were_asked_for(root: Path, tmp_path: Path) -> None:
+    publish({stage: f"host/flts-{stage}:v1" for stage in STAGES}, (TASK_TIMEOUT_SECONDS, 7200), tmp_path)
+
+    pipeline, platforms = yaml.safe_load_all((tmp_path / "pipeline" / "pipeline.yaml").read_text())
+    executors = pipeline["deploymentSpec"]["executors"]
+    limits = platforms["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    for stage in STAGES:
+        published = yaml.safe_load((tmp_path / "component_specs" / f"{stage}.yaml").read_text())
+        own = published["deploymentSpec"]["executors"][f"exec-{stage}"]
+        assert {own["container"]["image"], executors[f"exec-{stage}"]["container"]["image"]} == {
+            f"host/flts-{stage}:v1"
+        }
+        assert limits[f"exec-{stage}"]["activeDeadlineSeconds"] == "7200"

@@ -112,9 +112,7 @@ def test_what_is_no_finite_number_is_refused(text: str) -> None:
 def test_what_kfp_adds_for_the_pod_alone_is_no_argument(compiled: Path, tmp_path: Path, pipeline: Pipeline) -> None:
     def from_parameters(document: dict[str, Any]) -> None:
         document["root"]["dag"]["tasks"]["left"]["inputs"]["parameters"] |= {
-            "memory_limit": {
-                "runtimeValue": {"constant": "{{$.inputs.parameters['pipelinechannel--memory_limit']}}"}
-            },
+            "memory_limit": {"runtimeValue": {"constant": "{{$.inputs.parameters['pipelinechannel--memory_limit']}}"}},
             "pipelinechannel--memory_limit": {"componentInputParameter": "memory_limit"},
         }
 
