@@ -48,7 +48,7 @@ format: venv ## Format the code, and fix what ruff can
 services: venv ## Run S3 and MLflow until Ctrl-C, and print the variables to export
 	@$(BIN)/python -m scripts.services
 
-specs: venv ## Compile specs and pipeline; into build/specs/ with REGISTRY=, TAG= or DIGESTS=build/images.json
+specs: venv ## Compile specs and pipeline; into build/specs/ with REGISTRY=, TAG=, DIGESTS=build/images.json or TIMEOUT=seconds
 	@$(BIN)/python -m scripts.compile_specs $(if $(REGISTRY),--registry "$(REGISTRY)") $(if $(TAG),--tag "$(TAG)") \
 		$(if $(DIGESTS),--digests "$(DIGESTS)")
 

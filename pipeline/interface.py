@@ -10,6 +10,11 @@ from pydantic.fields import FieldInfo
 from flts.runtime.executor import TO_CHECK
 from flts.stage import Stage
 
+# At the end of every component's description: what its users have to know before they use it.
+CACHING = (
+    "Turn KFP's cache off for its tasks, task.set_caching_options(False): the cache does not see that data changed."
+)
+
 
 def declared_by(stage: Stage) -> Callable[[Callable[[], dsl.ContainerSpec]], Callable[..., dsl.ContainerSpec]]:
     """Give a container component the interface of a stage.
@@ -38,30 +43,36 @@ def declared_by(stage: Stage) -> Callable[[Callable[[], dsl.ContainerSpec]], Cal
         def component(*_: Any) -> dsl.ContainerSpec:
             return container()
 
-        return _with_interface(component, container.__name__, signature, stage.summary, described, returned)
+        summary = f"{stage.summary} {CACHING}"
+        return _with_interface(component, container.__name__, signature, summary, described, returned)
 
     return decorate
 
 
 def taking(
-    fields: Mapping[str, FieldInfo], defaults: Mapping[str, Any]
-) -> Callable[[Callable[[Mapping[str, Any]], None]], Callable[..., None]]:
+    fields: Mapping[str, FieldInfo], defaults: Mapping[str, Any], returned: Mapping[str, str]
+) -> Callable[[Callable[[Mapping[str, Any]], Any]], Callable[..., Any]]:
     """Give a pipeline declared parameters.
 
     Args:
         fields: The parameters, in order.
         defaults: Values that take the place of declared defaults.
+        returned: What each output is.
 
     Returns:
-        A decorator of the function that wires the tasks; it is given the parameters by name.
+        A decorator of the function that wires the tasks; it is given the parameters by name, and its annotation says
+        what it returns.
     """
     signature = [_declared(name, field, defaults.get(name)) for name, field in fields.items()]
 
-    def decorate(wire: Callable[[Mapping[str, Any]], None]) -> Callable[..., None]:
-        def pipeline(*values: Any) -> None:
-            wire(dict(zip(fields, values, strict=True)))
+    def decorate(wire: Callable[[Mapping[str, Any]], Any]) -> Callable[..., Any]:
+        def pipeline(*values: Any) -> Any:
+            return wire(dict(zip(fields, values, strict=True)))
 
-        return _with_interface(pipeline, wire.__name__, signature, inspect.getdoc(wire) or "", _descriptions(fields))
+        summary, outputs = inspect.getdoc(wire) or "", inspect.signature(wire).return_annotation
+        return _with_interface(
+            pipeline, wire.__name__, signature, summary, _descriptions(fields), returned, outputs=outputs
+        )
 
     return decorate
 
@@ -89,15 +100,17 @@ def _with_interface(
     signature: Iterable[inspect.Parameter],
     summary: str,
     arguments: Mapping[str, str],
-    returned: Mapping[str, str] | None = None,
+    returned: Mapping[str, str],
+    outputs: Any = inspect.Signature.empty,
 ) -> Callable[..., Any]:
     """Give a function a name, a signature and a docstring; KFP reads outputs' descriptions under ``Returns``."""
     lines = [summary]
-    for title, entries in {"Args": arguments, "Returns": returned or {}}.items():
+    for title, entries in {"Args": arguments, "Returns": returned}.items():
         if entries:
             lines += ["", f"{title}:", *(f"    {entry}: {text}" for entry, text in entries.items())]
     function.__name__, function.__doc__ = name, "\n".join(lines)
-    function.__signature__ = inspect.Signature(list(signature))  # type: ignore[attr-defined]
+    interface = inspect.Signature(list(signature), return_annotation=outputs)
+    function.__signature__ = interface  # type: ignore[attr-defined]
     return function
 
 

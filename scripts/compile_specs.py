@@ -1,12 +1,13 @@
 """Compile the component specs and the pipeline: ``make specs``; ``--check`` only lists what is out of date.
 
-With ``--registry``, ``--tag`` or ``--digests`` they go to ``build/specs`` with those image references, and the tracked
-files stay as they are.
+With ``--registry``, ``--tag``, ``--digests`` or ``--timeout`` they go to ``build/specs`` with those image references
+and that time limit, and the tracked files stay as they are.
 """
 
 import argparse
 import importlib.util
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -73,16 +74,24 @@ def references(registry: str, tag: str, digests: Path | None) -> dict[str, str]:
     return {stage: f"{images[stage]['image']}@{images[stage]['digest']}" for stage in STAGES}
 
 
-def publish(images: Mapping[str, str], directory: Path = PUBLISHED) -> None:
-    """Write the specs and the pipeline to ``directory``, with each stage's image in place of the tracked name."""
+def publish(images: Mapping[str, str], limit: tuple[int, int], directory: Path = PUBLISHED) -> None:
+    """Write the specs and the pipeline to ``directory``.
+
+    Args:
+        images: Image of each stage, in place of the tracked name.
+        limit: Seconds after which the pipeline's tasks end, as tracked and as wanted.
+        directory: Where to.
+    """
+    tracked, wanted = limit
     for source in [*(ROOT / "component_specs" / f"{stage}.yaml" for stage in STAGES), ROOT / "pipeline/pipeline.yaml"]:
         text = source.read_text(encoding="utf-8")
         for stage, image in images.items():
             text = text.replace(f"image: flts-{stage}:{DEFAULT_TAG}\n", f"image: {image}\n")
+        text = text.replace(f"activeDeadlineSeconds: '{tracked}'\n", f"activeDeadlineSeconds: '{wanted}'\n")
         target = directory / source.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")
-        print(f"{target.relative_to(ROOT)}: written")
+        print(f"{os.path.relpath(target, ROOT)}: written")
 
 
 def main() -> int:
@@ -94,14 +103,17 @@ def main() -> int:
     parser.add_argument("--registry", default="", help="HOST[/PATH] that the images are pulled from")
     parser.add_argument("--tag", default="", help=f"tag of the images (default: {DEFAULT_TAG})")
     parser.add_argument("--digests", type=Path, help="images.json of build_push.sh: name the images by digest")
+    parser.add_argument("--timeout", type=int, help="seconds after which Kubernetes ends a task of the pipeline")
     arguments = parser.parse_args()
+    if arguments.timeout is not None and arguments.timeout < 1:
+        parser.error("--timeout must be at least 1 second")
     if arguments.digests and (arguments.registry or arguments.tag):
         parser.error("--digests names the images by itself: leave out --registry and --tag")
     try:
         images = references(arguments.registry, arguments.tag or DEFAULT_TAG, arguments.digests)
     except ValueError as error:
         parser.error(str(error))
-    publishing = bool(arguments.digests or arguments.registry or arguments.tag)
+    publishing = bool(arguments.digests or arguments.registry or arguments.tag or arguments.timeout)
     check: bool = arguments.check or publishing
 
     targets = {ROOT / "component_specs" / f"{stage}.yaml": load_component(stage) for stage in STAGES}
@@ -111,14 +123,14 @@ def main() -> int:
         report(stale, check=check)
         return 1
 
-    from pipeline.pipeline import flts_pipeline
+    from pipeline.pipeline import TASK_TIMEOUT_SECONDS, flts_pipeline
 
     path = ROOT / "pipeline" / "pipeline.yaml"
     if not compile_to(path, flts_pipeline, check=check):
         stale.append(path)
     report(stale, check=check)
     if publishing and not stale:
-        publish(images)
+        publish(images, (TASK_TIMEOUT_SECONDS, arguments.timeout or TASK_TIMEOUT_SECONDS))
     return 1 if check and stale else 0
 
 

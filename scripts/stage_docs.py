@@ -32,7 +32,8 @@ def page(stage: Stage) -> str:
         "<!-- Written by scripts/stage_docs.py from flts/params.py and flts/stages/__init__.py: change those. -->",
         stage.summary,
         f"By itself, on plain files:\n\n```sh\n{example(stage)}\n```",
-        "As a task of Kubeflow Pipelines it takes `--executor-input` and nothing else. With `USE_KFP=0` its inputs and "
+        "As a task of Kubeflow Pipelines it takes `--executor-input` and nothing else; [turn KFP's cache off]"
+        "(../platform-teams.md) for it. With `USE_KFP=0` its inputs and "
         "outputs are [messages of Kafka](../kafka.md).",
         "## Inputs",
         _table(
@@ -56,6 +57,8 @@ def page(stage: Stage) -> str:
         ),
         "## Exit codes",
         _table(("Code", "Meaning"), EXIT_CODES),
+        "On a cluster, KFP's launcher [hides the code](../running.md#when-a-task-fails): the pod ends with 1, and "
+        "SIGTERM ends the launcher, not the stage.",
         "stderr has readable lines (with a progress bar on a terminal, and progress every half minute elsewhere); JSON "
         "lines as a task of Kubeflow Pipelines and with `FLTS_LOG=json`. The closing line goes to stdout.",
     ]

@@ -25,8 +25,13 @@ _MOUNTS = {"gs://": "/gcs/", "s3://": "/s3/", "minio://": "/minio/"}
 # Of a smaller number six decimals show less than four digits.
 _SMALL = 0.01
 
-# KFP adds the parts of an f-string argument beside the parameter that was composed of them.
+# KFP adds the parts of an f-string argument beside the parameter that was composed of them, and what a task's resources
+# and image are taken from.
 _COMPOSED = "pipelinechannel--"
+_OF_THE_POD = {
+    *("cpu_request", "cpu_limit", "memory_request", "memory_limit", "accelerator_type", "accelerator_count"),
+    "base_image",
+}
 
 # Names of inputs that no component declares: a pipeline's parameters that are for later stages, to be checked by the
 # first one. KFP hands them over as it does the parts of an f-string, with their types.
@@ -69,7 +74,11 @@ def read_executor_input(stage: Stage, text: str) -> Task:
     inputs = _object(document.get("inputs"), "inputs")
     outputs = _object(document.get("outputs"), "outputs")
     given = _object(inputs.get("parameterValues"), "inputs.parameterValues")
-    values = {name: value for name, value in given.items() if value is not None and not name.startswith(_COMPOSED)}
+    values = {
+        name: value
+        for name, value in given.items()
+        if value is not None and not name.startswith(_COMPOSED) and name not in _OF_THE_POD
+    }
     params = check_params(stage.params, values, lambda name: f"parameter {name}")
     _check_later_stages(stage, params, given)
     parameters, others = _own_outputs(stage, outputs, "parameters")

@@ -16,7 +16,7 @@ from pipeline.runner.watchdog import LABEL
 # Where the services are, how to reach them, and how many threads compute: nothing else of this machine's environment.
 _PASSED_ON = re.compile(r"(AWS|MLFLOW|FLTS)_\w+|(HTTPS?|NO)_PROXY", re.IGNORECASE)
 # They name files of this machine; the keys in these are passed on as variables.
-_OF_THIS_MACHINE = re.compile(r"AWS_\w*(FILE|PROFILE|BUNDLE)|MLFLOW_\w*(FILE|PATH|DIR)")
+_OF_THIS_MACHINE = re.compile(r"(AWS|FLTS)_\w*(FILE|PROFILE|BUNDLE)|MLFLOW_\w*(FILE|PATH|DIR)")
 
 
 class Containers:
@@ -163,7 +163,7 @@ def container_environment(environment: Mapping[str, str]) -> dict[str, str]:
         for name, value in environment.items()
         if _PASSED_ON.fullmatch(name) and not _OF_THIS_MACHINE.fullmatch(name)
     }
-    if "AWS_ACCESS_KEY_ID" in chosen:
+    if chosen.keys() & {"AWS_ACCESS_KEY_ID", "FLTS_S3_ACCESS_KEY_ID"}:
         return chosen
     import boto3
 

@@ -69,13 +69,15 @@ def test_difficult_texts_and_whole_numbers_written_as_floats_are_right(start: St
     assert "gateway_url" in task.events()[-1]["message"], "all parameters are right: the store is what comes next"
 
 
-def test_kfps_launcher_finds_nothing_to_put_into_the_text(root: Path, tmp_path: Path) -> None:
+def test_kfps_launcher_puts_nothing_but_quantities_into_the_text(root: Path, tmp_path: Path) -> None:
     """It replaces placeholders in the executor input's JSON by values as they are, whatever that does to the JSON."""
     launcher = Launcher(root / "pipeline" / "pipeline.yaml", tmp_path, tmp_path, {"experiment_name": 'a "b"'})
     text = json.dumps(json_format.MessageToDict(launcher.task("preprocess").executor_input))
 
     assert "pipelinechannel--check--experiment_name" in text
-    assert not re.search(r"\{\{\$\.inputs", text)
+    put_in = set(re.findall(r"\{\{\$\.inputs\.parameters\['pipelinechannel--(\w+)'\]\}\}", text))
+    assert put_in == {"cpu_request", "cpu_limit", "memory_request", "preprocess_memory_limit"}, "quantities have no quotes"
+    assert text.count("{{$.inputs") == len(put_in)
 
 
 def test_the_first_task_gets_every_parameter_that_a_later_stage_has(root: Path) -> None:

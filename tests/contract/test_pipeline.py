@@ -1,6 +1,7 @@
 """The compiled pipeline: its parameters, its edges, and how its tasks are scheduled."""
 
 import inspect
+import re
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,17 @@ FIRST_PARAMETERS = [
 ]
 FROM_PREPROCESS = {"config_hash", "config_json"}
 SECRETS = {"store_secret", "mlflow_secret"}
+RESOURCES = {
+    "cpu_request": "500m",
+    "cpu_limit": "2",
+    "memory_request": "1Gi",
+    "memory_limit": "4Gi",
+    "preprocess_memory_limit": "8Gi",
+    "accelerator_type": "",
+    "accelerator_count": "1",
+}
+# Not the stages', but the cluster's; KFP adds to a task's inputs what its pod takes from them.
+CLUSTER = SECRETS | {"certificates"} | RESOURCES.keys()
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +58,10 @@ def documents(root: Path) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def tasks(document: dict[str, Any]) -> dict[str, Any]:
     return document["root"]["dag"]["tasks"]
+
+
+def of_the_pod(name: str) -> bool:
+    return name in RESOURCES or name.startswith("pipelinechannel--")
 
 
 def edges(tasks: dict[str, Any], task: str) -> dict[str, str]:
@@ -69,9 +85,12 @@ def test_kfp_takes_the_compiled_file(root: Path) -> None:
     assert loaded.pipeline_spec.pipeline_info.name == "flts-time-series-training-pipeline"
 
 
-def test_name_and_root_are_the_agreed_ones(document: dict[str, Any]) -> None:
+def test_the_name_is_the_agreed_one(document: dict[str, Any]) -> None:
     assert document["pipelineInfo"]["displayName"] == "FLTS Time Series Training Pipeline"
-    assert document["defaultPipelineRoot"] == "s3://kfp-artifacts/"
+
+
+def test_artifacts_go_where_the_namespace_keeps_them(document: dict[str, Any]) -> None:
+    assert "defaultPipelineRoot" not in document, "KFP's page would take it, and its client would not"
 
 
 def test_data_flows_from_preprocess_through_the_trainers_and_eval_to_inference(tasks: dict[str, Any]) -> None:
@@ -118,7 +137,7 @@ def test_every_stage_parameter_is_a_pipeline_parameter_with_the_same_meaning(
     used = set()
     for name, stage in STAGES.items():
         sources = tasks[name]["inputs"]["parameters"]
-        assert {source for source in sources if "--" not in source} == stage.params.model_fields.keys()
+        assert {source for source in sources if not of_the_pod(source)} == stage.params.model_fields.keys()
         for parameter in stage.params.model_fields.keys() - FROM_PREPROCESS:
             assert sources[parameter] == {"componentInputParameter": parameter}
             own = document["components"][f"comp-{name}"]["inputDefinitions"]["parameters"][parameter]
@@ -126,14 +145,14 @@ def test_every_stage_parameter_is_a_pipeline_parameter_with_the_same_meaning(
             expected = PIPELINE_DEFAULTS.get(parameter, own.get("defaultValue"))
             assert declared[parameter]["defaultValue"] == expected, parameter
             used.add(parameter)
-    assert used | SECRETS == declared.keys()
+    assert used | CLUSTER == declared.keys()
 
 
 def test_parameters_are_described_as_in_the_stage_that_has_them_first(document: dict[str, Any]) -> None:
     described = {
         name: " ".join(spec["description"].split())
         for name, spec in document["root"]["inputDefinitions"]["parameters"].items()
-        if name not in SECRETS
+        if name not in CLUSTER
     }
     expected: dict[str, str | None] = {}
     for stage in STAGES.values():
@@ -144,34 +163,111 @@ def test_parameters_are_described_as_in_the_stage_that_has_them_first(document: 
     assert described == expected
 
 
-def test_every_task_gets_the_secrets_that_the_pipelines_parameters_name_if_they_exist(root: Path) -> None:
-    executors = documents(root)[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+def executors(root: Path) -> dict[str, dict[str, Any]]:
+    """What Kubernetes is told of each task."""
+    configured: dict[str, dict[str, Any]] = documents(root)[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert configured.keys() == {f"exec-{stage}" for stage in STAGES}
+    return configured
 
-    assert executors.keys() == {f"exec-{stage}" for stage in STAGES}
-    for executor in executors.values():
+
+def test_every_task_gets_the_secrets_that_the_pipelines_parameters_name_if_they_exist(root: Path) -> None:
+    for executor in executors(root).values():
         named = {secret["secretNameParameter"]["componentInputParameter"] for secret in executor["secretAsEnv"]}
         keys = [key for secret in executor["secretAsEnv"] for key in secret["keyToEnv"]]
+        variables = {key["envVar"] for key in keys}
         assert named == SECRETS
         assert all(secret["optional"] for secret in executor["secretAsEnv"])
         assert all(key["secretKey"] == key["envVar"] for key in keys)
-        assert {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_PASSWORD"} <= {k["envVar"] for k in keys}
+        assert {"FLTS_S3_ACCESS_KEY_ID", "FLTS_S3_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_PASSWORD"} <= variables
+        assert {"FLTS_GATEWAY_TOKEN", "FLTS_PATIENCE_SECONDS", "FLTS_THREADS", "FLTS_LOG"} <= variables
+
+
+def test_no_task_gets_variables_that_kfps_launcher_in_the_same_container_would_take_for_its_own(root: Path) -> None:
+    for executor in executors(root).values():
+        variables = {key["envVar"] for secret in executor["secretAsEnv"] for key in secret["keyToEnv"]}
+        assert {name.partition("_")[0] for name in variables} == {"FLTS", "MLFLOW"}
+
+
+def test_every_task_sees_the_certificates_of_a_config_map_if_it_exists(root: Path) -> None:
+    mounted = {
+        "configMapNameParameter": {"componentInputParameter": "certificates"},
+        "mountPath": "/etc/flts/certificates",
+        "optional": True,
+    }
+
+    assert [executor["configMapAsVolume"] for executor in executors(root).values()] == [[mounted]] * len(STAGES)
+
+
+def test_no_task_runs_for_ever(root: Path) -> None:
+    assert {executor["activeDeadlineSeconds"] for executor in executors(root).values()} == {str(24 * 60 * 60)}
 
 
 def test_no_task_is_cached_by_kfp(tasks: dict[str, Any]) -> None:
     assert all(task["cachingOptions"] == {} for task in tasks.values())
 
 
-def test_every_task_is_tried_again_with_growing_pauses(tasks: dict[str, Any]) -> None:
-    policy = {"maxRetryCount": 2, "backoffDuration": "30s", "backoffFactor": 2.0, "backoffMaxDuration": "300s"}
+def test_all_but_preprocess_are_tried_again_with_growing_pauses_within_a_day(tasks: dict[str, Any]) -> None:
+    policy = {"maxRetryCount": 2, "backoffDuration": "30s", "backoffFactor": 2.0, "backoffMaxDuration": "86400s"}
 
-    assert {task: tasks[task]["retryPolicy"] for task in tasks} == dict.fromkeys(tasks, policy)
+    assert {name: task["retryPolicy"] for name, task in tasks.items() if "retryPolicy" in task} == dict.fromkeys(
+        tasks.keys() - {"preprocess"}, policy
+    )
 
 
-def test_every_task_asks_for_cpu_and_memory_and_has_limits(document: dict[str, Any]) -> None:
-    wanted = {"resourceCpuRequest", "resourceCpuLimit", "resourceMemoryRequest", "resourceMemoryLimit"}
+def resolved(document: dict[str, Any], task: str) -> dict[str, str]:
+    """Return a task's resources as KFP's driver finds them: in the pipeline's parameters, if these are text."""
+    declared = document["root"]["inputDefinitions"]["parameters"]
+    sources = document["root"]["dag"]["tasks"][task]["inputs"]["parameters"]
 
-    for executor in document["deploymentSpec"]["executors"].values():
-        assert wanted <= executor["container"]["resources"].keys()
+    def value(text: str) -> str:
+        (name,) = re.fullmatch(r"\{\{\$\.inputs\.parameters\['(.+)'\]\}\}", text).groups()
+        parameter = declared[sources[name]["componentInputParameter"]]
+        assert parameter["parameterType"] == "STRING"
+        return parameter["defaultValue"]
+
+    resources = document["deploymentSpec"]["executors"][f"exec-{task}"]["container"]["resources"]
+    flat = {name: text for name, text in resources.items() if name != "accelerator"} | resources.get("accelerator", {})
+    return {name: value(text) for name, text in flat.items()}
+
+
+def test_resources_come_from_the_pipelines_parameters(document: dict[str, Any]) -> None:
+    usual = {
+        "resourceCpuRequest": "500m",
+        "resourceCpuLimit": "2",
+        "resourceMemoryRequest": "1Gi",
+        "resourceMemoryLimit": "4Gi",
+    }
+    none = {"resourceType": "", "resourceCount": "1"}
+
+    assert {stage: resolved(document, stage) for stage in STAGES} == {
+        "preprocess": usual | {"resourceMemoryLimit": "8Gi"},
+        "train-gru": usual | none,
+        "train-lstm": usual | none,
+        "train-prophet": usual,
+        "eval": usual,
+        "inference": usual,
+    }
+    defaults = {name: document["root"]["inputDefinitions"]["parameters"][name]["defaultValue"] for name in RESOURCES}
+    assert defaults == RESOURCES
+
+
+def test_promotion_forecasts_and_hash_are_outputs_of_the_whole(document: dict[str, Any]) -> None:
+    outputs = document["root"]["dag"]["outputs"]
+    made = {
+        name: f"{one['producerSubtask']}.{one['outputArtifactKey']}"
+        for name, output in outputs["artifacts"].items()
+        for one in output["artifactSelectors"]
+    } | {
+        name: f"{output['valueFromParameter']['producerSubtask']}.{output['valueFromParameter']['outputParameterKey']}"
+        for name, output in outputs["parameters"].items()
+    }
+
+    assert made == {
+        "config_hash": "preprocess.config_hash",
+        "selected_model": "eval.selected_model",
+        "promotion_metadata": "eval.promotion_metadata",
+        "predictions": "inference.predictions",
+    }
 
 
 def test_every_task_has_a_title(tasks: dict[str, Any]) -> None:

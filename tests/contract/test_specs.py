@@ -7,10 +7,13 @@ from typing import Any, Literal, get_origin
 
 import pytest
 import yaml
+from kfp.components import load_component_from_file
 from pydantic.fields import FieldInfo
 
 from flts.stage import Stage
 from flts.stages import STAGES
+from pipeline.pipeline import TASK_TIMEOUT_SECONDS
+from scripts.compile_specs import publish
 
 KFP_TYPES = {str: "STRING", int: "NUMBER_INTEGER", float: "NUMBER_DOUBLE", bool: "BOOLEAN"}
 
@@ -84,9 +87,15 @@ def test_the_stage_is_started_with_the_executor_input_and_nothing_else(root: Pat
 
 
 def test_the_summary_describes_the_component(root: Path, stage: Stage) -> None:
-    header = (root / "component_specs" / f"{stage.name}.yaml").read_text()
+    description = load_component_from_file(str(root / "component_specs" / f"{stage.name}.yaml")).description
 
-    assert f"# Description: {stage.summary}" in header
+    assert description.startswith(f"{stage.summary} ")
+
+
+def test_the_description_says_that_the_cache_has_to_be_turned_off(root: Path, stage: Stage) -> None:
+    description = load_component_from_file(str(root / "component_specs" / f"{stage.name}.yaml")).description
+
+    assert "Turn KFP's cache off for its tasks, task.set_caching_options(False)" in description
 
 
 def test_compiled_files_are_those_that_the_sources_give(root: Path) -> None:
@@ -109,3 +118,18 @@ def test_a_file_without_digests_is_refused_before_anything_is_compiled(root: Pat
         done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
         assert done.returncode == 2
         assert f"error: {tmp_path / name} {sentence}" in done.stderr
+
+
+def test_published_files_have_the_images_and_the_time_limit_that_were_asked_for(root: Path, tmp_path: Path) -> None:
+    publish({stage: f"host/flts-{stage}:v1" for stage in STAGES}, (TASK_TIMEOUT_SECONDS, 7200), tmp_path)
+
+    pipeline, platforms = yaml.safe_load_all((tmp_path / "pipeline" / "pipeline.yaml").read_text())
+    executors = pipeline["deploymentSpec"]["executors"]
+    limits = platforms["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    for stage in STAGES:
+        published = yaml.safe_load((tmp_path / "component_specs" / f"{stage}.yaml").read_text())
+        own = published["deploymentSpec"]["executors"][f"exec-{stage}"]
+        assert {own["container"]["image"], executors[f"exec-{stage}"]["container"]["image"]} == {
+            f"host/flts-{stage}:v1"
+        }
+        assert limits[f"exec-{stage}"]["activeDeadlineSeconds"] == "7200"

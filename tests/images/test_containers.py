@@ -231,7 +231,9 @@ def test_containers_get_the_settings_of_services_and_nothing_else(
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
     mine = {"HOME": "/home/me", "PATH": "/bin", "MLFLOW_TRACKING_TOKEN": "t", "FLTS_THREADS": "1", "no_proxy": "*"}
 
-    given = container_environment(mine | {"AWS_SHARED_CREDENTIALS_FILE": "x", "AWS_ENDPOINT_URL_S3": "http://s3"})
+    files = {"AWS_SHARED_CREDENTIALS_FILE": "x", "FLTS_S3_CA_BUNDLE": "/home/me/ca.crt"}
+
+    given = container_environment(mine | files | {"AWS_ENDPOINT_URL_S3": "http://s3"})
 
     assert given.pop("AWS_DEFAULT_REGION", "us-east-1")
     assert given == {
@@ -242,3 +244,5 @@ def test_containers_get_the_settings_of_services_and_nothing_else(
         "AWS_ACCESS_KEY_ID": "fromfile",
         "AWS_SECRET_ACCESS_KEY": "hidden",
     }
+    own = {"FLTS_S3_ACCESS_KEY_ID": "mine", "FLTS_S3_SECRET_ACCESS_KEY": "own"}
+    assert container_environment(own) == own, "keys that are given need no others from files"

@@ -122,6 +122,16 @@ def test_right_parameters_of_later_stages_change_nothing(tmp_path):
     assert read_first(tmp_path, **later, no_stage_has_it="x") == read_first(tmp_path)
 
 
+def test_what_kfp_takes_a_pods_resources_and_image_from_is_no_parameter(tmp_path):
+    added = {
+        name: f"{{{{$.inputs.parameters['pipelinechannel--{name}']}}}}"
+        for name in ("cpu_request", "cpu_limit", "memory_request", "memory_limit", "base_image")
+    }
+    added |= {"accelerator_type": "nvidia.com/gpu", "accelerator_count": "1"}
+
+    assert read(executor_input(tmp_path, **added)).params.identifier == "run-001"
+
+
 def test_input_artifacts_come_with_uri_and_metadata(tmp_path):
     given = read(executor_input(tmp_path)).inputs["training_data"]
     assert (given.path, given.uri, given.metadata) == (
