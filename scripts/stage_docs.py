@@ -61,6 +61,8 @@ def page(stage: Stage) -> str:
         "SIGTERM ends the launcher, not the stage.",
         "stderr has readable lines (with a progress bar on a terminal, and progress every half minute elsewhere); JSON "
         "lines as a task of Kubeflow Pipelines and with `FLTS_LOG=json`. The closing line goes to stdout.",
+        "In Kubernetes the sentence of an error is in the pod's status too: it is written to `/dev/termination-log`, "
+        "or to the file that `FLTS_TERMINATION_LOG` names, if there is such a file.",
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -18,6 +18,7 @@ from flts.runtime.folders import output_folder, remove_all, work_folder
 from flts.runtime.logs import Reporter
 from flts.runtime.paths import read_path
 from flts.runtime.stopping import SIGNALS, Stopped, Watch, undisturbed
+from flts.runtime.termination import tell_termination
 from flts.stage import Context, InputArtifact, Stage
 from flts.store import ObjectStore, open_store
 from flts.text import printable
@@ -197,6 +198,7 @@ def store_of(params: Params) -> ObjectStore:
 
 def _fail(reporter: Reporter, message: str, exit_code: int, details: str = "") -> int:
     reporter.error(" ".join(message.split()), exit_code, details)
+    tell_termination(message)
     return exit_code
 
 

@@ -75,17 +75,24 @@ def parquet_file(path: Path, label: str) -> Iterator[pq.ParquetFile]:
 def read_columns(path: Path, names: Sequence[str], label: str) -> dict[str, Floats]:
     """Read numeric columns of a Parquet file to (n,) float64, two at a time, with little memory beside the result."""
 
-    def read(name: str) -> Floats:
+    def read(names: Sequence[str]) -> dict[str, Floats]:
+        # Opened once for many columns: opening parses the description of all.
         with parquet_file(path, label) as file:
-            values = np.empty(file.metadata.num_rows)
-            start = 0
-            for batch in file.iter_batches(batch_size=1 << 20, columns=[name], use_threads=False):
-                copy_floats(batch.column(0), values[start : start + len(batch)])
-                start += len(batch)
-            return values
+            return {name: _read_column(file, name) for name in names}
 
+    halves = [half for half in (names[::2], names[1::2]) if half]
     with ThreadPoolExecutor(max_workers=2) as pool:
-        return dict(zip(names, pool.map(read, names), strict=True))
+        columns = {name: values for half in pool.map(read, halves) for name, values in half.items()}
+    return {name: columns[name] for name in names}
+
+
+def _read_column(file: pq.ParquetFile, name: str) -> Floats:
+    values = np.empty(file.metadata.num_rows)
+    start = 0
+    for batch in file.iter_batches(batch_size=1 << 20, columns=[name], use_threads=False):
+        copy_floats(batch.column(0), values[start : start + len(batch)])
+        start += len(batch)
+    return values
 
 
 def _damage(path: Path) -> str:

@@ -16,6 +16,7 @@ from flts.os_errors import reason
 from flts.params import Params
 from flts.runtime.cli import flag
 from flts.runtime.parameters import check_params, describe_default, describe_limits, suggest
+from flts.runtime.termination import tell_termination
 from flts.version import __version__
 
 if TYPE_CHECKING:
@@ -132,10 +133,17 @@ def serve(app: "ASGIApp", listener: socket.socket) -> None:
 def run(
     command: str, start: Callable[[Sequence[str], Mapping[str, str]], None], argv: Sequence[str] | None = None
 ) -> NoReturn:
-    """Run ``start(argv, environ)``, which serves until it is told to end; errors are one sentence on stderr."""
+    """Run ``start(argv, environ)``, which serves until it is told to end; errors are one sentence on stderr.
+
+    In a container of Kubernetes the sentence is in the pod's status too.
+    """
     try:
         start(sys.argv[1:] if argv is None else argv, os.environ)
     except FltsError as error:
         print(f"{command}: {error}", file=sys.stderr)
+        tell_termination(str(error))
         sys.exit(error.exit_code)
+    except Exception as error:
+        tell_termination(f"{type(error).__name__}: {error}")
+        raise
     sys.exit(0)

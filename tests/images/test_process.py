@@ -63,6 +63,19 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(data: Path) -> None:
     assert said == "flts-preprocess: --output-dir /data/out cannot be written: permission denied"
 
 
+def test_why_it_failed_is_in_the_termination_log_as_kubernetes_mounts_it(tmp_path: Path) -> None:
+    log = tmp_path / "termination-log"
+    log.touch()
+    log.chmod(0o666)
+
+    done = engine.run(
+        *(*LOCKED_DOWN, "-v", f"{log}:/dev/termination-log", "flts-eval:kfp", "--gru-model", "nowhere"), check=False
+    )
+
+    assert done.returncode == 2
+    assert log.read_text() == "--gru-model: nowhere does not exist"
+
+
 def test_the_stage_is_process_1(training: "Training") -> None:
     with training.started() as container:
         command = engine.docker("exec", container, "sh", "-c", "tr '\\0' ' ' </proc/1/cmdline").stdout

@@ -255,6 +255,27 @@ def test_bad_parquet_is_one_sentence_that_says_where(read_parquet, columns, sent
     assert sentence in str(caught.value)
 
 
+def bytes_read():
+    """What this process has read from files so far; the machine's speed has no part in it."""
+    with open("/proc/self/io") as counters:
+        return int(next(line for line in counters if line.startswith("rchar")).split()[1])
+
+
+@pytest.mark.parametrize("text", [False, True])
+def test_a_parquet_file_of_two_thousand_columns_is_described_once_not_once_a_column(tmp_path, text):
+    path, values = tmp_path / "wide.parquet", np.arange(40.0)
+    columns = {f"column {number}": map(str, values + number) if text else values + number for number in range(2000)}
+    moments = np.datetime64("2024-01-01", "us") + np.arange(40) * np.timedelta64(60_000_000, "us")
+    pq.write_table(pa.table({"time": moments} | {name: list(data) for name, data in columns.items()}), path)
+    size = path.stat().st_size
+    before = bytes_read()
+
+    raw = read_frame(path)
+
+    assert bytes_read() - before < 4 * size
+    assert_columns(raw, **{f"column {number}": values + number for number in range(2000)})
+
+
 @pytest.mark.parametrize("keep", [0, 3, 100, -5])
 def test_a_truncated_parquet_file_is_a_sentence(tmp_path, keep):
     path = tmp_path / "data.parquet"

@@ -1,0 +1,29 @@
+"""A process's last word, where Kubernetes shows it: in the status of its pod, and so in KFP and Argo."""
+
+import os
+import stat
+from contextlib import suppress
+
+from flts.runtime.logs import redact
+from flts.text import printable
+
+VARIABLE = "FLTS_TERMINATION_LOG"
+_DEFAULT = "/dev/termination-log"
+_MOST_BYTES = 4096  # Kubernetes cuts what is longer
+
+
+def tell_termination(sentence: str) -> None:
+    """Write why the process ends to the termination log, if there is one that can be written; it is never made.
+
+    Only containers of Kubernetes have one. Secrets are left out, as in logs.
+    """
+    text = printable(redact(" ".join(sentence.split()))).encode()[:_MOST_BYTES].decode(errors="ignore")
+    with suppress(OSError, ValueError):
+        # Without waiting for a reader, were it a pipe.
+        file = os.open(os.environ.get(VARIABLE) or _DEFAULT, os.O_WRONLY | os.O_NONBLOCK)
+        try:
+            if stat.S_ISREG(os.fstat(file).st_mode):
+                os.truncate(file, 0)
+                os.write(file, text.encode())
+        finally:
+            os.close(file)
