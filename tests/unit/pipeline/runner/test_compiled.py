@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from flts.errors import BadInputError
+from pipeline.runner.command import PIPELINE
 from pipeline.runner.compiled import Constant, Parameter, Pipeline, PipelineParameter, Produced, load_pipeline
 from tests.support.workers import compile_workers
 
@@ -178,3 +179,11 @@ def test_a_file_that_is_no_pipeline_is_refused(tmp_path: Path, text: str) -> Non
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match=r"cannot read .*none\.yaml: No such file"):
         load_pipeline(tmp_path / "none.yaml")
+
+
+def test_our_pipeline_takes_what_is_for_a_clusters_pods_and_hands_none_of_it_to_a_task() -> None:
+    ours = load_pipeline(PIPELINE)
+
+    assert ours.arguments({"memory_limit": "16Gi", "accelerator_count": 2})["accelerator_count"] == "2"
+    for task in ours.tasks.values():
+        assert task.arguments.keys() == task.inputs.keys()
