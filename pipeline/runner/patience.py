@@ -31,25 +31,26 @@ def patiently(ask: Callable[[], T], say: Say, *, default: int) -> T:
         BadInputError: The variable is no whole number, or what ``ask`` raises.
     """
     seconds = whole_number(VARIABLE, default=default, minimum=0)
-    began = time.monotonic()
-    told, pause = began - _TELL_SECONDS, _FIRST_PAUSE
+    failed = told = None  # when it first did not answer, and when that was last said
+    pause = _FIRST_PAUSE
     while True:
         try:
             with _asking_once():
                 found = ask()
         except ServiceUnavailableError as error:
             now = time.monotonic()
-            left = began + seconds - now
+            failed = now if failed is None else failed
+            left = failed + seconds - now
             if left <= 0:
                 raise
-            if now - told >= _TELL_SECONDS:
+            if told is None or now - told >= _TELL_SECONDS:
                 told = now
                 say(f"waiting, for another {left:.0f} s at most: {error}")
             time.sleep(min(pause, left))
             pause = min(2 * pause, _LONGEST_PAUSE)
         else:
-            if pause != _FIRST_PAUSE:
-                say(f"it answers, after {time.monotonic() - began:.0f} s")
+            if failed is not None:
+                say(f"it answers, after {time.monotonic() - failed:.0f} s")
             return found
 
 
