@@ -17,6 +17,8 @@ from flts.params import GATEWAY_URL, MLFLOW_TRACKING_URI
 from flts.serving.settings import PLAIN_VARIABLES
 from flts.stages import STAGES
 from flts.version import __version__
+from flts.web.draining import IDLE_SECONDS
+from flts.web.starting import SECONDS_TO_FINISH
 from flts.workers.settings import KafkaSettings
 from pipeline.pipeline import SECRETS, ClusterParams
 from pipeline.runner.arguments import split_pairs
@@ -144,6 +146,16 @@ def test_what_serves_is_probed(overlay: str) -> None:
         (container,) = pods(overlay)[name]["spec"]["containers"]
         assert container["livenessProbe"]["httpGet"]["path"] == "/healthz", "no restart while the store is away"
         assert container["readinessProbe"]["httpGet"]["path"] == "/ready"
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_servers_leave_their_service_before_they_end_and_have_the_time_to(overlay: str) -> None:
+    for name in ("fastapi-app", "inference"):
+        spec = pods(overlay)[name]["spec"]
+        before = spec["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+        assert before >= 5, "until every node knows"
+        assert spec["terminationGracePeriodSeconds"] >= before + SECONDS_TO_FINISH + 5, name
+    assert IDLE_SECONDS < SECONDS_TO_FINISH
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
