@@ -43,7 +43,10 @@ class State(BaseModel):
 
 
 class Ready(State):
-    """Whether forecasts are made; ``problem`` says why not with what is promoted, if so."""
+    """Whether forecasts are made.
+
+    ``problem`` says why not with what is promoted, if so; ``notice`` that every promotion is followed, if so.
+    """
 
     identifier: str
     run_id: str
@@ -51,6 +54,7 @@ class Ready(State):
     config_hash: str
     promotion_time: str
     problem: str | None
+    notice: str | None
 
 
 def problems_of(*statuses: int) -> Answers:

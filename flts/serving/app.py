@@ -109,7 +109,8 @@ def _add_probes(app: FastAPI, watch: Watch, registry: CollectorRegistry) -> None
     )
     @app.get("/ping", tags=tags, summary="The same, as MLflow and SageMaker ask", responses=problems_of(503))
     async def ready(request: Request) -> Ready:
-        return Ready(status="ready", **_served(request, watch).identity, problem=watch.problem or None)
+        identity = _served(request, watch).identity
+        return Ready(status="ready", **identity, problem=watch.problem or None, notice=watch.notice or None)
 
     @app.get("/version", tags=tags, summary="Version of MLflow's scoring protocol", response_class=PlainTextResponse)
     async def version() -> str:
@@ -193,7 +194,7 @@ def _add_model(app: FastAPI, settings: ServingSettings, watch: Watch) -> None:
     @app.get("/model", tags=tags, summary="The model that is served, and the promotions so far", responses=UNAVAILABLE)
     async def model(request: Request) -> Response:
         loaded = _served(request, watch)
-        return JSONResponse(describe(loaded, watch.background, watch.problem))
+        return JSONResponse(describe(loaded, watch.background, problem=watch.problem, notice=watch.notice))
 
     @app.post(
         "/reload_latest",

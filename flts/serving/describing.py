@@ -16,13 +16,14 @@ from flts.timeseries.frame import TIME_COLUMN
 _RECENT_ROWS = 500
 
 
-def describe(loaded: Loaded, background: Background | None, problem: str) -> dict[str, Any]:
+def describe(loaded: Loaded, background: Background | None, *, problem: str, notice: str) -> dict[str, Any]:
     """Return the document.
 
     Args:
         loaded: The model that is served.
         background: What else is known of it, if it is known yet.
         problem: Why it is not what is promoted; empty while it is.
+        notice: What whoever runs the server may not have meant; empty where there is nothing.
     """
     promotion, config = loaded.promotion, loaded.bundle.config
     baselines = background.scores.baselines if background else {}
@@ -48,6 +49,7 @@ def describe(loaded: Loaded, background: Background | None, problem: str) -> dic
         "recent": _recent(loaded),
         "promotions": [_promotion(entry, loaded) for entry in _readable(background)],
         "problem": problem or None,
+        "notice": notice or None,
     }
 
 

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
 SERVICE = "inference"
-_NOTHING = "no model is promoted for {}: it is served as soon as one is"
+_NOTHING = "no model is promoted for identifier {}: it is served as soon as one is"
+_NOTHING_AT_ALL = "no model is promoted for any identifier: whichever is promoted first is served, whoever's it is"
+_FOLLOWS_ALL = "no identifier is set, so this server follows every promotion, whoever's it is; IDENTIFIER names one"
 _PROMOTIONS = 50
 # Every so many looks at the pointer, the history is read too, of which what a gate held moves no pointer; and what
 # could not be loaded is tried once more: somebody may have mended it.
@@ -72,9 +74,14 @@ class Watch:
     @property
     def nothing(self) -> str:
         """Why there is no model, while there is none."""
-        return self._problem or _NOTHING.format(
-            f"identifier {self._settings.identifier}" if self._settings.identifier else "any identifier"
-        )
+        if self._problem:
+            return self._problem
+        return _NOTHING.format(self._settings.identifier) if self._settings.identifier else _NOTHING_AT_ALL
+
+    @property
+    def notice(self) -> str:
+        """What whoever runs the server may not have meant; empty where one identifier is followed."""
+        return "" if self._settings.identifier else _FOLLOWS_ALL
 
     @property
     def background(self) -> Background | None:
@@ -82,7 +89,12 @@ class Watch:
         return self._background
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Begin to watch, and say whose promotions are followed."""
+        identifier = self._settings.identifier
+        if identifier:
+            say(SERVICE, "following", f"serving what is promoted for identifier {identifier}", identifier=identifier)
+        else:
+            say(SERVICE, "following", self.notice, "warning")
         self._thread.start()
 
     def end(self) -> None:

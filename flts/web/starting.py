@@ -102,13 +102,13 @@ def serve(app: "ASGIApp", listener: socket.socket) -> None:
     """Answer requests until SIGTERM or Ctrl-C; those at work then may still take ``SECONDS_TO_FINISH``."""
     import uvicorn
 
-    from flts.web.protocol import BoundedHeadProtocol
+    from flts.web.draining import DrainingProtocol, DrainingServer
 
     # What it says of failing requests, the app's own log lines have; its other news are of no use here.
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL + 1)
     config = uvicorn.Config(
         app,
-        http=BoundedHeadProtocol,
+        http=DrainingProtocol,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -117,7 +117,7 @@ def serve(app: "ASGIApp", listener: socket.socket) -> None:
         timeout_keep_alive=_IDLE_SECONDS,
         timeout_graceful_shutdown=SECONDS_TO_FINISH,
     )
-    server = uvicorn.Server(config)
+    server = DrainingServer(config)
 
     def told_to_end(_number: int, _frame: FrameType | None) -> None:
         """End before uvicorn listens to signals; after it has ended by one, it raises it once more."""

@@ -29,7 +29,7 @@ def choose_arguments(
         dataset: The dataset, which gives its name to a run without an identifier.
         home: Where MLflow's database lies if no MLflow is named.
         params: ``NAME=VALUE``, each.
-        identifier: The run's name.
+        identifier: The run's name; empty counts as none.
         store: Address of the object store.
         mlflow: Address of MLflow.
 
@@ -44,7 +44,7 @@ def choose_arguments(
     }
     own: dict[str, Any] = {
         "dataset_name": dataset.name,
-        "identifier": dataset.name if identifier is None else identifier,
+        "identifier": identifier or dataset.name,
         "gateway_url": store,
     }
     if mlflow:

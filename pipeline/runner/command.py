@@ -23,6 +23,7 @@ from pipeline.runner.compiled import Pipeline, load_pipeline
 from pipeline.runner.containers import Containers, open_engine
 from pipeline.runner.dataset import RECOMMENDED, Dataset, LocalDataset, StoredDataset
 from pipeline.runner.home import check_home, make_run_folder, write_results
+from pipeline.runner.patience import STORE_SECONDS, patiently
 from pipeline.runner.processes import Processes
 from pipeline.runner.run import Run, Starter
 from pipeline.runner.services import check_for_containers, make_ready, preparing_mlflow
@@ -43,11 +44,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return run_pipeline(options)
     except FltsError as error:
-        _complain(f"run: {error}")
+        _tell(str(error))
         return error.exit_code
     except OSError as error:
         if trouble := environment_trouble(error):
-            _complain(f"run: {trouble}")
+            _tell(trouble)
             return BadInputError.exit_code
         raise
     except KeyboardInterrupt:
@@ -92,7 +93,7 @@ def run_pipeline(options: argparse.Namespace) -> int:
 
         _say(console, _beginning(dataset))
         started, clock = utc_timestamp(), time.monotonic()
-        make_ready(arguments, dataset)
+        make_ready(arguments, dataset, _tell)
         folder = make_run_folder(home, str(arguments["identifier"]))
         environment = {"FLTS_THREADS": "1", **os.environ, VARIABLE: str(folder)}
         starter: Starter = Containers(engine, folder, environment) if engine else Processes(environment)
@@ -118,7 +119,7 @@ def run_pipeline(options: argparse.Namespace) -> int:
     try:
         results = write_results(home, folder, summary, run.states, results)
     except BadInputError as error:
-        _complain(f"run: {error}")
+        _tell(str(error))
         exit_code = exit_code or error.exit_code
     titles = {name: task.title for name, task in pipeline.tasks.items()}
     _say(console, ending(summary, titles, results))
@@ -177,7 +178,8 @@ def _find_dataset(options: argparse.Namespace, pipeline: Pipeline, store: str) -
         return LocalDataset.find(options.dataset)
     default = str(pipeline.parameters["input_bucket"].default)
     bucket = split_pairs(options.param).get("input_bucket", default)
-    return StoredDataset.find(options.stored_dataset, open_store(store), bucket)
+    name = options.stored_dataset
+    return patiently(lambda: StoredDataset.find(name, open_store(store), bucket), _tell, default=STORE_SECONDS)
 
 
 def _beginning(dataset: Dataset) -> Iterator[str]:
@@ -196,6 +198,10 @@ def _beginning(dataset: Dataset) -> Iterator[str]:
 def _say(console: Console, lines: Iterable[str]) -> None:
     for line in lines:
         console.print(printable(line), markup=False, soft_wrap=True)
+
+
+def _tell(line: str) -> None:
+    _complain(f"run: {line}")
 
 
 def _complain(line: str) -> None:

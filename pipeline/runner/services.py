@@ -10,9 +10,10 @@ from flts.errors import BadInputError
 from flts.store import open_store
 from pipeline.runner.compiled import Value
 from pipeline.runner.dataset import Dataset
+from pipeline.runner.patience import MLFLOW_SECONDS, STORE_SECONDS, Say, patiently
 
 SQLITE = "sqlite:///"
-_RETRIES, _TIMEOUT_SECONDS = 2, 10
+_TIMEOUT_SECONDS = 10
 
 
 def check_for_containers(arguments: Mapping[str, Value]) -> None:
@@ -32,21 +33,24 @@ def check_for_containers(arguments: Mapping[str, Value]) -> None:
             )
 
 
-def make_ready(arguments: Mapping[str, Value], dataset: Dataset) -> None:
+def make_ready(arguments: Mapping[str, Value], dataset: Dataset, say: Say) -> None:
     """See to it that the store has the dataset and an MLflow server the experiment, which shows that both answer.
 
+    One that is away is waited for, which ``say`` is told.
+
     Raises:
-        ServiceUnavailableError: One of them is out of reach.
+        ServiceUnavailableError: One of them stayed out of reach.
         BadInputError: One of them refuses the credentials, or the dataset cannot be read.
     """
-    dataset.put(open_store(str(arguments["gateway_url"])), str(arguments["input_bucket"]))
+    store, bucket = str(arguments["gateway_url"]), str(arguments["input_bucket"])
+    patiently(lambda: open_store(store).head(bucket, dataset.name), say, default=STORE_SECONDS)
+    dataset.put(open_store(store), bucket)
     uri = str(arguments["mlflow_tracking_uri"])
     if not uri.startswith(SQLITE):
         from flts.tracking import impatient, prepare
 
-        # A person waits for this, who may have to start the server.
-        with impatient(retries=_RETRIES, timeout=_TIMEOUT_SECONDS):
-            prepare(uri, str(arguments["experiment_name"]))
+        with impatient(timeout=_TIMEOUT_SECONDS):
+            patiently(lambda: prepare(uri, str(arguments["experiment_name"])), say, default=MLFLOW_SECONDS)
 
 
 @contextmanager

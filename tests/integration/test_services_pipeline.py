@@ -1,12 +1,14 @@
 """The whole pipeline over a real S3 and a real MLflow server: the same results, also when both fail now and then."""
 
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support import faults
-from tests.support.pipelines import Ended, results, run
+from tests.support.pipelines import Ended, command, results, run
 from tests.support.services import Services, free_ports
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("services_pipeline"), pytest.mark.timeout(600)]
@@ -102,14 +104,49 @@ def test_a_service_that_is_away_is_named_before_any_stage_starts(
         tmp_path / "home",
         demo,
         *("--store", "s3://", "--mlflow", mlflow),
+        FLTS_PATIENCE_SECONDS="3",
         **({"AWS_ENDPOINT_URL_S3": nobody} if away == "store" else {}),
     )
 
     assert ended.code == 3
-    assert f"at {nobody} cannot be reached" in ended.stderr
-    assert ended.stderr.count("\n") == 1
+    waiting, error = ended.stderr.splitlines()
+    assert waiting.startswith("run: waiting, for another ")
+    for line in (waiting, error):
+        assert f"at {nobody} cannot be reached" in line
     assert "started" not in ended.stdout
     assert not (tmp_path / "home" / "runs").exists()
+
+
+@pytest.mark.parametrize("away", ["store", "mlflow"])
+def test_a_service_that_comes_back_is_waited_for_and_the_run_goes_on(
+    root: Path, demo: Path, services_environ: Services, on_files: dict[str, Any], tmp_path: Path, away: str
+) -> None:
+    address = {"store": services_environ.s3.endpoint, "mlflow": services_environ.mlflow_uri}
+    port = free_ports(1)[0]
+    given = address | {away: f"http://127.0.0.1:{port}"}
+    flags = ("--store", "s3://", "--mlflow", given["mlflow"], "--identifier", f"after-{away}")
+    environ = os.environ | {"AWS_ENDPOINT_URL_S3": given["store"], "FLTS_PATIENCE_SECONDS": "240"}
+    with subprocess.Popen(
+        command(tmp_path / "home", demo, *flags),
+        cwd=root,
+        env=environ,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stderr
+        waiting = process.stderr.readline()
+        assert waiting.startswith("run: waiting, for another "), waiting
+        assert f"at {given[away]} cannot be reached" in waiting
+        assert not (tmp_path / "home" / "runs").exists(), "no stage has started"
+
+        with faults.proxy(address[away], faults.in_turn(), port):
+            stdout, stderr = process.communicate()
+            ended = Ended(stdout, stderr, process.returncode, (tmp_path / "home" / "latest").resolve())
+            found = dict(results(ended, tmp_path))
+
+    assert stderr.startswith("run: it answers, after ")
+    assert found == on_files
 
 
 def test_containers_need_services(root: Path, demo: Path, tmp_path: Path) -> None:

@@ -272,6 +272,33 @@ def test_sigterm_lets_what_runs_finish_and_ends_with_0(place: Place):
         assert "Traceback" not in "".join(running.lines)
 
 
+FOLLOWS_ALL = "no identifier is set, so this server follows every promotion, whoever's it is; IDENTIFIER names one"
+
+
+def test_without_an_identifier_it_says_that_it_follows_every_promotion(place: Place):
+    with serving(place.url) as running:
+        assert running.wait_until_ready()["notice"] == FOLLOWS_ALL
+        assert httpx.get(f"{running.url}/model").json()["notice"] == FOLLOWS_ALL
+    (line,) = running.events("following")
+    assert (line["level"], line["message"]) == ("warning", FOLLOWS_ALL)
+
+
+@pytest.mark.parametrize("by", ["flag", "variable"])
+def test_with_an_identifier_it_serves_no_promotion_of_others(place: Place, by: str):
+    options, environ = (("--identifier", "production"), {}) if by == "flag" else ((), {"IDENTIFIER": "production"})
+    with serving(place.url, *options, environ=environ) as running:
+        answer = httpx.post(f"{running.url}/reload_latest", timeout=30)
+        assert answer.status_code == 503
+        assert "no model is promoted for identifier production" in answer.json()["detail"]
+    (line,) = running.events("following")
+    assert (line["level"], line["identifier"]) == ("info", "production")
+
+
+def test_of_an_identifier_that_is_set_nothing_needs_a_notice(client: httpx.Client):
+    assert client.get("/ready").json()["notice"] is None
+    assert client.get("/model").json()["notice"] is None
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [

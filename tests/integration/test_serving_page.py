@@ -13,7 +13,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.support.serving import Place, Server, history, make_place, serving
+from tests.support.serving import IDENTIFIER, Place, Server, history, make_place, serving
 
 pytestmark = pytest.mark.xdist_group("browser")
 SLOW = 20_000
@@ -218,10 +218,20 @@ def test_a_promotion_is_followed_and_until_one_is_there_the_page_says_so(
     with serving(other.url) as running:
         opened = open_page(browser, running.url)
         opened.says("h1", "^Nothing to forecast with yet$")
-        opened.says("#lead", "^No model is promoted for any identifier: it is served as soon as one is\\.$")
+        opened.says("#lead", "^No model is promoted for any identifier: whichever is promoted first is served, ")
         other.promote("GRU", folder=place.bundle("GRU"))
         opened.says("h1", "^station: down$")
+        opened.says("#notice", "^No identifier is set, so this server follows every promotion, whoever's it is; ")
         expect(opened.page.locator("#charts canvas")).to_have_count(1, timeout=SLOW)
+        opened.page.context.close()
+
+
+def test_where_one_identifier_is_followed_the_page_says_nothing_of_others(browser: Browser, place: Place) -> None:
+    with serving(place.url, "--identifier", IDENTIFIER) as running:
+        running.wait_until_ready()
+        opened = open_page(browser, running.url)
+        opened.says("h1", "^station: down$")
+        expect(opened.page.locator("#notice")).to_be_hidden()
         opened.page.context.close()
 
 

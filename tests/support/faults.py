@@ -64,14 +64,14 @@ class Proxy:
 
 
 @contextmanager
-def proxy(target: str, plan: Plan) -> Iterator[Proxy]:
-    """Run a proxy in front of ``http://host:port`` in a thread."""
+def proxy(target: str, plan: Plan, port: int = 0) -> Iterator[Proxy]:
+    """Run a proxy in front of ``http://host:port`` in a thread, on a port of its own where none is named."""
     loop = asyncio.new_event_loop()
     thread = Thread(target=loop.run_forever)
     thread.start()
     try:
         server = _Server(target, plan)
-        yield asyncio.run_coroutine_threadsafe(server.start(), loop).result()
+        yield asyncio.run_coroutine_threadsafe(server.start(port), loop).result()
         asyncio.run_coroutine_threadsafe(server.stop(), loop).result()
     finally:
         loop.call_soon_threadsafe(loop.stop)
@@ -112,8 +112,8 @@ class _Server:
         self._plan = plan
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def start(self) -> Proxy:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=1 << 20)
+    async def start(self, port: int) -> Proxy:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", port, limit=1 << 20)
         port = self._server.sockets[0].getsockname()[1]
         self._proxy = Proxy(f"http://127.0.0.1:{port}")
         return self._proxy

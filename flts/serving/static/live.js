@@ -87,6 +87,7 @@
       make("div", {}, make("dt", {textContent: term}), make("dd", {textContent: value}, make("small", {textContent: detail})))));
     at("needed").textContent = `A header, then at least ${plural(model.rows_needed, "row")} without missing values: ${[model.index_col, ...model.columns].join(", ")}. Other columns are left out.`;
     at("length").max = model.max_inference_length;
+    tell("notice", model.notice);
     tellProblem(model.problem);
     showPromotions();
     const links = make("a", {href: "openapi.json", textContent: "openapi.json"});

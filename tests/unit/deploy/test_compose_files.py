@@ -186,6 +186,21 @@ def test_images_can_be_chosen(tmp_path: Path) -> None:
     assert images == own | set(chosen.values())
 
 
+@FILES
+def test_one_identifier_can_be_served(tmp_path: Path, file: Path) -> None:
+    (tmp_path / "env").write_text((DEPLOY / ".env.example").read_text() + lines({"SERVED_IDENTIFIER": "production"}))
+
+    chosen = json.loads(config((file,), tmp_path / "env", "--format", "json").stdout)["services"]
+
+    assert chosen["inference"]["environment"]["IDENTIFIER"] == "production"
+    assert services(file)["inference"]["environment"]["IDENTIFIER"] == "", "the example leaves the choice to its reader"
+
+
+@FILES
+def test_the_store_is_probed_without_starting_its_shell(file: Path) -> None:
+    assert "weed" not in " ".join(services(file)["minio"]["healthcheck"]["test"])
+
+
 def texts() -> str:
     return "".join(file.read_text() for file in (KFP, KAFKA, COMMON_FILE))
 

@@ -12,15 +12,19 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from flts.errors import BadInputError
 from flts.params import GATEWAY_URL, MLFLOW_TRACKING_URI
+from flts.serving.settings import PLAIN_VARIABLES
 from flts.stages import STAGES
 from flts.version import __version__
+from flts.web.draining import IDLE_SECONDS
+from flts.web.starting import SECONDS_TO_FINISH
 from flts.workers.settings import KafkaSettings
 from pipeline.pipeline import SECRETS, ClusterParams
 from pipeline.runner.arguments import split_pairs
 from pipeline.runner.command import PIPELINE, _parser
 from pipeline.runner.compiled import load_pipeline
-from tests.support.kubectl import VERSION, render
+from tests.support.kubectl import OLDEST, VERSION, render
 
 ROOT = Path(__file__).parents[3]
 OVERLAYS = ("dev", "prod", "kafka")
@@ -29,8 +33,8 @@ Document = dict[str, Any]
 
 
 @cache
-def objects(overlay: str) -> list[Document]:
-    return render(ROOT / "deploy" / "kubernetes" / "overlays" / overlay)
+def objects(overlay: str, version: str = VERSION) -> list[Document]:
+    return render(ROOT / "deploy" / "kubernetes" / "overlays" / overlay, version)
 
 
 def of_kind(overlay: str, *kinds: str) -> dict[str, Document]:
@@ -50,6 +54,16 @@ def pods(overlay: str) -> dict[str, Document]:
 
 def containers(pod: Document) -> list[Document]:
     return [*pod["spec"].get("initContainers", ()), *pod["spec"]["containers"]]
+
+
+def name_of(one: Document) -> tuple[str, str]:
+    return one["kind"], one["metadata"]["name"]
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_oldest_kubectl_renders_what_the_newest_does(overlay: str) -> None:
+    assert f"Kubernetes {OLDEST} or later" in (ROOT / "docs" / "deploying.md").read_text()
+    assert sorted(objects(overlay, OLDEST), key=name_of) == sorted(objects(overlay), key=name_of)
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -106,6 +120,24 @@ def test_containers_say_what_they_need_and_may_take(overlay: str) -> None:
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
+def test_kubernetes_tells_why_a_container_failed(overlay: str) -> None:
+    for name, pod in pods(overlay).items():
+        for container in containers(pod):
+            assert container["terminationMessagePolicy"] == "FallbackToLogsOnError", f"{name}: {container['name']}"
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_what_the_others_wait_for_gets_its_place_first(overlay: str) -> None:
+    ((name, priority),) = of_kind(overlay, "PriorityClass").items()
+    assert priority["value"] > 0, "more than pods that name none"
+    assert not priority["globalDefault"]
+    assert {pod for pod, each in pods(overlay).items() if each["spec"].get("priorityClassName") == name} == {
+        "minio",
+        "mlflow",
+    }
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
 def test_what_serves_is_probed(overlay: str) -> None:
     for name, workload in of_kind(overlay, "Deployment", "StatefulSet").items():
         for container in template(workload)["spec"]["containers"]:
@@ -114,6 +146,24 @@ def test_what_serves_is_probed(overlay: str) -> None:
         (container,) = pods(overlay)[name]["spec"]["containers"]
         assert container["livenessProbe"]["httpGet"]["path"] == "/healthz", "no restart while the store is away"
         assert container["readinessProbe"]["httpGet"]["path"] == "/ready"
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_servers_leave_their_service_before_they_end_and_have_the_time_to(overlay: str) -> None:
+    for name in ("fastapi-app", "inference"):
+        spec = pods(overlay)[name]["spec"]
+        before = spec["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+        assert before >= 5, "until every node knows"
+        assert spec["terminationGracePeriodSeconds"] >= before + SECONDS_TO_FINISH + 5, name
+    assert IDLE_SECONDS < SECONDS_TO_FINISH
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_services_are_probed_without_a_process(overlay: str) -> None:
+    for name in of_kind(overlay, "Service"):
+        (container,) = pods(overlay)[name]["spec"]["containers"]
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+            assert "httpGet" in container[probe], f"{name}: {probe}"
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -148,8 +198,15 @@ def references(overlay: str) -> Iterator[tuple[str, str | None]]:
             for variable in container.get("env", ()):
                 if "valueFrom" in variable:
                     reference = variable["valueFrom"]["secretKeyRef"]
-                    assert reference["key"] == variable["name"]
+                    assert reference["key"] == own_name(container, variable["name"])
                     yield reference["name"], reference["key"]
+
+
+def own_name(container: Document, variable: str) -> str:
+    """FLTS's name of a variable; what is not FLTS's own knows the store's keys by AWS's names."""
+    own = "flts-" in container["image"]
+    assert not (own and variable.startswith("AWS_")), f"{container['name']}: {variable}"
+    return variable if own else variable.replace("AWS_", "FLTS_S3_")
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -159,8 +216,8 @@ def test_secrets_are_referred_to_by_the_names_of_the_compiled_pipeline(overlay: 
     own = {"dev": set(), "prod": {"flts-gateway-tokens"}, "kafka": {"flts-gateway-tokens", "flts-kafka"}}[overlay]
     assert {name for name, _ in references(overlay)} == {*defaults.values(), *own}
     store_keys = {key for name, key in references(overlay) if name == defaults["store_secret"]}
-    # Tasks take the store's own keys by other names: KFP's launcher would use AWS variables for itself.
-    assert {key for key in store_keys if not key.startswith("AWS_")} <= set(SECRETS["store_secret"])
+    assert store_keys == {"FLTS_S3_ACCESS_KEY_ID", "FLTS_S3_SECRET_ACCESS_KEY", "FLTS_GATEWAY_TOKEN"}
+    assert store_keys <= set(SECRETS["store_secret"])
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -293,16 +350,58 @@ def test_store_and_mlflow_are_started_as_compose_starts_them() -> None:
     assert "mlflow.flts.svc.cluster.local:5000" in hosts
 
 
+def expanded(overlay: str, container: Document) -> list[str]:
+    """The arguments as the container gets them: $(NAME) is a variable of its."""
+    variables = settings(overlay, container)
+    return [re.sub(r"\$\((\w+)\)", lambda found: variables[found[1]], word) for word in container["args"]]
+
+
 def test_the_nightly_job_takes_options_that_the_image_has() -> None:
     command = of_kind("prod", "CronJob")["retrain"]
     (container,) = template(command)["spec"]["containers"]
-    options = _parser().parse_args(container["args"])
+    options = _parser().parse_args(expanded("prod", container))
     assert (options.store, options.mlflow) == (GATEWAY_URL, MLFLOW_TRACKING_URI)
     assert set(split_pairs(options.param)) <= load_pipeline(PIPELINE).parameters.keys()
     assert command["spec"]["concurrencyPolicy"] == "Forbid"
     assert command["spec"]["jobTemplate"]["spec"]["activeDeadlineSeconds"] > 0
     assert of_kind("dev", "CronJob")["retrain"]["spec"]["suspend"]
     assert of_kind("kafka", "CronJob")["retrain"]["spec"]["suspend"]
+
+
+@pytest.mark.parametrize("overlay", ["prod", "kafka"])
+def test_production_serves_what_is_trained_by_night_and_no_trial_run(overlay: str) -> None:
+    served, trained = (pods(overlay)[name]["spec"]["containers"][0] for name in ("inference", "retrain"))
+    identifier = settings(overlay, served)["IDENTIFIER"]
+    options = _parser().parse_args(expanded(overlay, trained))
+
+    assert "identifier" in PLAIN_VARIABLES, "the server reads it"
+    assert not [each for each in served["env"] if "IDENTIFIER" in each["name"]], "nothing wins over it"
+    assert identifier == options.identifier
+    assert identifier != load_pipeline(PIPELINE).parameters["identifier"].default, "which trial runs have"
+    source = (ROOT / "deploy" / "kubernetes").rglob("*.yaml")
+    assert [str(file.parent.name) for file in source if f"IDENTIFIER={identifier}" in file.read_text()] == ["prod"]
+
+
+def test_on_a_small_cluster_every_promotion_is_served() -> None:
+    served, trained = (pods("dev")[name]["spec"]["containers"][0] for name in ("inference", "retrain"))
+
+    assert settings("dev", served)["IDENTIFIER"] == ""
+    assert _parser().parse_args(expanded("dev", trained)).identifier == ""
+
+
+@pytest.mark.parametrize(("overlay", "job"), [("prod", "retrain"), ("kafka", "topics")])
+def test_a_job_is_not_tried_again_where_that_cannot_help(overlay: str, job: str) -> None:
+    workload = of_kind(overlay, "CronJob", "Job")[job]
+    spec = workload["spec"]["jobTemplate"]["spec"] if workload["kind"] == "CronJob" else workload["spec"]
+    failing, ignored = spec["podFailurePolicy"]["rules"]
+
+    assert failing["action"] == "FailJob"
+    assert failing["onExitCodes"]["operator"] == "In"
+    assert failing["onExitCodes"]["values"] == [BadInputError.exit_code]
+    assert failing["onExitCodes"]["containerName"] in {each["name"] for each in spec["template"]["spec"]["containers"]}
+    assert spec["template"]["spec"]["restartPolicy"] == "Never", "as podFailurePolicy asks for"
+    assert ignored == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}
+    assert spec["backoffLimit"] > 0, "services come and go"
 
 
 def workers() -> dict[str, Document]:
