@@ -1,8 +1,10 @@
 """A real S3 server (SeaweedFS) and a real MLflow server on free ports of this machine: ``make services``.
 
-Both run until Ctrl-C, and what to export is printed. Tests and benchmarks start them with `running`, `s3_server` and
-`mlflow_server`; a server that is started again in the same folder and on the same port has its old content. Containers
-reach both with ``--network host``.
+Both run until Ctrl-C, and what to export is printed. ``FLTS_TEST_S3_ENDPOINT_URL``, ``FLTS_TEST_S3_ACCESS_KEY_ID`` and
+``FLTS_TEST_S3_SECRET_ACCESS_KEY`` name an S3 server to use instead of SeaweedFS.
+
+Tests and benchmarks start them with `running`, `s3_server` and `mlflow_server`; a server that is started again in the
+same folder and on the same port has its old content. Containers reach both with ``--network host``.
 """
 
 import ctypes
@@ -83,12 +85,24 @@ class Services:
         return self.s3.environ | {"GATEWAY_URL": "s3://", "MLFLOW_TRACKING_URI": self.mlflow_uri}
 
 
+def named_s3() -> S3 | None:
+    """Return the S3 server that ``FLTS_TEST_S3_*`` name for tests, benchmarks and `make services`, if they do."""
+    endpoint, access_key, secret_key = (
+        os.environ.get(f"FLTS_TEST_S3_{name}", "") for name in ("ENDPOINT_URL", "ACCESS_KEY_ID", "SECRET_ACCESS_KEY")
+    )
+    return S3(endpoint, access_key, secret_key) if endpoint else None
+
+
 @contextmanager
 def s3_server(folder: Path) -> Iterator[S3]:
-    """Run SeaweedFS with its data in a folder."""
+    """Run SeaweedFS with its data in a folder, or give the server that the environment names."""
+    if named := named_s3():
+        _make(named)
+        yield named
+        return
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "data").mkdir(exist_ok=True)
-    with _persistently(lambda: _start_s3(folder)) as s3:
+    with persistently(lambda: _start_s3(folder)) as s3:
         yield s3
 
 
@@ -96,7 +110,7 @@ def s3_server(folder: Path) -> Iterator[S3]:
 def mlflow_server(folder: Path, s3: S3, port: int = 0) -> Iterator[str]:
     """Run an MLflow server with its database in a folder and its artifacts in S3; gives its address."""
     folder.mkdir(parents=True, exist_ok=True)
-    with _persistently(lambda: _start_mlflow(folder, s3, port or free_ports(1)[0])) as uri:
+    with persistently(lambda: _start_mlflow(folder, s3, port or free_ports(1)[0])) as uri:
         yield uri
 
 
@@ -150,7 +164,7 @@ def _start_s3(folder: Path) -> Iterator[S3]:
     command = [BIN / "weed", "-logtostderr=true", "server", *(f"-{name}={value}" for name, value in options.items())]
     try:
         # A bucket begins with one volume instead of seven.
-        with _process(command, folder / "weed.log", {"WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"}, lambda: _make(found)):
+        with process(command, folder / "weed.log", {"WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"}, lambda: _make(found)):
             yield found
     finally:
         for name, port in zip(("master", "volume", "filer", "s3"), grpc, strict=True):
@@ -171,7 +185,7 @@ def _start_mlflow(folder: Path, s3: S3, port: int) -> Iterator[str]:
     command = [BIN / "mlflow", "server", *(word for name, value in options.items() for word in (f"--{name}", value))]
     environ = s3.environ | {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     uri = f"http://{HOST}:{port}"
-    with _process(command, folder / "mlflow.log", environ, lambda: _answers(f"{uri}/health")):
+    with process(command, folder / "mlflow.log", environ, lambda: _answers(f"{uri}/health")):
         yield uri
 
 
@@ -192,7 +206,7 @@ def _answers(url: str) -> None:
 
 
 @contextmanager
-def _persistently(start: Callable[[], AbstractContextManager[T]]) -> Iterator[T]:
+def persistently(start: Callable[[], AbstractContextManager[T]]) -> Iterator[T]:
     """Enter what ``start`` gives, and try again when the server does not start."""
     for attempt in range(1, ATTEMPTS + 1):
         with ExitStack() as stack:
@@ -207,7 +221,7 @@ def _persistently(start: Callable[[], AbstractContextManager[T]]) -> Iterator[T]
 
 
 @contextmanager
-def _process(command: list[object], log: Path, environ: Mapping[str, str], check: Callable[[], None]) -> Iterator[None]:
+def process(command: list[object], log: Path, environ: Mapping[str, str], check: Callable[[], None]) -> Iterator[None]:
     """Start a server and wait until ``check`` passes; kill it at the end, with every process that it started."""
     with log.open("ab") as sink:
         process = subprocess.Popen(  # noqa: S603 - servers of our own environment

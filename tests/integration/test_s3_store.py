@@ -19,6 +19,8 @@ from tests.support.memory import peak_of_copying
 from tests.support.services import S3, free_ports
 from tests.support.store_suite import BUCKET, StoreSuite
 
+pytestmark = pytest.mark.every_s3_server
+
 PROMOTIONS = 50
 PROCESSES = 10
 
@@ -221,7 +223,7 @@ def test_address_that_names_more_than_the_service_is_refused(url: str):
 
 
 def test_service_that_is_gone_is_unavailable(s3_environ: S3, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("flts.store.s3_client._ATTEMPTS", 3)
+    monkeypatch.setattr("flts.store.patience._ATTEMPTS", 3)
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{free_ports(1)[0]}")
     with pytest.raises(ServiceUnavailableError, match=r"S3 at http://127\.0\.0\.1:\d+ cannot be reached to write"):
         open_store("s3://").put(BUCKET, "key", b"1")
