@@ -2,13 +2,14 @@
 
 import re
 
-# No waiting mends these. What a server of TLS sends to a plain request begins with the bytes 21, 3.
+BROKEN_OFF = "its answers break off"
+# No waiting mends these.
 _TO_BE_MENDED = (
-    (r"Hostname mismatch|IP address mismatch", "its certificate is for another name"),
+    (r"Hostname mismatch|IP address mismatch|doesn't match", "its certificate is for another name"),
     (r"certificate has expired", "its certificate has expired"),
     (r"CERTIFICATE_VERIFY_FAILED", "its certificate is not trusted"),
     (r"WRONG_VERSION_NUMBER", "it does not speak TLS there: http:// is meant, not https://"),
-    (r"status ?line.{0,20}\\x15\\x03", "it speaks TLS there: https:// is meant, not http://"),
+    (r"SpeaksTls", "it speaks TLS there: https:// is meant, not http://"),
 )
 # The first that fits counts.
 _REASONS = (
@@ -24,7 +25,7 @@ _REASONS = (
     (r"[Tt]ime(d )?out", "it does not answer in time"),
     (
         r"Connection (was )?(reset|aborted|broken|closed)|IncompleteRead|ended prematurely|Errno 104",
-        "its answers break off",
+        BROKEN_OFF,
     ),
 )
 

@@ -31,6 +31,8 @@ BIN = Path(sys.executable).parent
 START_SECONDS = 180  # MLflow takes 10 s, and far longer on a busy machine
 ATTEMPTS = 3  # another process may take a free port before the server does
 MLFLOW_BUCKET = "mlflow"
+# The keys of a user of SeaweedFS who may only read.
+READER = {"accessKey": "flts-reader", "secretKey": "flts-reader-secret"}
 # Docker's bridge and the name that containers give their host, for those that do not join the host's network.
 MLFLOW_CLIENTS = (HOST, "localhost", "172.17.0.1", "host.docker.internal")
 
@@ -41,11 +43,12 @@ class NotStartedError(Exception):
 
 @dataclass(frozen=True)
 class S3:
-    """An S3 server and the keys of its only user, who may do everything."""
+    """An S3 server and the keys of a user who may do everything."""
 
     endpoint: str
     access_key: str = "flts-test"
     secret_key: str = "flts-test-secret"  # noqa: S105 - of a server of our own
+    ca_bundle: str = ""
 
     @property
     def environ(self) -> dict[str, str]:
@@ -55,6 +58,7 @@ class S3:
             "AWS_ACCESS_KEY_ID": self.access_key,
             "AWS_SECRET_ACCESS_KEY": self.secret_key,
             "AWS_DEFAULT_REGION": "us-east-1",
+            **({"AWS_CA_BUNDLE": self.ca_bundle} if self.ca_bundle else {}),
         }
 
     def client(self) -> Any:
@@ -68,6 +72,7 @@ class S3:
             aws_access_key_id=self.access_key,
             aws_secret_access_key=self.secret_key,
             region_name="us-east-1",
+            verify=self.ca_bundle or None,
             config=Config(connect_timeout=1, read_timeout=5, retries={"total_max_attempts": 1}),
         )
 
@@ -100,9 +105,16 @@ def s3_server(folder: Path) -> Iterator[S3]:
         _make(named)
         yield named
         return
+    with seaweedfs(folder) as s3:
+        yield s3
+
+
+@contextmanager
+def seaweedfs(folder: Path, certificate: tuple[Path, Path] | None = None) -> Iterator[S3]:
+    """Run SeaweedFS with its data in a folder; with a certificate (that vouches for itself) and its key by TLS."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "data").mkdir(exist_ok=True)
-    with persistently(lambda: _start_s3(folder)) as s3:
+    with persistently(lambda: _start_s3(folder, certificate)) as s3:
         yield s3
 
 
@@ -131,12 +143,17 @@ def free_ports(count: int) -> list[int]:
 
 
 @contextmanager
-def _start_s3(folder: Path) -> Iterator[S3]:
+def _start_s3(folder: Path, certificate: tuple[Path, Path] | None) -> Iterator[S3]:
     master, volume, filer, s3, *grpc = free_ports(8)
     found = S3(f"http://{HOST}:{s3}")
+    if certificate:
+        found = S3(f"https://{HOST}:{s3}", ca_bundle=str(certificate[0]))
     user = {"accessKey": found.access_key, "secretKey": found.secret_key}
-    identity = {"name": "flts", "credentials": [user], "actions": ["Admin"]}
-    (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
+    identities = [
+        {"name": "flts", "credentials": [user], "actions": ["Admin"]},
+        {"name": "reader", "credentials": [READER], "actions": ["Read", "List"]},
+    ]
+    (folder / "s3.json").write_text(json.dumps({"identities": identities}))
     options = {
         "dir": folder / "data",
         "ip": HOST,
@@ -161,10 +178,15 @@ def _start_s3(folder: Path) -> Iterator[S3]:
         "s3.port.lance": 0,
         "s3.localSocket": folder / "s3.sock",
     }
+    if certificate:
+        options |= {"s3.cert.file": certificate[0], "s3.key.file": certificate[1]}
     command = [BIN / "weed", "-logtostderr=true", "server", *(f"-{name}={value}" for name, value in options.items())]
     try:
-        # A bucket begins with one volume instead of seven.
-        with process(command, folder / "weed.log", {"WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"}, lambda: _make(found)):
+        environ = {
+            "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1",  # a bucket begins with one volume instead of seven
+            "WEED_S3_SSE_KEY": found.secret_key,  # for objects that shall be encrypted
+        }
+        with process(command, folder / "weed.log", environ, lambda: _make(found)):
             yield found
     finally:
         for name, port in zip(("master", "volume", "filer", "s3"), grpc, strict=True):

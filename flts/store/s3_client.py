@@ -8,7 +8,16 @@ from urllib.parse import urlsplit
 
 from flts.errors import BadInputError
 from flts.store.patience import Patience
-from flts.store.s3_errors import TruncatedError, passing, refused, unreachable, wrong_setting
+from flts.store.s3_errors import (
+    SpeaksTlsError,
+    TruncatedError,
+    is_that_of_a_tls_server,
+    passing,
+    refused,
+    speaks_tls,
+    unreachable,
+    wrong_setting,
+)
 from flts.store.s3_settings import CA_BUNDLE, check_ca_bundle, in_force, read_settings
 
 T = TypeVar("T")
@@ -51,11 +60,19 @@ class S3Client:
         from botocore.parsers import ResponseParserError
         from urllib3.exceptions import HTTPError
 
+        def ask_once() -> T:
+            try:
+                return ask(client)
+            except (ClientError, BotoCoreError, HTTPError) as error:
+                if not self.answered and self._should_be_tls(error):
+                    raise SpeaksTlsError from error
+                raise
+
         try:
-            answer = self._patience.ask(self._name, lambda: ask(client), passing)
+            answer = self._patience.ask(self._name, ask_once, passing)
         except ClientError as error:
             raise refused(error, doing, self._name) from None
-        except (BotoCoreError, ResponseParserError, HTTPError, TruncatedError) as error:
+        except (BotoCoreError, ResponseParserError, HTTPError, SpeaksTlsError, TruncatedError) as error:
             raise unreachable(error, doing, self._name) from None
         self.answered = True
         return answer
@@ -112,6 +129,11 @@ class S3Client:
         if bundle and client.meta.endpoint_url.startswith("https:"):
             check_ca_bundle(bundle, in_force(CA_BUNDLE, "AWS_CA_BUNDLE") or "ca_bundle of the AWS files")
         return client
+
+    def _should_be_tls(self, error: Exception) -> bool:
+        address = urlsplit(self._client.meta.endpoint_url)
+        plain = address.scheme == "http" and is_that_of_a_tls_server(error)
+        return plain and speaks_tls(address.hostname or "", address.port or 80)
 
     @property
     def _name(self) -> str:

@@ -2,6 +2,8 @@
 
 import os
 import re
+import socket
+import ssl
 import time
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -14,7 +16,7 @@ from flts.errors import (
     RefusedError,
     ServiceUnavailableError,
 )
-from flts.outage import needs_mending, why
+from flts.outage import BROKEN_OFF, needs_mending, why
 from flts.store import s3_settings as settings
 
 _TRANSIENT_STATUS = frozenset({408, 429, 500, 502, 503, 504})
@@ -35,6 +37,7 @@ _LOST = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "O
 # Some services answer 404 where it is the user that they do not know.
 _OF_A_USER = re.compile(r"User|AccessKey|Account|Credential")
 _SKEWED = "RequestTimeTooSkewed"
+_PROBE_SECONDS = 2.0
 _SKEW_MINUTES = 13  # services allow 15
 
 
@@ -48,6 +51,34 @@ class EmptyRangeError(BadInputError):
 
 class TruncatedError(Exception):
     """An answer that ended early; for ``S3Client.call`` to ask again."""
+
+
+class SpeaksTlsError(Exception):
+    """A plain request to a server that speaks TLS."""
+
+
+def is_that_of_a_tls_server(error: Exception) -> bool:
+    """Return whether a server that expects TLS may have answered a plain request in this way.
+
+    Those of Go answer 400 and reset the connection, whichever comes first; others do one of the two.
+    """
+    from botocore.exceptions import ClientError
+
+    if isinstance(error, ClientError):
+        return _code(error) == "400"
+    return why(_cause(error)) == BROKEN_OFF
+
+
+def speaks_tls(host: str, port: int) -> bool:
+    """Try to begin TLS, with a server of any certificate."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with socket.create_connection((host, port), timeout=_PROBE_SECONDS) as connection:
+            context.wrap_socket(connection, server_hostname=host).close()
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def passing(error: Exception) -> str:
@@ -90,11 +121,7 @@ def refused(error: Any, doing: str, service: str) -> FltsError:
         return kind(f"{service} could not {doing}: there is no such {missing}")
     if status == 416:
         return EmptyRangeError(f"{service} could not {doing}: it is empty")
-    said = error.response["Error"].get("Message", status)
-    if code == "400" and not _headers(error):
-        # So a server of TLS that is written in Go answers a plain request; an answer of S3 has headers.
-        said = f"it speaks TLS there: https:// is meant, not http:// (see {_address()})"
-    return BadInputError(f"{service} refused to {doing}: {code}: {said}")
+    return BadInputError(f"{service} refused to {doing}: {code}: {error.response['Error'].get('Message', status)}")
 
 
 def _not_allowed(error: Any, doing: str, service: str) -> RefusedError:

@@ -1,11 +1,13 @@
 """What the S3 store sends: seen by a proxy in front of the server."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
 import pytest
 
+from flts.errors import RefusedError
 from flts.store import ObjectStore, open_store
 from tests.support import faults
 from tests.support.services import S3
@@ -102,3 +104,23 @@ def test_objects_are_encrypted_as_asked(wire: faults.Proxy, large: Path, monkeyp
     client = boto3.client("s3")
     for key in write_in_every_way(open_store("s3://"), large):
         assert client.head_object(Bucket=BUCKET, Key=key).get("ServerSideEncryption") == "AES256", key
+
+
+def test_a_bucket_that_demands_encryption_takes_what_is_written(s3_environ: S3, monkeypatch: pytest.MonkeyPatch):
+    bucket = "encrypted-only"
+    client = boto3.client("s3")
+    client.create_bucket(Bucket=bucket)
+    statement = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:PutObject",
+        "Resource": f"arn:aws:s3:::{bucket}/*",
+        "Condition": {"StringNotEquals": {"s3:x-amz-server-side-encryption": "AES256"}},
+    }
+    policy = {"Version": "2012-10-17", "Statement": [statement]}
+    client.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
+
+    with pytest.raises(RefusedError, match="or what they may do"):
+        open_store("s3://").put(bucket, "key", b"1")
+    monkeypatch.setenv("FLTS_S3_SSE", "AES256")
+    open_store("s3://").put(bucket, "key", b"1")

@@ -28,8 +28,8 @@ from typing import Literal, get_args
 from urllib.parse import urlsplit
 
 Fault = Literal["500", "503", "reset", "lost", "hang", "truncate"]
-Plan = Callable[[str, str], Fault | None]
-"""Decides the fault of a request from its method and its path with the query."""
+Plan = Callable[[str, str], Fault | bytes | None]
+"""Decides the fault of a request from its method and its path with the query; bytes are an answer in full."""
 
 KINDS: tuple[Fault, ...] = get_args(Fault)
 _CHUNK = 1 << 16
@@ -158,10 +158,15 @@ class _Server:
                 head = await _Head.read(reader)
                 method, path, _ = head.first.split(" ", 2)
                 fault = self._plan(method, path)
-                self._proxy.seen[fault or "none"] += 1
+                self._proxy.seen["answered" if isinstance(fault, bytes) else fault or "none"] += 1
                 self._proxy.requests.append(Request(method, path, head.fields))
                 if "expect" in head.fields:
                     writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                if isinstance(fault, bytes):
+                    await _copy_body(head, reader, None)
+                    writer.write(fault if method != "HEAD" else fault.partition(b"\r\n\r\n")[0] + b"\r\n\r\n")
+                    await writer.drain()
+                    continue
                 if fault == "hang":
                     while await reader.read(_CHUNK):
                         pass
