@@ -102,7 +102,10 @@ def named_s3() -> S3 | None:
 def s3_server(folder: Path) -> Iterator[S3]:
     """Run SeaweedFS with its data in a folder, or give the server that the environment names."""
     if named := named_s3():
-        _make(named)
+        try:
+            _make(named)
+        except Exception as error:  # anything may come from a server that is none, or not there
+            raise NotStartedError(f"FLTS_TEST_S3_ENDPOINT_URL {named.endpoint} cannot be used: {error}") from None
         yield named
         return
     with seaweedfs(folder) as s3:

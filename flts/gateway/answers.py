@@ -42,7 +42,7 @@ _WORDS = {
     412: "A condition does not hold.",
     413: "The object is too large.",
     416: "None of the bytes asked for exists.",
-    502: "The store refuses the gateway's own keys, or what they may do.",
+    502: "The store refuses the gateway's own keys, or its settings are wrong.",
     503: "The store is out of reach, or too many requests are at work.",
 }
 

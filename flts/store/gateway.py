@@ -237,7 +237,7 @@ class GatewayStore:
         try:
             return self._patience.ask(f"the gateway {self._url}", ask, passing)
         except (_TransientError, httpx.TransportError) as error:
-            kind = ServiceUnavailableError if passing(error) else BadInputError
+            kind = ServiceUnavailableError if passing(error) else RefusedError
             raise kind(f"cannot {doing} at {self._url}: {reason(error)}") from None
 
     @contextmanager

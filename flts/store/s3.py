@@ -19,6 +19,7 @@ from flts.store.patience import Patience
 from flts.store.receiving import receiving
 from flts.store.s3_client import S3Client
 from flts.store.s3_errors import BucketNotFoundError, EmptyRangeError, TruncatedError
+from flts.store.s3_parts import parts_of, ranges, unchanged
 from flts.store.s3_writing import TOKEN, Fields, etag, quoted, write, write_parts
 
 T = TypeVar("T")
@@ -29,7 +30,6 @@ _MOST_PARTS = 10_000
 _COPIED_PART = 256 << 20  # few enough bytes for one answer in time
 _FETCHED_AT_ONCE = 5  # some of them wait for their turn to be hashed and written
 _STREAMED_AT_ONCE = 3  # for each of many readers
-_READS_OF_A_CHANGING_OBJECT = 5
 
 
 class S3Store:
@@ -104,7 +104,7 @@ class S3Store:
                 raise PreconditionFailedError(f"{bucket}/{key} exists already")
 
             def pieces() -> Iterator[bytes]:
-                for piece in _ranges(0, size, max(_PART, -(-size // _MOST_PARTS))):
+                for piece in ranges(0, size, max(_PART, -(-size // _MOST_PARTS))):
                     data = source.read(len(piece))
                     if len(data) < len(piece):
                         raise BadInputError(f"{path} became shorter while it was read")
@@ -135,14 +135,14 @@ class S3Store:
                 sink.write(first)
                 pieces = in_order(
                     lambda piece: self._piece(bucket, key, piece, info.etag)[0],
-                    _ranges(_PART, info.size, _PART),
+                    ranges(_PART, info.size, _PART),
                     _FETCHED_AT_ONCE,
                 )
                 for data in pieces:
                     sink.write(data)
             return info
 
-        return _unchanged(f"{bucket}/{key}", download)
+        return unchanged(f"{bucket}/{key}", download)
 
     def read(
         self, bucket: str, key: str, *, start: int = 0, stop: int | None = None
@@ -164,7 +164,7 @@ class S3Store:
             try:
                 yield from in_order(
                     lambda piece: self._piece(bucket, key, piece, info.etag)[0],
-                    _ranges(start + _PART, end, _PART),
+                    ranges(start + _PART, end, _PART),
                     _STREAMED_AT_ONCE,
                 )
             except PreconditionFailedError:
@@ -183,7 +183,7 @@ class S3Store:
     ) -> ObjectInfo:
         """Write an object from pieces, with bounded memory."""
         target, token, size = _target(bucket, key), uuid4().hex, 0
-        parts = _parts(pieces)
+        parts = parts_of(pieces, _WRITTEN_PART)
         first = [next(parts, b"")]
         if len(first[0]) < _WRITTEN_PART:
             return self.put(bucket, key, first[0], if_match=if_match, if_none_match=if_none_match)
@@ -235,12 +235,12 @@ class S3Store:
                 result = client.upload_part_copy(**part, **origin, CopySourceRange=bounds)["CopyPartResult"]
                 return {"ETag": result["ETag"]}
 
-            pieces = _ranges(0, info.size, max(_COPIED_PART, -(-info.size // _MOST_PARTS)))
+            pieces = ranges(0, info.size, max(_COPIED_PART, -(-info.size // _MOST_PARTS)))
             # Without checksums: MinIO and others then ask for one of each part, which who copies does not know.
             tag = write_parts(self._s3, doing, where, uuid4().hex, pieces, send, {}, checksums=False)
             return ObjectInfo(target, info.size, tag)
 
-        return _unchanged(f"{bucket}/{source}", copy)
+        return unchanged(f"{bucket}/{source}", copy)
 
     def page(
         self, bucket: str, prefix: str = "", *, after: str = "", limit: int = 1000
@@ -328,32 +328,3 @@ def _target(bucket: str, key: str) -> dict[str, str]:
     check_bucket(bucket)
     check_key(key)
     return {"Bucket": bucket, "Key": key}
-
-
-def _ranges(begin: int, end: int, part: int) -> Iterator[range]:
-    return (range(at, min(at + part, end)) for at in range(begin, end, part))
-
-
-def _parts(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Put pieces of any size together to parts, all but the last of ``_WRITTEN_PART`` bytes."""
-    gathered = bytearray()
-    for piece in pieces:
-        gathered += piece
-        while len(gathered) >= _WRITTEN_PART:
-            with memoryview(gathered) as view:
-                part = bytes(view[:_WRITTEN_PART])
-            del gathered[:_WRITTEN_PART]
-            yield part
-            del part  # or it would stay until the next one is there
-    if gathered:
-        yield bytes(gathered)
-
-
-def _unchanged(name: str, read: Callable[[], T]) -> T:
-    """Read again while somebody replaces the object meanwhile, as parts of two versions make none."""
-    for _ in range(_READS_OF_A_CHANGING_OBJECT):
-        try:
-            return read()
-        except PreconditionFailedError:
-            continue
-    raise ServiceUnavailableError(f"{name} changed during each of {_READS_OF_A_CHANGING_OBJECT} attempts to read it")

@@ -6,7 +6,7 @@ from threading import Lock
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from flts.errors import BadInputError
+from flts.errors import BadInputError, RefusedError
 from flts.store.patience import Patience
 from flts.store.s3_errors import (
     SpeaksTlsError,
@@ -52,7 +52,8 @@ class S3Client:
         Raises:
             ObjectNotFoundError: 404.
             PreconditionFailedError: 412, or 409 to the last.
-            BadInputError: The service refuses, or the settings are wrong.
+            RefusedError: The service refuses the credentials, or the settings are wrong.
+            BadInputError: The service refuses what is asked for.
             ServiceUnavailableError: All attempts failed.
         """
         client = self._client
@@ -125,7 +126,7 @@ class S3Client:
             )
             bundle = self._settings.ca_bundle or session.get_config_variable("ca_bundle")
         except (BotoCoreError, ValueError) as error:
-            raise BadInputError(f"the settings for S3 are wrong: {wrong_setting(error)}") from None
+            raise RefusedError(f"the settings for S3 are wrong: {wrong_setting(error)}") from None
         if bundle and client.meta.endpoint_url.startswith("https:"):
             check_ca_bundle(bundle, in_force(CA_BUNDLE, "AWS_CA_BUNDLE") or "ca_bundle of the AWS files")
         return client

@@ -34,8 +34,9 @@ _TRANSIENT_CODES = frozenset(
     }
 )
 _LOST = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "OperationAborted"})
-# Some services answer 404 where it is the user that they do not know.
+# Some services answer 404 where it is the user that they do not know; AWS answers 400 to what has expired.
 _OF_A_USER = re.compile(r"User|AccessKey|Account|Credential")
+_OF_KEYS = re.compile(r"(Expired|Invalid)Token|AuthorizationHeaderMalformed|InvalidSecurity")
 _SKEWED = "RequestTimeTooSkewed"
 _PROBE_SECONDS = 2.0
 _SKEW_MINUTES = 13  # services allow 15
@@ -114,14 +115,15 @@ def refused(error: Any, doing: str, service: str) -> FltsError:
         return PreconditionFailedError(f"{service} did not {doing}: it exists already, or changed ({code})")
     if reason := passing(error):
         return ServiceUnavailableError(f"{service} could not {doing}, also when asked again: {reason}")
-    if status in (401, 403) or (status == 404 and _OF_A_USER.search(code)):
+    if status in (401, 403) or (status == 404 and _OF_A_USER.search(code)) or _OF_KEYS.fullmatch(code):
         return _not_allowed(error, doing, service)
     if status == 404:
         kind, missing = (BucketNotFoundError, "bucket") if code == "NoSuchBucket" else (ObjectNotFoundError, "object")
         return kind(f"{service} could not {doing}: there is no such {missing}")
     if status == 416:
         return EmptyRangeError(f"{service} could not {doing}: it is empty")
-    return BadInputError(f"{service} refused to {doing}: {code}: {error.response['Error'].get('Message', status)}")
+    sentence = f"{service} refused to {doing}: {code}: {error.response['Error'].get('Message', status)}"
+    return RefusedError(sentence) if code == "400" else BadInputError(sentence)  # the first is no word of S3's
 
 
 def _not_allowed(error: Any, doing: str, service: str) -> RefusedError:
@@ -146,9 +148,9 @@ def unreachable(error: Exception, doing: str, service: str) -> FltsError:
         return ServiceUnavailableError(f"{service} cannot be reached to {doing}: {reason}")
     cause = _cause(error)
     if not needs_mending(cause):
-        return BadInputError(f"the settings for {service} are wrong: {wrong_setting(error)}")
+        return RefusedError(f"the settings for {service} are wrong: {wrong_setting(error)}")
     names = [_address(), *([_bundle()] if "CERTIFICATE_VERIFY_FAILED" in cause else [])]
-    return BadInputError(f"{service} cannot be reached to {doing}: {why(cause)} (see {' and '.join(names)})")
+    return RefusedError(f"{service} cannot be reached to {doing}: {why(cause)} (see {' and '.join(names)})")
 
 
 def wrong_setting(error: Exception) -> str:

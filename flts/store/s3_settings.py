@@ -9,7 +9,7 @@ import ssl
 from dataclasses import dataclass
 from typing import Any
 
-from flts.errors import BadInputError
+from flts.errors import BadInputError, RefusedError
 from flts.os_errors import reason
 
 ENDPOINT_URL = "FLTS_S3_ENDPOINT_URL"
@@ -105,13 +105,13 @@ def in_force(*variables: str) -> str:
 
 
 def check_ca_bundle(path: str, label: str) -> None:
-    """Raise ``BadInputError`` unless a file holds certificates; ``label`` names the variable or file that names it."""
+    """Raise ``RefusedError`` unless a file holds certificates; ``label`` names the variable or file that names it."""
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
     except ssl.SSLError:
-        raise BadInputError(f"{label} {path!r} is no file of PEM certificates") from None
+        raise RefusedError(f"{label} {path!r} is no file of PEM certificates") from None
     except (OSError, ValueError) as error:
-        raise BadInputError(f"{label} {path!r} cannot be read: {reason(error)}") from None
+        raise RefusedError(f"{label} {path!r} cannot be read: {reason(error)}") from None
 
 
 def _text(variable: str) -> str:

@@ -21,7 +21,7 @@ _STATUS: Mapping[type[FltsError], int] = {
     ObjectNotFoundError: 404,
     PreconditionFailedError: 412,
     ServiceUnavailableError: 503,
-    # Our own credentials, which whoever asks us does not know.
+    # Our own credentials or settings, which whoever asks us does not know.
     RefusedByServiceError: 502,
     BadInputError: 400,
 }

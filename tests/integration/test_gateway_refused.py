@@ -1,12 +1,12 @@
 """A gateway whose store refuses it: no fault of whoever asks, and no readiness."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from flts.store import open_store
-from scripts.services import READER
+from scripts.services import READER, seaweedfs
 from tests.support.gateway import gateway
 from tests.support.services import S3
 
@@ -30,23 +30,53 @@ def test_a_store_that_refuses_the_gateways_keys_is_no_fault_of_the_request(s3: S
             assert value not in "".join(running.lines)
 
 
-def test_a_gateway_that_may_only_read_is_not_ready(s3: S3, s3_environ: S3):
-    open_store("s3://").put("only-read", "key", b"1")
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    """A server that has a user who may only read, and an object."""
+    with seaweedfs(tmp_path_factory.mktemp("guarded")) as s3:
+        s3.client().create_bucket(Bucket="only-read")
+        s3.client().put_object(Bucket="only-read", Key="key", Body=b"1")
+        yield s3
+
+
+@pytest.mark.parametrize("options", [(), ("--buckets", "only-read")], ids=["every-bucket", "one-bucket"])
+def test_a_gateway_that_may_only_read_is_not_ready(guarded: S3, options: tuple[str, ...]):
     reader = {"AWS_ACCESS_KEY_ID": READER["accessKey"], "AWS_SECRET_ACCESS_KEY": READER["secretKey"]}
-    for options in ([], ["--buckets", "only-read"]):
-        with gateway("s3://", *options, environ=s3.environ | reader) as running:
-            assert httpx.get(f"{running.url}/download/only-read/key", timeout=60).content == b"1"
-            assert httpx.post(f"{running.url}/upload/only-read/key", content=b"2", timeout=60).status_code == 502
-            ready = httpx.get(f"{running.url}/ready", timeout=60)
-            assert ready.status_code == 503
-            assert "refused the credentials" in ready.json()["detail"]
-    with gateway("s3://", "--buckets", "only-read", environ=s3.environ) as running:
+    with gateway("s3://", *options, environ=guarded.environ | reader) as running:
+        assert httpx.get(f"{running.url}/download/only-read/key", timeout=60).content == b"1"
+        assert httpx.post(f"{running.url}/upload/only-read/key", content=b"2", timeout=60).status_code == 502
+        ready = httpx.get(f"{running.url}/ready", timeout=60)
+        assert ready.status_code == 503
+        assert "refused the credentials" in ready.json()["detail"]
+
+
+@pytest.mark.parametrize("options", [(), ("--buckets", "only-read,absent")], ids=["every-bucket", "some-buckets"])
+def test_to_find_out_whether_it_may_write_a_gateway_writes_nothing(guarded: S3, options: tuple[str, ...]):
+    with gateway("s3://", *options, environ=guarded.environ) as running:
         assert httpx.get(f"{running.url}/ready", timeout=60).status_code == 200
-    assert open_store("s3://").get("only-read", "key")[0] == b"1"
-    assert [info.key for info in open_store("s3://").list("only-read")] == ["key"]
+    client = guarded.client()
+    assert "flts-ready" not in {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
+    assert [found["Key"] for found in client.list_objects_v2(Bucket="only-read")["Contents"]] == ["key"]
 
 
 def test_a_store_on_a_disk_that_cannot_be_written_is_not_ready(tmp_path: Path):
     (tmp_path / "no-folder").write_text("")
     with gateway(f"file://{tmp_path}/no-folder") as running:
         assert httpx.get(f"{running.url}/ready", timeout=60).status_code == 503
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"FLTS_S3_ENDPOINT_URL": "https://{address}"},
+        {"FLTS_S3_ENDPOINT_URL": "nonsense"},
+        {"FLTS_S3_ENDPOINT_URL": "https://{address}", "FLTS_S3_CA_BUNDLE": "/not/there"},
+    ],
+    ids=["no-tls-there", "no-address", "no-certificates"],
+)
+def test_settings_of_the_store_that_are_wrong_are_no_fault_of_the_request(s3: S3, wrong: dict[str, str]):
+    address = s3.endpoint.removeprefix("http://")
+    with gateway("s3://", environ=s3.environ | {n: v.format(address=address) for n, v in wrong.items()}) as running:
+        answer = httpx.get(f"{running.url}/download/some-bucket/key", timeout=60)
+        assert answer.status_code == 502
+        assert "FLTS_S3_" in answer.json()["detail"]

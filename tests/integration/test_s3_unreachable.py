@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flts.errors import BadInputError, RefusedError, ServiceUnavailableError
+from flts.errors import RefusedError, ServiceUnavailableError
 from flts.store import open_store
 from scripts.services import seaweedfs
 from tests.support import faults
@@ -34,12 +34,12 @@ def tls(s3_environ: S3, over_tls: S3, monkeypatch: pytest.MonkeyPatch) -> S3:
     return over_tls
 
 
-def refusal(kind: type[Exception]) -> str:
-    """Return the sentence that a read and a look end with, both at once and with this kind of error."""
+def refusal() -> str:
+    """Return the sentence with which a read is refused, as a look is, both at once."""
     begun = time.monotonic()
-    with pytest.raises(kind) as of_read:
+    with pytest.raises(RefusedError) as of_read:
         open_store("s3://", patient=True).get(BUCKET, "key")
-    with pytest.raises(kind):
+    with pytest.raises(RefusedError):
         open_store("s3://", patient=True).head(BUCKET, "key")
     assert time.monotonic() - begun < 60  # of 120 each
     return str(of_read.value)
@@ -53,26 +53,24 @@ def test_a_certificate_of_ones_own_is_trusted(tls: S3):
 
 def test_a_certificate_that_nobody_vouches_for(tls: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("FLTS_S3_CA_BUNDLE", str(certificate(tmp_path, "other")[0]))
-    sentence = refusal(BadInputError)
+    sentence = refusal()
     assert "its certificate is not trusted" in sentence
     assert "FLTS_S3_CA_BUNDLE" in sentence
 
 
 def test_a_certificate_for_another_name(tls: S3, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("FLTS_S3_ENDPOINT_URL", tls.endpoint.replace("127.0.0.1", "localhost"))
-    assert "its certificate is for another name" in refusal(BadInputError)
+    assert "its certificate is for another name" in refusal()
 
 
 def test_a_plain_request_to_a_server_of_tls(tls: S3, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("FLTS_S3_ENDPOINT_URL", tls.endpoint.replace("https", "http"))
-    assert "it speaks TLS there: https:// is meant, not http:// (see FLTS_S3_ENDPOINT_URL)" in refusal(BadInputError)
+    assert "it speaks TLS there: https:// is meant, not http:// (see FLTS_S3_ENDPOINT_URL)" in refusal()
 
 
 def test_tls_to_a_plain_server(s3_environ: S3, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_environ.endpoint.replace("http", "https"))
-    assert "does not speak TLS there: http:// is meant, not https:// (see AWS_ENDPOINT_URL_S3)" in refusal(
-        BadInputError
-    )
+    assert "does not speak TLS there: http:// is meant, not https:// (see AWS_ENDPOINT_URL_S3)" in refusal()
 
 
 @pytest.mark.parametrize("variable", ["FLTS_S3_CA_BUNDLE", "AWS_CA_BUNDLE"])
@@ -82,9 +80,9 @@ def test_a_file_of_certificates_that_is_not_there_or_holds_none(
     monkeypatch.delenv("FLTS_S3_CA_BUNDLE")
     path = tmp_path / "ca.pem"
     monkeypatch.setenv(variable, str(path))
-    assert refusal(BadInputError) == f"{variable} {str(path)!r} cannot be read: no such file or directory"
+    assert refusal() == f"{variable} {str(path)!r} cannot be read: no such file or directory"
     path.write_text("nothing of the kind")
-    assert refusal(BadInputError) == f"{variable} {str(path)!r} is no file of PEM certificates"
+    assert refusal() == f"{variable} {str(path)!r} is no file of PEM certificates"
 
 
 @pytest.mark.parametrize(
@@ -168,3 +166,26 @@ def test_a_user_whom_the_service_does_not_know_is_no_missing_object(versitygw: N
     ):
         with pytest.raises(RefusedError, match=r"refused the credentials \(AWS_ACCESS_KEY_ID\).*XAdminUserNotFound"):
             ask()
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "words"),
+    [
+        (400, "ExpiredToken", "refused the credentials"),
+        (400, "AuthorizationHeaderMalformed", "refused the credentials"),
+        (403, "InvalidAccessKeyId", "refused the credentials"),
+        (403, "RequestTimeTooSkewed", "clock is too far from its own"),
+    ],
+)
+def test_answers_about_who_asks_are_told_as_those(
+    s3_environ: S3, monkeypatch: pytest.MonkeyPatch, status: int, code: str, words: str
+):
+    """As AWS words them."""
+    body = f"<Error><Code>{code}</Code><Message>a message that quotes the key</Message></Error>"
+    answer = f"HTTP/1.1 {status} No\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    with faults.proxy(s3_environ.endpoint, lambda _method, _path: answer.encode()) as proxy:
+        monkeypatch.setenv("FLTS_S3_ENDPOINT_URL", proxy.url)
+        with pytest.raises(RefusedError, match=words) as raised:
+            open_store("s3://").put(BUCKET, "key", b"1")
+    assert code in str(raised.value)
+    assert "quotes" not in str(raised.value)

@@ -19,6 +19,7 @@ MIB = 1 << 20
 @pytest.fixture
 def wire(s3_environ: S3, monkeypatch: pytest.MonkeyPatch) -> Iterator[faults.Proxy]:
     """A proxy that spoils nothing; stores that are opened from now on go through it."""
+    open_store("s3://").put(BUCKET, "first", b"makes the bucket")
     with faults.proxy(s3_environ.endpoint, lambda _method, _path: None) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.url)
         yield proxy
