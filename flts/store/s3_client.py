@@ -1,5 +1,6 @@
 """boto3's S3 client with one layer of retries."""
 
+import os
 from collections.abc import Callable
 from functools import cache, cached_property
 from threading import Lock
@@ -124,12 +125,21 @@ class S3Client:
             client = boto3.session.Session(botocore_session=session).client(
                 "s3", config=config, **self._settings.client_arguments
             )
-            bundle = self._settings.ca_bundle or session.get_config_variable("ca_bundle")
+            bundle = session.get_config_variable("ca_bundle")
         except (BotoCoreError, ValueError) as error:
             raise RefusedError(f"the settings for S3 are wrong: {wrong_setting(error)}") from None
-        if bundle and client.meta.endpoint_url.startswith("https:"):
-            check_ca_bundle(bundle, in_force(CA_BUNDLE, "AWS_CA_BUNDLE") or "ca_bundle of the AWS files")
+        if client.meta.endpoint_url.startswith("https:"):
+            self._check_certificates(bundle)
         return client
+
+    def _check_certificates(self, of_aws: str | None) -> None:
+        """Look at the file of certificates that counts, as botocore would take a missing one for an outage."""
+        if variable := in_force(CA_BUNDLE, "AWS_CA_BUNDLE"):
+            check_ca_bundle(os.environ[variable], variable)
+        elif of_aws:
+            check_ca_bundle(of_aws, "ca_bundle of the AWS files")
+        elif variable := in_force("REQUESTS_CA_BUNDLE"):
+            check_ca_bundle(os.environ[variable], variable)
 
     def _should_be_tls(self, error: Exception) -> bool:
         address = urlsplit(self._client.meta.endpoint_url)

@@ -182,9 +182,9 @@ def _keys() -> str:
 
 
 def _cause(error: Exception) -> str:
-    """Return what libraries say, with what botocore leaves out of its own sentence."""
-    inner = getattr(error, "kwargs", {}).get("error", "")
-    return f"{type(error).__name__} {error} {inner!r}"
+    """Return what libraries say; botocore's own sentence has bucket and key instead, which may be any words."""
+    inner = getattr(error, "kwargs", {}).get("error")
+    return f"{type(error).__name__} {inner!r}" if inner else f"{type(error).__name__} {error}"
 
 
 def _code(error: Any) -> str:

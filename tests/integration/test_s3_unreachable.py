@@ -73,7 +73,7 @@ def test_tls_to_a_plain_server(s3_environ: S3, monkeypatch: pytest.MonkeyPatch):
     assert "does not speak TLS there: http:// is meant, not https:// (see AWS_ENDPOINT_URL_S3)" in refusal()
 
 
-@pytest.mark.parametrize("variable", ["FLTS_S3_CA_BUNDLE", "AWS_CA_BUNDLE"])
+@pytest.mark.parametrize("variable", ["FLTS_S3_CA_BUNDLE", "AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
 def test_a_file_of_certificates_that_is_not_there_or_holds_none(
     tls: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
 ):
