@@ -6,11 +6,11 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run serve services test test-kafka chaos test-images lint format specs docs images dev-images wheelhouse lock bench bench-skill bench-images \
+.PHONY: help venv run serve services test test-s3 test-kafka chaos test-images lint format specs docs images dev-images wheelhouse lock bench bench-skill bench-images \
 	bench-serving bench-kafka soak clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: venv ## Run the pipeline: DATASET=path/to/X.csv, PARAMS="epochs=5 target_columns=down", RUNNER=, STORE=, MLFLOW=
 	@$(BIN)/python -m pipeline.runner $(if $(DATASET),--dataset "$(DATASET)") $(if $(RUNNER),--runner "$(RUNNER)") \
@@ -23,6 +23,9 @@ serve: venv ## Serve live forecasts, and a page for people, with what the last `
 test: venv lint ## Run the linters and all tests but the images': ARGS="tests/unit -k name"
 	@$(BIN)/pytest -n auto --dist loadgroup $(ARGS)
 	@echo "left out: the tests of the container images, which need Docker: make test-images"
+
+test-s3: venv ## Run the tests of the S3 store, which `make test` runs too; FLTS_TEST_S3_ENDPOINT_URL= names another server
+	@$(BIN)/pytest -n auto --dist loadgroup tests/integration/test_s3_*.py $(ARGS)
 
 test-kafka: venv ## Run the tests of Kafka mode, which `make test` runs too; KAFKA_BOOTSTRAP_SERVERS= names another broker
 	@$(BIN)/pytest -n auto --dist loadgroup tests/kafka $(ARGS)

@@ -1,4 +1,6 @@
-"""The S3 store against bare boto3, on SeaweedFS on this machine: one large object up and down, and many small ones.
+"""The S3 store against bare boto3: one large object up and down, and many small ones.
+
+The server is SeaweedFS on this machine, or the one that `FLTS_TEST_S3_ENDPOINT_URL` names.
 
 Bare boto3 is `upload_file` and `download_file` with their defaults, `put_object` and `get_object`. The store verifies
 the SHA-256 of what it downloads as well, as it does for the stages. Both take turns, small objects one by one; the best

@@ -14,7 +14,7 @@ class BadInputError(FltsError):
 
 
 class RefusedError(BadInputError):
-    """Credentials that a service refuses, or that there are none: whoever runs this can mend it, no input can."""
+    """A service refuses the credentials or lacks them, or its settings are wrong: no input can mend it."""
 
 
 class ObjectNotFoundError(BadInputError):

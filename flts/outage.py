@@ -2,9 +2,18 @@
 
 import re
 
+BROKEN_OFF = "its answers break off"
+# No waiting mends these.
+_TO_BE_MENDED = (
+    (r"Hostname mismatch|IP address mismatch|doesn't match", "its certificate is for another name"),
+    (r"certificate has expired", "its certificate has expired"),
+    (r"CERTIFICATE_VERIFY_FAILED", "its certificate is not trusted"),
+    (r"WRONG_VERSION_NUMBER", "it does not speak TLS there: http:// is meant, not https://"),
+    (r"SpeaksTls", "it speaks TLS there: https:// is meant, not http://"),
+)
 # The first that fits counts.
 _REASONS = (
-    (r"CERTIFICATE_VERIFY_FAILED", "its certificate is not trusted"),
+    *_TO_BE_MENDED,
     (r"Connection ?refused|Errno 111", "nothing listens there"),
     (r"Name or service not known|NameResolution|Failed to resolve|getaddrinfo", "its name is not known here"),
     (r"No route to host|Network is unreachable|Errno 1(01|13)", "there is no network to it"),
@@ -16,7 +25,7 @@ _REASONS = (
     (r"[Tt]ime(d )?out", "it does not answer in time"),
     (
         r"Connection (was )?(reset|aborted|broken|closed)|IncompleteRead|ended prematurely|Errno 104",
-        "its answers break off",
+        BROKEN_OFF,
     ),
 )
 
@@ -24,6 +33,11 @@ _REASONS = (
 def why(text: str) -> str:
     """Return the reason that a library's error text gives, as the end of a sentence about the service."""
     for pattern, words in _REASONS:
-        if found := re.search(pattern, text):
+        if found := re.search(pattern, text, re.IGNORECASE):
             return words.format(found.groupdict().get("status"))
     return "it does not answer as it should"
+
+
+def needs_mending(text: str) -> bool:
+    """Return whether an error text tells of what stays until somebody mends it: certificates, or a wrong address."""
+    return any(re.search(pattern, text, re.IGNORECASE) for pattern, _ in _TO_BE_MENDED)

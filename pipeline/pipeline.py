@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 from flts.models.registry import MODELS
 from flts.params import Params
 from flts.stages import STAGES
+from flts.store import s3_settings
 from pipeline.interface import have_checked, taking
 
 SPECS = Path(__file__).resolve().parents[1] / "component_specs"
@@ -29,8 +30,7 @@ HANDED_ON = {"config_hash", "config_json"}  # by preprocess, to every other stag
 # lives in the same environment, so that AWS variables of the store would misdirect its own transfers.
 SECRETS = {
     "store_secret": [
-        *("FLTS_S3_ENDPOINT_URL", "FLTS_S3_ACCESS_KEY_ID", "FLTS_S3_SECRET_ACCESS_KEY", "FLTS_S3_SESSION_TOKEN"),
-        *("FLTS_S3_REGION", "FLTS_S3_CA_BUNDLE", "FLTS_S3_SSE", "FLTS_S3_SSE_KMS_KEY_ID", "FLTS_S3_TIMEOUT"),
+        *s3_settings.VARIABLES,
         *("FLTS_GATEWAY_TOKEN", "FLTS_GATEWAY_TIMEOUT", "FLTS_PATIENCE_SECONDS", "FLTS_THREADS", "FLTS_LOG"),
     ],
     "mlflow_secret": [

@@ -1,8 +1,10 @@
 """A real S3 server (SeaweedFS) and a real MLflow server on free ports of this machine: ``make services``.
 
-Both run until Ctrl-C, and what to export is printed. Tests and benchmarks start them with `running`, `s3_server` and
-`mlflow_server`; a server that is started again in the same folder and on the same port has its old content. Containers
-reach both with ``--network host``.
+Both run until Ctrl-C, and what to export is printed. ``FLTS_TEST_S3_ENDPOINT_URL``, ``FLTS_TEST_S3_ACCESS_KEY_ID`` and
+``FLTS_TEST_S3_SECRET_ACCESS_KEY`` name an S3 server to use instead of SeaweedFS.
+
+Tests and benchmarks start them with `running`, `s3_server` and `mlflow_server`; a server that is started again in the
+same folder and on the same port has its old content. Containers reach both with ``--network host``.
 """
 
 import ctypes
@@ -29,6 +31,8 @@ BIN = Path(sys.executable).parent
 START_SECONDS = 180  # MLflow takes 10 s, and far longer on a busy machine
 ATTEMPTS = 3  # another process may take a free port before the server does
 MLFLOW_BUCKET = "mlflow"
+# The keys of a user of SeaweedFS who may only read.
+READER = {"accessKey": "flts-reader", "secretKey": "flts-reader-secret"}
 # Docker's bridge and the name that containers give their host, for those that do not join the host's network.
 MLFLOW_CLIENTS = (HOST, "localhost", "172.17.0.1", "host.docker.internal")
 
@@ -39,11 +43,12 @@ class NotStartedError(Exception):
 
 @dataclass(frozen=True)
 class S3:
-    """An S3 server and the keys of its only user, who may do everything."""
+    """An S3 server and the keys of a user who may do everything."""
 
     endpoint: str
     access_key: str = "flts-test"
     secret_key: str = "flts-test-secret"  # noqa: S105 - of a server of our own
+    ca_bundle: str = ""
 
     @property
     def environ(self) -> dict[str, str]:
@@ -53,6 +58,7 @@ class S3:
             "AWS_ACCESS_KEY_ID": self.access_key,
             "AWS_SECRET_ACCESS_KEY": self.secret_key,
             "AWS_DEFAULT_REGION": "us-east-1",
+            **({"AWS_CA_BUNDLE": self.ca_bundle} if self.ca_bundle else {}),
         }
 
     def client(self) -> Any:
@@ -66,6 +72,7 @@ class S3:
             aws_access_key_id=self.access_key,
             aws_secret_access_key=self.secret_key,
             region_name="us-east-1",
+            verify=self.ca_bundle or None,
             config=Config(connect_timeout=1, read_timeout=5, retries={"total_max_attempts": 1}),
         )
 
@@ -83,12 +90,34 @@ class Services:
         return self.s3.environ | {"GATEWAY_URL": "s3://", "MLFLOW_TRACKING_URI": self.mlflow_uri}
 
 
+def named_s3() -> S3 | None:
+    """Return the S3 server that ``FLTS_TEST_S3_*`` name for tests, benchmarks and `make services`, if they do."""
+    endpoint, access_key, secret_key = (
+        os.environ.get(f"FLTS_TEST_S3_{name}", "") for name in ("ENDPOINT_URL", "ACCESS_KEY_ID", "SECRET_ACCESS_KEY")
+    )
+    return S3(endpoint, access_key, secret_key) if endpoint else None
+
+
 @contextmanager
 def s3_server(folder: Path) -> Iterator[S3]:
-    """Run SeaweedFS with its data in a folder."""
+    """Run SeaweedFS with its data in a folder, or give the server that the environment names."""
+    if named := named_s3():
+        try:
+            _make(named)
+        except Exception as error:  # anything may come from a server that is none, or not there
+            raise NotStartedError(f"FLTS_TEST_S3_ENDPOINT_URL {named.endpoint} cannot be used: {error}") from None
+        yield named
+        return
+    with seaweedfs(folder) as s3:
+        yield s3
+
+
+@contextmanager
+def seaweedfs(folder: Path, certificate: tuple[Path, Path] | None = None) -> Iterator[S3]:
+    """Run SeaweedFS with its data in a folder; with a certificate (that vouches for itself) and its key by TLS."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "data").mkdir(exist_ok=True)
-    with _persistently(lambda: _start_s3(folder)) as s3:
+    with persistently(lambda: _start_s3(folder, certificate)) as s3:
         yield s3
 
 
@@ -96,7 +125,7 @@ def s3_server(folder: Path) -> Iterator[S3]:
 def mlflow_server(folder: Path, s3: S3, port: int = 0) -> Iterator[str]:
     """Run an MLflow server with its database in a folder and its artifacts in S3; gives its address."""
     folder.mkdir(parents=True, exist_ok=True)
-    with _persistently(lambda: _start_mlflow(folder, s3, port or free_ports(1)[0])) as uri:
+    with persistently(lambda: _start_mlflow(folder, s3, port or free_ports(1)[0])) as uri:
         yield uri
 
 
@@ -117,12 +146,17 @@ def free_ports(count: int) -> list[int]:
 
 
 @contextmanager
-def _start_s3(folder: Path) -> Iterator[S3]:
+def _start_s3(folder: Path, certificate: tuple[Path, Path] | None) -> Iterator[S3]:
     master, volume, filer, s3, *grpc = free_ports(8)
     found = S3(f"http://{HOST}:{s3}")
+    if certificate:
+        found = S3(f"https://{HOST}:{s3}", ca_bundle=str(certificate[0]))
     user = {"accessKey": found.access_key, "secretKey": found.secret_key}
-    identity = {"name": "flts", "credentials": [user], "actions": ["Admin"]}
-    (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
+    identities = [
+        {"name": "flts", "credentials": [user], "actions": ["Admin"]},
+        {"name": "reader", "credentials": [READER], "actions": ["Read", "List"]},
+    ]
+    (folder / "s3.json").write_text(json.dumps({"identities": identities}))
     options = {
         "dir": folder / "data",
         "ip": HOST,
@@ -147,10 +181,15 @@ def _start_s3(folder: Path) -> Iterator[S3]:
         "s3.port.lance": 0,
         "s3.localSocket": folder / "s3.sock",
     }
+    if certificate:
+        options |= {"s3.cert.file": certificate[0], "s3.key.file": certificate[1]}
     command = [BIN / "weed", "-logtostderr=true", "server", *(f"-{name}={value}" for name, value in options.items())]
     try:
-        # A bucket begins with one volume instead of seven.
-        with _process(command, folder / "weed.log", {"WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"}, lambda: _make(found)):
+        environ = {
+            "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1",  # a bucket begins with one volume instead of seven
+            "WEED_S3_SSE_KEY": found.secret_key,  # for objects that shall be encrypted
+        }
+        with process(command, folder / "weed.log", environ, lambda: _make(found)):
             yield found
     finally:
         for name, port in zip(("master", "volume", "filer", "s3"), grpc, strict=True):
@@ -171,7 +210,7 @@ def _start_mlflow(folder: Path, s3: S3, port: int) -> Iterator[str]:
     command = [BIN / "mlflow", "server", *(word for name, value in options.items() for word in (f"--{name}", value))]
     environ = s3.environ | {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     uri = f"http://{HOST}:{port}"
-    with _process(command, folder / "mlflow.log", environ, lambda: _answers(f"{uri}/health")):
+    with process(command, folder / "mlflow.log", environ, lambda: _answers(f"{uri}/health")):
         yield uri
 
 
@@ -192,7 +231,7 @@ def _answers(url: str) -> None:
 
 
 @contextmanager
-def _persistently(start: Callable[[], AbstractContextManager[T]]) -> Iterator[T]:
+def persistently(start: Callable[[], AbstractContextManager[T]]) -> Iterator[T]:
     """Enter what ``start`` gives, and try again when the server does not start."""
     for attempt in range(1, ATTEMPTS + 1):
         with ExitStack() as stack:
@@ -207,7 +246,7 @@ def _persistently(start: Callable[[], AbstractContextManager[T]]) -> Iterator[T]
 
 
 @contextmanager
-def _process(command: list[object], log: Path, environ: Mapping[str, str], check: Callable[[], None]) -> Iterator[None]:
+def process(command: list[object], log: Path, environ: Mapping[str, str], check: Callable[[], None]) -> Iterator[None]:
     """Start a server and wait until ``check`` passes; kill it at the end, with every process that it started."""
     with log.open("ab") as sink:
         process = subprocess.Popen(  # noqa: S603 - servers of our own environment

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import s3_servers
 from tests.support import services as servers
 from tests.support.pipelines import demo_slice
 
@@ -29,10 +30,23 @@ def poblesec() -> Path:
 
 
 @pytest.fixture(scope="session")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.S3]:
+def s3(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.S3]:
     """An S3 server for the tests of this process."""
-    with servers.s3_server(tmp_path_factory.mktemp("s3")) as s3:
+    start = s3_servers.SERVERS[getattr(request, "param", s3_servers.FIRST)]
+    with start(tmp_path_factory.mktemp("s3")) as s3:
         yield s3
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run tests that are marked so on each S3 server."""
+    if "s3" in metafunc.fixturenames and metafunc.definition.get_closest_marker("every_s3_server"):
+        metafunc.parametrize("s3", s3_servers.EVERY, indirect=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Expect of each S3 server what is known to fail on it."""
+    for item in items:
+        s3_servers.mark_known_limits(item)
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +76,7 @@ def services_environ(services: servers.Services) -> Iterator[servers.Services]:
 @contextmanager
 def _environ(variables: dict[str, str]) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("AWS_")]:
+        for name in [name for name in os.environ if name.startswith(("AWS_", "FLTS_S3_"))]:
             patch.delenv(name)
         for name, value in variables.items():
             patch.setenv(name, value)

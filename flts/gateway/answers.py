@@ -42,6 +42,7 @@ _WORDS = {
     412: "A condition does not hold.",
     413: "The object is too large.",
     416: "None of the bytes asked for exists.",
+    502: "The store refuses the gateway's own keys, or its settings are wrong.",
     503: "The store is out of reach, or too many requests are at work.",
 }
 
@@ -51,7 +52,7 @@ def problems_of(*statuses: int) -> Answers:
     return documented(_WORDS, *statuses)
 
 
-ALWAYS = problems_of(400, 401, 403, 503)
+ALWAYS = problems_of(400, 401, 403, 502, 503)
 BYTES: dict[str, Any] = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
 BODY = {"requestBody": {"required": False, "description": "The object's bytes; none with `empty`.", **BYTES}}
 _STORED = {"status": "success", "bucket": "dataset", "object_name": "PobleSec.csv", "size_bytes": 1024}

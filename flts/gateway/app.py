@@ -1,6 +1,7 @@
 """The gateway's routes: objects of a store over HTTP."""
 
 import asyncio
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,7 +9,8 @@ from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 
-from flts.errors import FltsError
+from flts.errors import FltsError, PreconditionFailedError
+from flts.errors import RefusedError as RefusedByServiceError
 from flts.gateway.access import Gate
 from flts.gateway.answers import ALWAYS, BODY, BYTES, STORED, Page, Stored, problems_of
 from flts.gateway.objects import LONGEST_PAGE, Objects
@@ -29,7 +31,7 @@ SERVICE = "gateway"
 # Answered however much there is to do.
 PROBES = frozenset({"/healthz", "/ready", "/metrics"})
 _READY_SECONDS = 5.0
-_PROBED_BUCKET = "flts-ready"
+_PROBED_BUCKET, _PROBED_KEY = "flts-ready", "flts-ready"
 
 _Object = Annotated[Named, Depends(named)]
 
@@ -45,7 +47,7 @@ def make_app(settings: GatewaySettings, store: ObjectStore, gate: Gate) -> "ASGI
     )
     failures = Counter("flts_store_errors", "Requests that the store failed.", registry=registry)
     problems.install(app, failures.inc)
-    _add_probes(app, store, registry)
+    _add_probes(app, partial(_try_to_write, store, sorted(settings.served) or [_PROBED_BUCKET]), registry)
     _add_objects(app, Objects(settings, store, gate))
     return Observed(
         Strict(app),
@@ -57,18 +59,39 @@ def make_app(settings: GatewaySettings, store: ObjectStore, gate: Gate) -> "ASGI
     )
 
 
-def _add_probes(app: FastAPI, store: ObjectStore, registry: CollectorRegistry) -> None:
+def _try_to_write(store: ObjectStore, buckets: Sequence[str]) -> None:
+    """Find out whether the store would take a write to one of the buckets, without any: no object has that etag.
+
+    Errors as the store's; of the last bucket where each is refused.
+    """
+    refused: RefusedByServiceError | None = None
+    for bucket in buckets:
+        try:
+            store.put(bucket, _PROBED_KEY, b"", if_match="0" * 32)
+        except PreconditionFailedError:
+            return
+        except RefusedByServiceError as error:
+            refused = error
+        else:
+            return
+    if refused:
+        raise refused
+
+
+def _add_probes(app: FastAPI, check: Callable[[], None], registry: CollectorRegistry) -> None:
     threads = Threads(2)
 
     @app.get("/healthz", tags=["probes"], summary="Whether the gateway runs")
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
-    @app.get("/ready", tags=["probes"], summary="Whether the store answers", responses=problems_of(503))
+    @app.get(
+        "/ready", tags=["probes"], summary="Whether the store answers, and takes writes", responses=problems_of(503)
+    )
     async def ready() -> dict[str, str]:
         try:
             async with asyncio.timeout(_READY_SECONDS):
-                await threads.run(partial(store.head, _PROBED_BUCKET, "ready"))
+                await threads.run(check)
         except TimeoutError:
             raise RefusedError(503, f"the store did not answer within {_READY_SECONDS:g} seconds") from None
         except FltsError as error:

@@ -41,15 +41,14 @@ def start(argv: Sequence[str], environ: Mapping[str, str]) -> None:
     if settings.tokens_file and settings.auth == "off":
         raise BadInputError("--auth off and --tokens-file contradict each other: leave one out")
     store = open_store(settings.store)
-    buckets = frozenset(name.strip() for name in settings.buckets.split(",") if name.strip())
-    for name in sorted(buckets):
+    for name in sorted(settings.served):
         check_bucket(name)
     try:
         from flts.gateway.access import Gate
         from flts.gateway.app import make_app
     except ModuleNotFoundError as error:
         raise BadInputError(f"{COMMAND} needs the package {error.name}: install flts[gateway]") from None
-    gate = Gate(Path(settings.tokens_file) if settings.tokens_file else None, buckets)
+    gate = Gate(Path(settings.tokens_file) if settings.tokens_file else None, settings.served)
     listener = listen(settings.host, settings.port)
     if settings.auth == "off":
         print(f"{COMMAND}: everybody who reaches this address may read and write", file=sys.stderr, flush=True)

@@ -22,3 +22,8 @@ class GatewaySettings(Params):
     max_requests: int = Field(64, description="requests at work at once; more are asked to come again", ge=1, le=10_000)
     deadline_seconds: float = Field(3600, description="how long a request may take in all", gt=0)
     idle_seconds: float = Field(30, description="how long a sender or reader may stand still", gt=0)
+
+    @property
+    def served(self) -> frozenset[str]:
+        """The buckets that are served; none: every one."""
+        return frozenset(name.strip() for name in self.buckets.split(",") if name.strip())

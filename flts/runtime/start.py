@@ -132,7 +132,7 @@ def _run_task(stage: Stage, executor_input: str, reporter: Reporter) -> None:
         context = Context(
             inputs=task.inputs,
             work_dir=work_dir,
-            store=store_of(task.params),
+            store=store_of(task.params, patient=True),
             tracking_uri=getattr(task.params, "mlflow_tracking_uri", None),
             progress=reporter.progress,
         )
@@ -149,7 +149,7 @@ def _run_alone(stage: Stage, line: cli.CommandLine, reporter: Reporter, *, may_u
     params, given = cli.read_params(stage, line.params, os.environ)
     inputs = cli.read_inputs(stage, line.inputs)
     reporter.about(_ids(params, inputs))
-    store = store_of(params) if "gateway_url" in given else None
+    store = store_of(params, patient=True) if "gateway_url" in given else None
     if line.output_dir is None and not (store and may_use_store_alone):
         raise BadInputError("--output-dir is required: folder for the results")
     output_dir = None if line.output_dir is None else read_path(line.output_dir, "--output-dir")
@@ -191,9 +191,10 @@ def _ids_of(fields: Mapping[str, Any]) -> dict[str, str]:
     return {name: value for name, value in values if isinstance(value, str) and value}
 
 
-def store_of(params: Params) -> ObjectStore:
-    """Open the store that a stage's parameters name; errors as ``open_store``."""
-    return open_store(getattr(params, "gateway_url"))  # noqa: B009 - every stage declares it; the base model has none
+def store_of(params: Params, *, patient: bool = False) -> ObjectStore:
+    """Open the store that a stage's parameters name; ``patient`` and errors as ``open_store``."""
+    # Every stage declares it; the base model has none.
+    return open_store(getattr(params, "gateway_url"), patient=patient)  # noqa: B009
 
 
 def _fail(reporter: Reporter, message: str, exit_code: int, details: str = "") -> int:

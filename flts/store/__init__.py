@@ -2,15 +2,21 @@
 
 from flts.errors import BadInputError
 from flts.store.base import ObjectInfo, ObjectStore
+from flts.store.patience import Patience
 
 __all__ = ["ObjectInfo", "ObjectStore", "open_store"]
 
 
-def open_store(url: str) -> ObjectStore:
+def open_store(url: str, *, patient: bool = False) -> ObjectStore:
     """Open the store that a ``gateway_url`` names.
 
+    Args:
+        url: The address.
+        patient: Wait for a service that is away as a stage does, ``FLTS_PATIENCE_SECONDS``, and say so; else it is
+            given up after some 14 s, as suits servers and people, who ask again.
+
     Raises:
-        BadInputError: The address is of no kind that FLTS knows.
+        BadInputError: The address is of no kind that FLTS knows, or a setting of the store is wrong.
     """
     if url.startswith("file://"):
         from flts.store.file import FileStore
@@ -19,7 +25,7 @@ def open_store(url: str) -> ObjectStore:
     if url == "s3://":
         from flts.store.s3 import S3Store
 
-        return S3Store()
+        return S3Store(Patience(patient=patient))
     if url.startswith("s3://"):
         raise BadInputError(
             f"gateway_url {url!r} says too much: expected s3:// alone; each bucket has its own parameter"
@@ -27,7 +33,7 @@ def open_store(url: str) -> ObjectStore:
     if url.startswith(("http://", "https://")):
         from flts.store.gateway import GatewayStore
 
-        return GatewayStore(url)
+        return GatewayStore(url, Patience(patient=patient))
     raise BadInputError(
         f"gateway_url {url!r} is not an object store address: expected http(s)://host:port, file:///dir or s3://"
     )

@@ -22,9 +22,10 @@ from flts.errors import (
     ServiceUnavailableError,
 )
 from flts.os_errors import reason
-from flts.outage import why
+from flts.outage import needs_mending, why
 from flts.store.base import ObjectInfo, list_by_key
 from flts.store.keys import check_bucket, check_key
+from flts.store.patience import Patience
 from flts.store.receiving import receiving
 from flts.text import printable
 
@@ -37,9 +38,6 @@ TOKEN_VARIABLE = "FLTS_GATEWAY_TOKEN"  # noqa: S105 - a name
 TIMEOUT_VARIABLE = "FLTS_GATEWAY_TIMEOUT"
 _TIMEOUT_SECONDS = 60.0
 _CONNECT_SECONDS = 5.0
-# As for S3: a gateway that refuses connections is given up after about 14 s.
-_ATTEMPTS = 8
-_PATIENCE_SECONDS = 120.0
 _TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 _CHUNK = 1 << 20
 
@@ -47,7 +45,7 @@ _CHUNK = 1 << 20
 class GatewayStore:
     """The ``ObjectStore`` that a gateway serves; threads may share it."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, patience: Patience) -> None:
         """Connect at the first call.
 
         Raises:
@@ -62,6 +60,7 @@ class GatewayStore:
             raise BadInputError(f"environment variable {TOKEN_VARIABLE} must be a token: printable ASCII, no spaces")
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._timeout = _timeout()
+        self._patience = patience
         self._opening = Lock()
 
     def get(self, bucket: str, key: str) -> tuple[bytes, ObjectInfo]:
@@ -225,16 +224,21 @@ class GatewayStore:
 
     def _persist(self, doing: str, ask: Callable[[], T]) -> T:
         import httpx
-        import stamina
 
-        caller = stamina.RetryingCaller(attempts=_ATTEMPTS, timeout=_PATIENCE_SECONDS, wait_initial=0.1)
+        def reason(error: Exception) -> str:
+            if isinstance(error, _TransientError):
+                return str(error)
+            return why("timed out" if isinstance(error, httpx.TimeoutException) else str(error))
+
+        def passing(error: Exception) -> str:
+            passes = isinstance(error, httpx.TransportError | _TransientError) and not needs_mending(str(error))
+            return reason(error) if passes else ""
+
         try:
-            return caller.on((httpx.TransportError, _TransientError))(ask)
-        except _TransientError as error:
-            raise ServiceUnavailableError(f"cannot {doing} at {self._url}: {error}") from None
-        except httpx.TransportError as error:
-            kind = "timed out" if isinstance(error, httpx.TimeoutException) else str(error)
-            raise ServiceUnavailableError(f"cannot {doing} at {self._url}: {why(kind)}") from None
+            return self._patience.ask(f"the gateway {self._url}", ask, passing)
+        except (_TransientError, httpx.TransportError) as error:
+            kind = ServiceUnavailableError if passing(error) else RefusedError
+            raise kind(f"cannot {doing} at {self._url}: {reason(error)}") from None
 
     @contextmanager
     def _answering(

@@ -5,6 +5,7 @@ Large objects travel in parts, a few at once, so that memory stays bounded.
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -14,8 +15,11 @@ from flts.os_errors import reason
 from flts.store.base import ObjectInfo, list_by_key
 from flts.store.keys import check_bucket, check_key
 from flts.store.parallel import in_order
+from flts.store.patience import Patience
 from flts.store.receiving import receiving
-from flts.store.s3_client import BucketNotFoundError, EmptyRangeError, S3Client, TruncatedError
+from flts.store.s3_client import S3Client
+from flts.store.s3_errors import BucketNotFoundError, EmptyRangeError, TruncatedError
+from flts.store.s3_parts import parts_of, ranges, unchanged
 from flts.store.s3_writing import TOKEN, Fields, etag, quoted, write, write_parts
 
 T = TypeVar("T")
@@ -26,15 +30,14 @@ _MOST_PARTS = 10_000
 _COPIED_PART = 256 << 20  # few enough bytes for one answer in time
 _FETCHED_AT_ONCE = 5  # some of them wait for their turn to be hashed and written
 _STREAMED_AT_ONCE = 3  # for each of many readers
-_READS_OF_A_CHANGING_OBJECT = 5
 
 
 class S3Store:
-    """The ``ObjectStore`` of the S3 service that the usual AWS variables and files name; threads may share it."""
+    """The ``ObjectStore`` of the S3 service that the environment names; threads may share it."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience: Patience) -> None:
         """Connect at the first call."""
-        self._s3 = S3Client()
+        self._s3 = S3Client(patience)
 
     def get(self, bucket: str, key: str) -> tuple[bytes, ObjectInfo]:
         """Read a small object and its info in one step."""
@@ -53,6 +56,7 @@ class S3Store:
         try:
             found: Fields = self._s3.call(f"look at {bucket}/{key}", lambda client: client.head_object(**target))
         except ObjectNotFoundError:
+            self._check_keys(target)
             return None
         return ObjectInfo(key, found["ContentLength"], etag(found))
 
@@ -73,7 +77,9 @@ class S3Store:
                 f"write {bucket}/{key}",
                 target,
                 token,
-                lambda client: client.put_object(**target, **condition, Body=data, Metadata={TOKEN: token}),
+                lambda client: client.put_object(
+                    **target, **condition, **self._s3.encryption, Body=data, Metadata={TOKEN: token}
+                ),
             )
 
         try:
@@ -98,7 +104,7 @@ class S3Store:
                 raise PreconditionFailedError(f"{bucket}/{key} exists already")
 
             def pieces() -> Iterator[bytes]:
-                for piece in _ranges(0, size, max(_PART, -(-size // _MOST_PARTS))):
+                for piece in ranges(0, size, max(_PART, -(-size // _MOST_PARTS))):
                     data = source.read(len(piece))
                     if len(data) < len(piece):
                         raise BadInputError(f"{path} became shorter while it was read")
@@ -114,6 +120,7 @@ class S3Store:
                     pieces(),
                     lambda client, part, data: client.upload_part(**part, Body=data),
                     {"IfNoneMatch": "*"} if if_none_match else {},
+                    checksums=self._s3.checksums,
                 )
 
             return ObjectInfo(key, size, self._in_bucket(bucket, put))
@@ -128,14 +135,14 @@ class S3Store:
                 sink.write(first)
                 pieces = in_order(
                     lambda piece: self._piece(bucket, key, piece, info.etag)[0],
-                    _ranges(_PART, info.size, _PART),
+                    ranges(_PART, info.size, _PART),
                     _FETCHED_AT_ONCE,
                 )
                 for data in pieces:
                     sink.write(data)
             return info
 
-        return _unchanged(f"{bucket}/{key}", download)
+        return unchanged(f"{bucket}/{key}", download)
 
     def read(
         self, bucket: str, key: str, *, start: int = 0, stop: int | None = None
@@ -157,7 +164,7 @@ class S3Store:
             try:
                 yield from in_order(
                     lambda piece: self._piece(bucket, key, piece, info.etag)[0],
-                    _ranges(start + _PART, end, _PART),
+                    ranges(start + _PART, end, _PART),
                     _STREAMED_AT_ONCE,
                 )
             except PreconditionFailedError:
@@ -176,7 +183,7 @@ class S3Store:
     ) -> ObjectInfo:
         """Write an object from pieces, with bounded memory."""
         target, token, size = _target(bucket, key), uuid4().hex, 0
-        parts = _parts(pieces)
+        parts = parts_of(pieces, _WRITTEN_PART)
         first = [next(parts, b"")]
         if len(first[0]) < _WRITTEN_PART:
             return self.put(bucket, key, first[0], if_match=if_match, if_none_match=if_none_match)
@@ -203,6 +210,7 @@ class S3Store:
                 counted(),
                 lambda client, part, data: client.upload_part(**part, Body=data),
                 condition,
+                checksums=self._s3.checksums,
             )
 
         tag = self._in_bucket(bucket, put)  # a bucket that is missing is noticed before the first part is taken
@@ -218,20 +226,21 @@ class S3Store:
                 raise ObjectNotFoundError(f"there is no object {bucket}/{source} to copy")
             origin = {"CopySource": _target(bucket, source), "CopySourceIfMatch": quoted(info.etag)}
             if info.size <= _COPIED_PART:
-                copied = self._s3.call(doing, lambda client: client.copy_object(**where, **origin))
+                asked = {**where, **origin, **self._s3.encryption}
+                copied = self._s3.call(doing, lambda client: client.copy_object(**asked))
                 return ObjectInfo(target, info.size, etag(copied["CopyObjectResult"]))
 
             def send(client: Any, part: Fields, piece: range) -> Fields:
-                asked = f"bytes={piece.start}-{piece.stop - 1}"
-                result: Fields = client.upload_part_copy(**part, **origin, CopySourceRange=asked)["CopyPartResult"]
-                return result
+                bounds = f"bytes={piece.start}-{piece.stop - 1}"
+                result = client.upload_part_copy(**part, **origin, CopySourceRange=bounds)["CopyPartResult"]
+                return {"ETag": result["ETag"]}
 
-            pieces = _ranges(0, info.size, max(_COPIED_PART, -(-info.size // _MOST_PARTS)))
-            return ObjectInfo(
-                target, info.size, write_parts(self._s3, doing, where, uuid4().hex, pieces, send, condition={})
-            )
+            pieces = ranges(0, info.size, max(_COPIED_PART, -(-info.size // _MOST_PARTS)))
+            # Without checksums: MinIO and others then ask for one of each part, which who copies does not know.
+            tag = write_parts(self._s3, doing, where, uuid4().hex, pieces, send, {}, checksums=False)
+            return ObjectInfo(target, info.size, tag)
 
-        return _unchanged(f"{bucket}/{source}", copy)
+        return unchanged(f"{bucket}/{source}", copy)
 
     def page(
         self, bucket: str, prefix: str = "", *, after: str = "", limit: int = 1000
@@ -258,6 +267,23 @@ class S3Store:
             self._s3.call(f"delete {bucket}/{key}", lambda client: client.delete_object(**target))
         except ObjectNotFoundError:
             return
+
+    def _check_keys(self, target: dict[str, str]) -> None:
+        """Tell a missing object from a user whom the service does not know, for which versitygw answers 404 as well.
+
+        A HEAD's answer has no body that would say which. Once any request was answered, the keys are right.
+
+        Raises:
+            RefusedError: It is the user.
+        """
+        if self._s3.answered:
+            return
+        with suppress(ObjectNotFoundError, EmptyRangeError):
+            self._s3.call(
+                f"look at {target['Bucket']}/{target['Key']}",
+                lambda client: client.get_object(**target, Range="bytes=0-0")["Body"].read(),
+            )
+        self._s3.answered = True
 
     def _piece(self, bucket: str, key: str, piece: range, tag: str | None = None) -> tuple[bytes, ObjectInfo]:
         """Read a part of an object, with the info of the whole; ``tag`` is the etag that it must still have."""
@@ -302,32 +328,3 @@ def _target(bucket: str, key: str) -> dict[str, str]:
     check_bucket(bucket)
     check_key(key)
     return {"Bucket": bucket, "Key": key}
-
-
-def _ranges(begin: int, end: int, part: int) -> Iterator[range]:
-    return (range(at, min(at + part, end)) for at in range(begin, end, part))
-
-
-def _parts(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Put pieces of any size together to parts, all but the last of ``_WRITTEN_PART`` bytes."""
-    gathered = bytearray()
-    for piece in pieces:
-        gathered += piece
-        while len(gathered) >= _WRITTEN_PART:
-            with memoryview(gathered) as view:
-                part = bytes(view[:_WRITTEN_PART])
-            del gathered[:_WRITTEN_PART]
-            yield part
-            del part  # or it would stay until the next one is there
-    if gathered:
-        yield bytes(gathered)
-
-
-def _unchanged(name: str, read: Callable[[], T]) -> T:
-    """Read again while somebody replaces the object meanwhile, as parts of two versions make none."""
-    for _ in range(_READS_OF_A_CHANGING_OBJECT):
-        try:
-            return read()
-        except PreconditionFailedError:
-            continue
-    raise ServiceUnavailableError(f"{name} changed during each of {_READS_OF_A_CHANGING_OBJECT} attempts to read it")

@@ -1,4 +1,4 @@
-"""boto3's S3 client with one layer of retries, and errors that say who can do something about them."""
+"""boto3's S3 client with one layer of retries."""
 
 import os
 from collections.abc import Callable
@@ -7,64 +7,41 @@ from threading import Lock
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from flts.errors import (
-    BadInputError,
-    FltsError,
-    ObjectNotFoundError,
-    PreconditionFailedError,
-    RefusedError,
-    ServiceUnavailableError,
+from flts.errors import BadInputError, RefusedError
+from flts.store.patience import Patience
+from flts.store.s3_errors import (
+    SpeaksTlsError,
+    TruncatedError,
+    is_that_of_a_tls_server,
+    passing,
+    refused,
+    speaks_tls,
+    unreachable,
+    wrong_setting,
 )
-from flts.outage import why
+from flts.store.s3_settings import CA_BUNDLE, check_ca_bundle, in_force, read_settings
 
 T = TypeVar("T")
 
-TIMEOUT_VARIABLE = "FLTS_S3_TIMEOUT"
-_TIMEOUT_SECONDS = 30.0
 _CONNECT_SECONDS = 5.0
-# A server that refuses connections is given up after about 14 s, one that hangs in the attempt that passes two minutes.
-_ATTEMPTS = 8
-_PATIENCE_SECONDS = 120.0
-
-_TRANSIENT_STATUS = frozenset({408, 429, 500, 502, 503, 504})
-_TRANSIENT_CODES = frozenset(
-    {
-        "BadDigest",  # the body was damaged on its way
-        "IncompleteBody",
-        "InternalError",
-        "RequestTimeout",
-        "ServiceUnavailable",
-        "SlowDown",
-        # The server could not tell which of two writers was first; asked again, it can.
-        "ConditionalRequestConflict",
-        "OperationAborted",
-    }
-)
-_LOST = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "OperationAborted"})
-
-
-class BucketNotFoundError(ObjectNotFoundError):
-    """The whole bucket is missing."""
-
-
-class EmptyRangeError(BadInputError):
-    """The part of the object that was asked for is outside of it: 416."""
-
-
-class TruncatedError(Exception):
-    """An answer that ended early; for `S3Client.call` to ask again."""
 
 
 class S3Client:
     """Calls S3, again where that can help; safe to use from several threads.
 
-    Endpoint, region, keys and the like come from the usual AWS variables and files. Connecting waits for the
-    first call.
+    Endpoint, region, keys and the like come from ``s3_settings``. Connecting waits for the first call.
     """
 
-    def __init__(self) -> None:
-        self._timeout = _read_timeout()
+    def __init__(self, patience: Patience) -> None:
+        """Read the settings.
+
+        Raises:
+            BadInputError: One of them is wrong.
+        """
+        self._settings = read_settings()
+        self._patience = patience
         self._opening = Lock()
+        self.answered = False  # whether any request was: the service knows the keys then
 
     def call(self, doing: str, ask: Callable[[Any], T]) -> T:
         """Return ``ask(client)``, asking several times while the service fails.
@@ -76,22 +53,31 @@ class S3Client:
         Raises:
             ObjectNotFoundError: 404.
             PreconditionFailedError: 412, or 409 to the last.
-            BadInputError: The service refuses, or the AWS settings are wrong.
+            RefusedError: The service refuses the credentials, or the settings are wrong.
+            BadInputError: The service refuses what is asked for.
             ServiceUnavailableError: All attempts failed.
         """
-        import stamina
+        client = self._client
         from botocore.exceptions import BotoCoreError, ClientError
         from botocore.parsers import ResponseParserError
         from urllib3.exceptions import HTTPError
 
-        client = self._client
-        caller = stamina.RetryingCaller(attempts=_ATTEMPTS, timeout=_PATIENCE_SECONDS, wait_initial=0.1)
+        def ask_once() -> T:
+            try:
+                return ask(client)
+            except (ClientError, BotoCoreError, HTTPError) as error:
+                if not self.answered and self._should_be_tls(error):
+                    raise SpeaksTlsError from error
+                raise
+
         try:
-            return caller.on(_is_transient)(ask, client)
+            answer = self._patience.ask(self._name, ask_once, passing)
         except ClientError as error:
-            raise self._refused(doing, error) from None
-        except (BotoCoreError, ResponseParserError, HTTPError, TruncatedError) as error:
-            raise self._unreachable(doing, error) from None
+            raise refused(error, doing, self._name) from None
+        except (BotoCoreError, ResponseParserError, HTTPError, SpeaksTlsError, TruncatedError) as error:
+            raise unreachable(error, doing, self._name) from None
+        self.answered = True
+        return answer
 
     @property
     def region(self) -> str:
@@ -102,6 +88,11 @@ class S3Client:
     def checksums(self) -> bool:
         """Whether uploads carry checksums, as ``AWS_REQUEST_CHECKSUM_CALCULATION`` says (they do by default)."""
         return bool(self._client.meta.config.request_checksum_calculation == "when_supported")
+
+    @property
+    def encryption(self) -> dict[str, str]:
+        """What every request that begins an object carries."""
+        return self._settings.encryption
 
     @property
     def _client(self) -> Any:
@@ -120,9 +111,10 @@ class S3Client:
             raise BadInputError(
                 f"gateway_url s3:// needs the package {error.name}, which is not installed: install flts[s3]"
             ) from None
+        timeout = self._settings.timeout
         config = Config(
-            connect_timeout=min(_CONNECT_SECONDS, self._timeout),
-            read_timeout=self._timeout,
+            connect_timeout=min(_CONNECT_SECONDS, timeout),
+            read_timeout=timeout,
             retries={"total_max_attempts": 1, "mode": "standard"},
             tcp_keepalive=True,
             max_pool_connections=64,
@@ -130,41 +122,29 @@ class S3Client:
         try:
             session = botocore.session.Session()
             session.register_component("data_loader", _loader())
-            return boto3.session.Session(botocore_session=session).client("s3", config=config)
+            client = boto3.session.Session(botocore_session=session).client(
+                "s3", config=config, **self._settings.client_arguments
+            )
+            bundle = session.get_config_variable("ca_bundle")
         except (BotoCoreError, ValueError) as error:
-            raise BadInputError(f"the AWS settings for S3 are wrong: {_wrong_setting(error)}") from None
+            raise RefusedError(f"the settings for S3 are wrong: {wrong_setting(error)}") from None
+        if client.meta.endpoint_url.startswith("https:"):
+            self._check_certificates(bundle)
+        return client
 
-    def _refused(self, doing: str, error: Any) -> FltsError:
-        """Translate an answer that says no; what it says of credentials may quote them, and is not passed on."""
-        code, status = _code(error), _status(error)
-        if code in _LOST or status == 412:
-            return PreconditionFailedError(f"{self._name} did not {doing}: it exists already, or changed ({code})")
-        if _is_transient(error):
-            return ServiceUnavailableError(f"{self._name} could not {doing} in {_ATTEMPTS} attempts: {code}")
-        if status == 404:
-            kind, missing = (
-                (BucketNotFoundError, "bucket") if code == "NoSuchBucket" else (ObjectNotFoundError, "object")
-            )
-            return kind(f"{self._name} could not {doing}: there is no such {missing}")
-        if status == 416:
-            return EmptyRangeError(f"{self._name} could not {doing}: it is empty")
-        if status in (401, 403):
-            return RefusedError(f"{self._name} refused the credentials, or what they may do, to {doing}: {code}")
-        return BadInputError(
-            f"{self._name} refused to {doing}: {code}: {error.response['Error'].get('Message', status)}"
-        )
+    def _check_certificates(self, of_aws: str | None) -> None:
+        """Look at the file of certificates that counts, as botocore would take a missing one for an outage."""
+        if variable := in_force(CA_BUNDLE, "AWS_CA_BUNDLE"):
+            check_ca_bundle(os.environ[variable], variable)
+        elif of_aws:
+            check_ca_bundle(of_aws, "ca_bundle of the AWS files")
+        elif variable := in_force("REQUESTS_CA_BUNDLE"):
+            check_ca_bundle(os.environ[variable], variable)
 
-    def _unreachable(self, doing: str, error: Exception) -> FltsError:
-        from botocore import exceptions
-
-        if isinstance(error, exceptions.NoCredentialsError | exceptions.PartialCredentialsError):
-            return RefusedError(
-                f"there are no credentials for {self._name}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
-                "AWS_SHARED_CREDENTIALS_FILE"
-            )
-        if _is_transient(error):
-            return ServiceUnavailableError(f"{self._name} cannot be reached to {doing}: {_why(error)}")
-        return BadInputError(f"the AWS settings for {self._name} are wrong: {_wrong_setting(error)}")
+    def _should_be_tls(self, error: Exception) -> bool:
+        address = urlsplit(self._client.meta.endpoint_url)
+        plain = address.scheme == "http" and is_that_of_a_tls_server(error)
+        return plain and speaks_tls(address.hostname or "", address.port or 80)
 
     @property
     def _name(self) -> str:
@@ -178,71 +158,3 @@ def _loader() -> Any:
     from botocore.loaders import create_loader
 
     return create_loader()
-
-
-def _is_transient(error: Exception) -> bool:
-    """Whether the same request may well succeed a little later."""
-    from botocore import exceptions
-    from botocore.parsers import ResponseParserError
-    from urllib3.exceptions import HTTPError
-
-    if isinstance(error, exceptions.ClientError):
-        return _status(error) in _TRANSIENT_STATUS or _code(error) in _TRANSIENT_CODES
-    if isinstance(error, exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return False
-    return isinstance(
-        error,
-        (
-            exceptions.ConnectionError,
-            exceptions.HTTPClientError,
-            exceptions.FlexibleChecksumError,
-            exceptions.IncompleteReadError,
-            ResponseParserError,
-            HTTPError,
-            TruncatedError,
-        ),
-    )
-
-
-def _code(error: Any) -> str:
-    return str(error.response.get("Error", {}).get("Code", "no code"))
-
-
-def _status(error: Any) -> int:
-    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-
-
-def _why(error: Exception) -> str:
-    from botocore.exceptions import ClientError
-
-    return (
-        f"it answers with {_code(error)}" if isinstance(error, ClientError) else why(f"{type(error).__name__} {error}")
-    )
-
-
-def _wrong_setting(error: Exception) -> str:
-    profile, region = os.environ.get("AWS_PROFILE"), os.environ.get("AWS_DEFAULT_REGION")
-    address = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    match type(error).__name__:
-        case "ProfileNotFound":
-            return f"AWS_PROFILE {profile!r} is no profile of the AWS files"
-        case "ConfigParseError":
-            return "the AWS files cannot be read"
-        case "InvalidRegionError":
-            return f"AWS_DEFAULT_REGION {region!r} is not a region"
-        case "SSLError":
-            return "the certificate is not trusted, which AWS_CA_BUNDLE can mend"
-        case "ValueError" if address:
-            return f"AWS_ENDPOINT_URL_S3 (or AWS_ENDPOINT_URL) {address!r} is not an address such as http://host:port"
-    return "AWS_PROFILE, AWS_DEFAULT_REGION, AWS_ENDPOINT_URL_S3 or the AWS files"
-
-
-def _read_timeout() -> float:
-    text = os.environ.get(TIMEOUT_VARIABLE) or str(_TIMEOUT_SECONDS)
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise BadInputError(f"environment variable {TIMEOUT_VARIABLE} must be a number of seconds, got {text!r}")
-    return seconds

@@ -58,6 +58,8 @@ def write_parts(
     parts: Iterable[Part],
     send: Callable[[Any, Fields, Part], Fields],
     condition: Fields,
+    *,
+    checksums: bool,
 ) -> str:
     """Write an object in parts, a few at once, and return its etag; nothing is left of an upload that fails.
 
@@ -70,11 +72,10 @@ def write_parts(
         send: Given boto3's client, the fields that name the part, and the part: sends it and returns its ``ETag`` and
             checksums.
         condition: ``IfNoneMatch``, ``IfMatch``, or nothing.
+        checksums: Whether each part has one, on which services then insist.
     """
-    checksum = {"ChecksumAlgorithm": "CRC32"} if s3.checksums else {}
-    created = s3.call(
-        doing, lambda client: client.create_multipart_upload(**target, **checksum, Metadata={TOKEN: token})
-    )
+    begun = {**target, **s3.encryption, **({"ChecksumAlgorithm": "CRC32"} if checksums else {})}
+    created = s3.call(doing, lambda client: client.create_multipart_upload(**begun, Metadata={TOKEN: token}))
     upload = {**target, "UploadId": created["UploadId"]}
 
     def send_one(numbered: tuple[int, Part]) -> Fields:

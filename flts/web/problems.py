@@ -10,6 +10,7 @@ from flts.errors import (
     PreconditionFailedError,
     ServiceUnavailableError,
 )
+from flts.errors import RefusedError as RefusedByServiceError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
@@ -20,6 +21,8 @@ _STATUS: Mapping[type[FltsError], int] = {
     ObjectNotFoundError: 404,
     PreconditionFailedError: 412,
     ServiceUnavailableError: 503,
+    # Our own credentials or settings, which whoever asks us does not know.
+    RefusedByServiceError: 502,
     BadInputError: 400,
 }
 
@@ -49,7 +52,7 @@ def status_of(error: FltsError) -> int:
 def install(app: "FastAPI", on_outage: Callable[[], object]) -> None:
     """Have an app answer in this way to its errors, and to requests that do not fit its routes.
 
-    ``on_outage`` is called when a service that the app needs was out of reach.
+    ``on_outage`` is called when a service that the app needs was out of reach, or refused the app's credentials.
     """
     from fastapi.exceptions import RequestValidationError
     from starlette.exceptions import HTTPException
@@ -60,7 +63,7 @@ def install(app: "FastAPI", on_outage: Callable[[], object]) -> None:
 
     @app.exception_handler(FltsError)
     async def failed(_request: "Request", error: FltsError) -> "Response":
-        if isinstance(error, ServiceUnavailableError):
+        if isinstance(error, ServiceUnavailableError | RefusedByServiceError):
             on_outage()
         return answer(status_of(error), str(error))
 

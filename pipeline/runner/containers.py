@@ -16,7 +16,7 @@ from pipeline.runner.watchdog import LABEL
 # Where the services are, how to reach them, and how many threads compute: nothing else of this machine's environment.
 _PASSED_ON = re.compile(r"(AWS|MLFLOW|FLTS)_\w+|(HTTPS?|NO)_PROXY", re.IGNORECASE)
 # They name files of this machine; the keys in these are passed on as variables.
-_OF_THIS_MACHINE = re.compile(r"(AWS|FLTS)_\w*(FILE|PROFILE|BUNDLE)|MLFLOW_\w*(FILE|PATH|DIR)")
+_OF_THIS_MACHINE = re.compile(r"(AWS|FLTS)_\w*(FILE|PROFILE|BUNDLE)|MLFLOW_\w*(FILE|PATH|DIR)|FLTS_TEST_\w+")
 
 
 class Containers:

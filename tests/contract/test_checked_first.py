@@ -76,7 +76,9 @@ def test_kfps_launcher_puts_nothing_but_quantities_into_the_text(root: Path, tmp
 
     assert "pipelinechannel--check--experiment_name" in text
     put_in = set(re.findall(r"\{\{\$\.inputs\.parameters\['pipelinechannel--(\w+)'\]\}\}", text))
-    assert put_in == {"cpu_request", "cpu_limit", "memory_request", "preprocess_memory_limit"}, "quantities have no quotes"
+    assert put_in == {"cpu_request", "cpu_limit", "memory_request", "preprocess_memory_limit"}, (
+        "quantities have no quotes"
+    )
     assert text.count("{{$.inputs") == len(put_in)
 
 

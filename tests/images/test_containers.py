@@ -18,7 +18,7 @@ import pytest
 from flts.errors import ServiceUnavailableError
 from pipeline.runner import run as runner
 from pipeline.runner.compiled import EXECUTOR_INPUT, Pipeline, load_pipeline
-from pipeline.runner.containers import Containers, container_environment, open_engine
+from pipeline.runner.containers import Containers, open_engine
 from pipeline.runner.run import Run
 from pipeline.runner.state import TaskState
 from tests.support import engine
@@ -220,29 +220,3 @@ def test_an_engine_that_goes_away_is_a_service_out_of_reach(
         f"the Docker engine at {address} stopped answering while left ran; "
         "docker ps --all --filter label=flts.run lists"
     )
-
-
-def test_containers_get_the_settings_of_services_and_nothing_else(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    (tmp_path / "credentials").write_text("[default]\naws_access_key_id = fromfile\naws_secret_access_key = hidden\n")
-    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
-    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY", raising=False)
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
-    mine = {"HOME": "/home/me", "PATH": "/bin", "MLFLOW_TRACKING_TOKEN": "t", "FLTS_THREADS": "1", "no_proxy": "*"}
-
-    files = {"AWS_SHARED_CREDENTIALS_FILE": "x", "FLTS_S3_CA_BUNDLE": "/home/me/ca.crt"}
-
-    given = container_environment(mine | files | {"AWS_ENDPOINT_URL_S3": "http://s3"})
-
-    assert given.pop("AWS_DEFAULT_REGION", "us-east-1")
-    assert given == {
-        "MLFLOW_TRACKING_TOKEN": "t",
-        "FLTS_THREADS": "1",
-        "no_proxy": "*",
-        "AWS_ENDPOINT_URL_S3": "http://s3",
-        "AWS_ACCESS_KEY_ID": "fromfile",
-        "AWS_SECRET_ACCESS_KEY": "hidden",
-    }
-    own = {"FLTS_S3_ACCESS_KEY_ID": "mine", "FLTS_S3_SECRET_ACCESS_KEY": "own"}
-    assert container_environment(own) == own, "keys that are given need no others from files"

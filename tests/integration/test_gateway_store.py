@@ -10,7 +10,6 @@ import pytest
 
 from flts.errors import BadInputError, ServiceUnavailableError
 from flts.store import open_store
-from flts.store.gateway import GatewayStore
 from tests.support import faults
 from tests.support.gateway import gateway
 from tests.support.services import S3, free_ports
@@ -92,7 +91,7 @@ def test_requests_carry_the_ids_of_whoever_asks(tmp_path: Path):
 
 
 def test_a_gateway_that_is_not_there_is_out_of_reach(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("flts.store.gateway._PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr("flts.store.patience._ATTEMPTS", 3)
     store = open_store(f"http://127.0.0.1:{free_ports(1)[0]}")
     with pytest.raises(ServiceUnavailableError, match="nothing listens there"):
         store.get(BUCKET, "key")
@@ -111,5 +110,5 @@ def test_addresses_that_are_none_are_refused_without_their_secrets(url: str):
 def test_settings_that_cannot_be_are_refused_and_a_token_not_shown(monkeypatch: pytest.MonkeyPatch, variable, value):
     monkeypatch.setenv(variable, value)
     with pytest.raises(BadInputError, match=variable) as caught:
-        GatewayStore("http://127.0.0.1:1")
+        open_store("http://127.0.0.1:1")
     assert "two words" not in str(caught.value)

@@ -13,7 +13,7 @@ from pathlib import Path
 import boto3
 import pytest
 
-from flts.errors import BadInputError, PreconditionFailedError, ServiceUnavailableError
+from flts.errors import BadInputError, ObjectNotFoundError, PreconditionFailedError, ServiceUnavailableError
 from flts.store import open_store
 from flts.store.s3 import S3Store
 from tests.support import faults
@@ -57,7 +57,7 @@ def spoil(s3_environ: S3, monkeypatch: pytest.MonkeyPatch) -> Iterator[Spoil]:
 @pytest.fixture
 def few_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give up sooner, where all attempts fail alike."""
-    monkeypatch.setattr("flts.store.s3_client._ATTEMPTS", 3)
+    monkeypatch.setattr("flts.store.patience._ATTEMPTS", 3)
 
 
 @pytest.fixture
@@ -202,7 +202,8 @@ def test_service_that_stays_bad_is_unavailable(store: S3Store, spoil: Spoil, few
 
 def test_refusals_are_not_asked_again(store: S3Store, spoil: Spoil, monkeypatch: pytest.MonkeyPatch):
     proxy = spoil(lambda method, path: None)
-    assert open_store("s3://").head(BUCKET, "absent") is None
+    with pytest.raises(ObjectNotFoundError):
+        open_store("s3://").get(BUCKET, "absent")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with pytest.raises(BadInputError):
         open_store("s3://").head(BUCKET, "there")

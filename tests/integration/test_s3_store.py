@@ -10,13 +10,13 @@ import boto3
 import pytest
 
 from flts.contracts import Promotion
-from flts.errors import BadInputError, ObjectNotFoundError, PreconditionFailedError, ServiceUnavailableError
+from flts.errors import BadInputError, ObjectNotFoundError, PreconditionFailedError
 from flts.promotion import promote
 from flts.store import open_store
 from flts.store.s3 import S3Store
 from tests.support.commands import run
 from tests.support.memory import peak_of_copying
-from tests.support.services import S3, free_ports
+from tests.support.services import S3
 from tests.support.store_suite import BUCKET, StoreSuite
 
 PROMOTIONS = 50
@@ -44,12 +44,14 @@ def large(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.every_s3_server
 class TestS3Store(StoreSuite):
     @pytest.fixture
     def url(self, store: S3Store) -> str:
         return "s3://"
 
 
+@pytest.mark.every_s3_server
 def test_objects_of_many_parts_travel_whole(store: S3Store, large: Path, tmp_path: Path):
     sha256 = hashlib.sha256(large.read_bytes()).hexdigest()
     info = store.upload(BUCKET, "large", large)
@@ -59,6 +61,7 @@ def test_objects_of_many_parts_travel_whole(store: S3Store, large: Path, tmp_pat
     assert (tmp_path / "copy").read_bytes() == large.read_bytes()
 
 
+@pytest.mark.every_s3_server
 def test_empty_file_travels(store: S3Store, tmp_path: Path):
     (tmp_path / "empty").touch()
     store.upload(BUCKET, "empty", tmp_path / "empty")
@@ -66,6 +69,7 @@ def test_empty_file_travels(store: S3Store, tmp_path: Path):
     assert (tmp_path / "copy").read_bytes() == b""
 
 
+@pytest.mark.every_s3_server
 def test_large_object_is_claimed_once_and_leaves_no_parts(store: S3Store, large: Path, s3: S3):
     store.upload(BUCKET, "large", large, if_none_match=True)
     with pytest.raises(PreconditionFailedError, match="large"):
@@ -73,6 +77,7 @@ def test_large_object_is_claimed_once_and_leaves_no_parts(store: S3Store, large:
     assert uploads(s3) == []
 
 
+@pytest.mark.every_s3_server
 def test_large_object_is_copied_in_parts(store: S3Store, large: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("flts.store.s3._COPIED_PART", 8 << 20)
     store.upload(BUCKET, "large", large)
@@ -138,6 +143,7 @@ def test_fifty_promotions_at_once_lose_no_history_and_end_at_the_latest(store: S
     assert len({store.get(BUCKET, key)[0] for key in history}) == PROMOTIONS
 
 
+@pytest.mark.every_s3_server
 @pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"])
 def test_wrong_key_is_one_sentence_without_it(store: S3Store, name: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv(name, "AKIA-not-the-right-one")
@@ -155,6 +161,7 @@ def test_wrong_key_is_one_sentence_without_it(store: S3Store, name: str, monkeyp
         assert "\n" not in str(raised.value)
 
 
+@pytest.mark.every_s3_server
 def test_command_with_a_wrong_key_ends_with_one_sentence(store: S3Store, s3: S3, tmp_path: Path):
     environ = s3.environ | {"AWS_SECRET_ACCESS_KEY": "not-the-right-one", "USE_KFP": "2", "GATEWAY_URL": "s3://"}
     ended = run(tmp_path, "flts-preprocess", "--dataset-name", "X", "--output-dir", "out", **environ)
@@ -200,6 +207,7 @@ def test_wrong_setting_is_one_sentence(s3_environ: S3, name: str, value: str, mo
         open_store("s3://").get(BUCKET, "key")
 
 
+@pytest.mark.every_s3_server
 def test_services_without_checksums_may_be_used(store: S3Store, large: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
     monkeypatch.setenv("AWS_RESPONSE_CHECKSUM_VALIDATION", "when_required")
@@ -208,6 +216,7 @@ def test_services_without_checksums_may_be_used(store: S3Store, large: Path, mon
     assert plain.get(BUCKET, "large")[0] == large.read_bytes()
 
 
+@pytest.mark.every_s3_server
 def test_the_check_of_a_service_in_the_docs_passes_here(s3_environ: S3, root: Path, capsys: pytest.CaptureFixture[str]):
     (code,) = re.findall(r"```python\n(.*?)```", (root / "docs" / "stores.md").read_text(), re.DOTALL)
     exec(code)  # noqa: S102
@@ -218,13 +227,6 @@ def test_the_check_of_a_service_in_the_docs_passes_here(s3_environ: S3, root: Pa
 def test_address_that_names_more_than_the_service_is_refused(url: str):
     with pytest.raises(BadInputError, match="gateway_url"):
         open_store(url)
-
-
-def test_service_that_is_gone_is_unavailable(s3_environ: S3, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("flts.store.s3_client._ATTEMPTS", 3)
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{free_ports(1)[0]}")
-    with pytest.raises(ServiceUnavailableError, match=r"S3 at http://127\.0\.0\.1:\d+ cannot be reached to write"):
-        open_store("s3://").put(BUCKET, "key", b"1")
 
 
 def uploads(s3: S3) -> list[object]:

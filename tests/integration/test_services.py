@@ -33,6 +33,21 @@ def test_mlflow_keeps_artifacts_in_s3(services_environ: servers.Services, tmp_pa
     assert Path(path).read_text() == "content"
 
 
+def test_another_s3_server_can_be_named(s3: servers.S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for name, value in (
+        *(("ENDPOINT_URL", s3.endpoint), ("ACCESS_KEY_ID", s3.access_key)),
+        ("SECRET_ACCESS_KEY", s3.secret_key),
+    ):
+        monkeypatch.setenv(f"FLTS_TEST_S3_{name}", value)
+    with servers.s3_server(tmp_path / "unused") as named:
+        assert named == s3
+        assert "mlflow" in {bucket["Name"] for bucket in named.client().list_buckets()["Buckets"]}
+    assert not (tmp_path / "unused").exists()
+    monkeypatch.setenv("FLTS_TEST_S3_SECRET_ACCESS_KEY", "wrong")
+    with pytest.raises(servers.NotStartedError, match="FLTS_TEST_S3_ENDPOINT_URL"), servers.s3_server(tmp_path):
+        pass
+
+
 @pytest.mark.slow
 def test_services_outlive_a_killed_user_and_end_with_the_last(tmp_path: Path, root: Path):
     users = [_user(tmp_path, root) for _ in range(2)]

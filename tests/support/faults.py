@@ -28,8 +28,8 @@ from typing import Literal, get_args
 from urllib.parse import urlsplit
 
 Fault = Literal["500", "503", "reset", "lost", "hang", "truncate"]
-Plan = Callable[[str, str], Fault | None]
-"""Decides the fault of a request from its method and its path with the query."""
+Plan = Callable[[str, str], Fault | bytes | None]
+"""Decides the fault of a request from its method and its path with the query; bytes are an answer in full."""
 
 KINDS: tuple[Fault, ...] = get_args(Fault)
 _CHUNK = 1 << 16
@@ -55,12 +55,26 @@ def in_turn(*turns: Fault | None, method: str = "", path: str = "") -> Plan:
     return plan
 
 
+@dataclass(frozen=True)
+class Request:
+    """A request as it came over the wire: path with the query, names of headers in lower case."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+
+
 @dataclass
 class Proxy:
-    """A running proxy: its address, and how many requests met which fault, or ``"none"``."""
+    """A running proxy: its address, how many requests met which fault, or ``"none"``, and all of them."""
 
     url: str
     seen: Counter[str] = field(default_factory=Counter)
+    requests: list[Request] = field(default_factory=list)
+
+    def asked(self, method: str, path: str = "") -> list[Request]:
+        """Return the requests of a method whose path and query hold a text."""
+        return [request for request in self.requests if request.method == method and path in request.path]
 
 
 @contextmanager
@@ -144,9 +158,15 @@ class _Server:
                 head = await _Head.read(reader)
                 method, path, _ = head.first.split(" ", 2)
                 fault = self._plan(method, path)
-                self._proxy.seen[fault or "none"] += 1
+                self._proxy.seen["answered" if isinstance(fault, bytes) else fault or "none"] += 1
+                self._proxy.requests.append(Request(method, path, head.fields))
                 if "expect" in head.fields:
                     writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                if isinstance(fault, bytes):
+                    await _copy_body(head, reader, None)
+                    writer.write(fault if method != "HEAD" else fault.partition(b"\r\n\r\n")[0] + b"\r\n\r\n")
+                    await writer.drain()
+                    continue
                 if fault == "hang":
                     while await reader.read(_CHUNK):
                         pass

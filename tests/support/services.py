@@ -22,7 +22,7 @@ from typing import IO
 
 from scripts.services import S3, NotStartedError, Services, free_ports, mlflow_server, running, s3_server
 
-__all__ = ["S3", "Services", "free_ports", "mlflow_server", "s3_server", "shared"]
+__all__ = ["S3", "NotStartedError", "Services", "free_ports", "mlflow_server", "s3_server", "shared"]
 
 
 @contextmanager

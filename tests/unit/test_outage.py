@@ -17,6 +17,10 @@ from flts.outage import why
         ("502 Server Error: Bad Gateway for url: http://x", "it answers with HTTP status 502"),
         ("('Connection aborted.', ConnectionResetError(104, 'Connection reset by peer'))", "its answers break off"),
         ("SSLError [SSL: CERTIFICATE_VERIFY_FAILED] self-signed certificate", "its certificate is not trusted"),
+        ("SSLError hostname 'localhost' doesn't match '127.0.0.1'", "its certificate is for another name"),
+        ("CERTIFICATE_VERIFY_FAILED: certificate has expired", "its certificate has expired"),
+        ("SSLError [SSL: WRONG_VERSION_NUMBER] wrong version number",
+         "it does not speak TLS there: http:// is meant, not https://"),
         ("something else", "it does not answer as it should"),
     ],
 )  # fmt: skip

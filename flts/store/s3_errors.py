@@ -1,0 +1,208 @@
+"""What S3, and the way to it, answer with, as errors that say who can do something about them."""
+
+import os
+import re
+import socket
+import ssl
+import time
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from flts.errors import (
+    BadInputError,
+    FltsError,
+    ObjectNotFoundError,
+    PreconditionFailedError,
+    RefusedError,
+    ServiceUnavailableError,
+)
+from flts.outage import BROKEN_OFF, needs_mending, why
+from flts.store import s3_settings as settings
+
+_TRANSIENT_STATUS = frozenset({408, 429, 500, 502, 503, 504})
+_TRANSIENT_CODES = frozenset(
+    {
+        "BadDigest",  # the body was damaged on its way
+        "IncompleteBody",
+        "InternalError",
+        "RequestTimeout",
+        "ServiceUnavailable",
+        "SlowDown",
+        # The server could not tell which of two writers was first; asked again, it can.
+        "ConditionalRequestConflict",
+        "OperationAborted",
+    }
+)
+_LOST = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "OperationAborted"})
+# Some services answer 404 where it is the user that they do not know; AWS answers 400 to what has expired.
+_OF_A_USER = re.compile(r"User|AccessKey|Account|Credential")
+_OF_KEYS = re.compile(r"(Expired|Invalid)Token|AuthorizationHeaderMalformed|InvalidSecurity")
+_SKEWED = "RequestTimeTooSkewed"
+_PROBE_SECONDS = 2.0
+_SKEW_MINUTES = 13  # services allow 15
+
+
+class BucketNotFoundError(ObjectNotFoundError):
+    """The whole bucket is missing."""
+
+
+class EmptyRangeError(BadInputError):
+    """The part of the object that was asked for is outside of it: 416."""
+
+
+class TruncatedError(Exception):
+    """An answer that ended early; for ``S3Client.call`` to ask again."""
+
+
+class SpeaksTlsError(Exception):
+    """A plain request to a server that speaks TLS."""
+
+
+def is_that_of_a_tls_server(error: Exception) -> bool:
+    """Return whether a server that expects TLS may have answered a plain request in this way.
+
+    Those of Go answer 400 and reset the connection, whichever comes first; others do one of the two.
+    """
+    from botocore.exceptions import ClientError
+
+    if isinstance(error, ClientError):
+        return _code(error) == "400"
+    return why(_cause(error)) == BROKEN_OFF
+
+
+def speaks_tls(host: str, port: int) -> bool:
+    """Try to begin TLS, with a server of any certificate."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with socket.create_connection((host, port), timeout=_PROBE_SECONDS) as connection:
+            context.wrap_socket(connection, server_hostname=host).close()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def passing(error: Exception) -> str:
+    """Say why the same request may well succeed a little later; empty where it will not."""
+    from botocore import exceptions
+    from botocore.parsers import ResponseParserError
+    from urllib3.exceptions import HTTPError
+
+    if isinstance(error, exceptions.ClientError):
+        transient = _status(error) in _TRANSIENT_STATUS or _code(error) in _TRANSIENT_CODES
+        return f"it answers with {_code(error)}" if transient else ""
+    kinds = (
+        *(exceptions.ConnectionError, exceptions.HTTPClientError, exceptions.FlexibleChecksumError),
+        *(exceptions.IncompleteReadError, ResponseParserError, HTTPError, TruncatedError),
+    )
+    if not isinstance(error, kinds) or needs_mending(_cause(error)):
+        return ""
+    if isinstance(error, exceptions.ProxyConnectionError):
+        return f"the proxy of HTTP_PROXY or HTTPS_PROXY does not lead to it: {why(_cause(error))}"
+    return why(_cause(error))
+
+
+def refused(error: Any, doing: str, service: str) -> FltsError:
+    """Translate an answer that says no; what it says of credentials may quote them, and is not passed on.
+
+    Args:
+        error: boto3's ``ClientError``.
+        doing: What was asked for: ``read bucket/key``.
+        service: Whom, as a sentence names it.
+    """
+    code, status = _code(error), _status(error)
+    if code in _LOST or status == 412:
+        return PreconditionFailedError(f"{service} did not {doing}: it exists already, or changed ({code})")
+    if reason := passing(error):
+        return ServiceUnavailableError(f"{service} could not {doing}, also when asked again: {reason}")
+    if status in (401, 403) or (status == 404 and _OF_A_USER.search(code)) or _OF_KEYS.fullmatch(code):
+        return _not_allowed(error, doing, service)
+    if status == 404:
+        kind, missing = (BucketNotFoundError, "bucket") if code == "NoSuchBucket" else (ObjectNotFoundError, "object")
+        return kind(f"{service} could not {doing}: there is no such {missing}")
+    if status == 416:
+        return EmptyRangeError(f"{service} could not {doing}: it is empty")
+    sentence = f"{service} refused to {doing}: {code}: {error.response['Error'].get('Message', status)}"
+    return RefusedError(sentence) if code == "400" else BadInputError(sentence)  # the first is no word of S3's
+
+
+def _not_allowed(error: Any, doing: str, service: str) -> RefusedError:
+    code, minutes = _code(error), _clock_minutes(error)
+    # The answer to a HEAD has no body that would give the code.
+    if code == _SKEWED or (code == "403" and abs(minutes) > _SKEW_MINUTES):
+        by = f" ({abs(minutes)} minutes {'ahead' if minutes > 0 else 'behind'})" if minutes else ""
+        return RefusedError(f"{service} did not {doing}: this machine's clock is too far from its own{by}: {_SKEWED}")
+    return RefusedError(f"{service} refused the credentials ({_keys()}), or what they may do, to {doing}: {code}")
+
+
+def unreachable(error: Exception, doing: str, service: str) -> FltsError:
+    """Translate what kept a request from being answered; arguments as for ``refused``."""
+    from botocore import exceptions
+
+    if isinstance(error, exceptions.NoCredentialsError | exceptions.PartialCredentialsError):
+        return RefusedError(
+            f"there are no credentials for {service}: set {settings.ACCESS_KEY_ID} and {settings.SECRET_ACCESS_KEY}, "
+            "or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_SHARED_CREDENTIALS_FILE"
+        )
+    if reason := passing(error):
+        return ServiceUnavailableError(f"{service} cannot be reached to {doing}: {reason}")
+    cause = _cause(error)
+    if not needs_mending(cause):
+        return RefusedError(f"the settings for {service} are wrong: {wrong_setting(error)}")
+    names = [_address(), *([_bundle()] if "CERTIFICATE_VERIFY_FAILED" in cause else [])]
+    return RefusedError(f"{service} cannot be reached to {doing}: {why(cause)} (see {' and '.join(names)})")
+
+
+def wrong_setting(error: Exception) -> str:
+    """Say which setting keeps a client from being made."""
+    region = settings.in_force(settings.REGION, "AWS_DEFAULT_REGION")
+    address = settings.in_force(settings.ENDPOINT_URL, "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+    match type(error).__name__:
+        case "ProfileNotFound":
+            return f"AWS_PROFILE {os.environ.get('AWS_PROFILE')!r} is no profile of the AWS files"
+        case "ConfigParseError":
+            return "the AWS files cannot be read"
+        case "InvalidRegionError" if region:
+            return f"{region} {os.environ[region]!r} is not a region"
+        case "ValueError" if address:
+            return f"{address} {os.environ[address].rpartition('@')[2]!r} is not an address such as http://host:port"
+    return f"{_address()}, {region or settings.REGION}, AWS_PROFILE or the AWS files"
+
+
+def _address() -> str:
+    return settings.in_force(settings.ENDPOINT_URL, "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL") or settings.ENDPOINT_URL
+
+
+def _bundle() -> str:
+    return settings.in_force(settings.CA_BUNDLE, "AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE") or settings.CA_BUNDLE
+
+
+def _keys() -> str:
+    return settings.in_force(settings.ACCESS_KEY_ID, "AWS_ACCESS_KEY_ID") or "those of the AWS files or of a role"
+
+
+def _cause(error: Exception) -> str:
+    """Return what libraries say; botocore's own sentence has bucket and key instead, which may be any words."""
+    inner = getattr(error, "kwargs", {}).get("error")
+    return f"{type(error).__name__} {inner!r}" if inner else f"{type(error).__name__} {error}"
+
+
+def _code(error: Any) -> str:
+    return str(error.response.get("Error", {}).get("Code", "no code"))
+
+
+def _status(error: Any) -> int:
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def _headers(error: Any) -> dict[str, str]:
+    return dict(error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}))
+
+
+def _clock_minutes(error: Any) -> int:
+    """Return by how much this clock is ahead of the service's, 0 where the answer does not tell."""
+    try:
+        there = parsedate_to_datetime(_headers(error).get("date", ""))
+    except (ValueError, TypeError):
+        return 0
+    return round((time.time() - there.timestamp()) / 60)
