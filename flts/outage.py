@@ -5,6 +5,7 @@ import re
 # The first that fits counts.
 _REASONS = (
     (r"CERTIFICATE_VERIFY_FAILED", "its certificate is not trusted"),
+    (r"WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|record layer failure", "it speaks no TLS: http://, not https://"),
     (r"Connection ?refused|Errno 111", "nothing listens there"),
     (r"Name or service not known|NameResolution|Failed to resolve|getaddrinfo", "its name is not known here"),
     (r"No route to host|Network is unreachable|Errno 1(01|13)", "there is no network to it"),

@@ -17,6 +17,7 @@ from flts.outage import why
         ("502 Server Error: Bad Gateway for url: http://x", "it answers with HTTP status 502"),
         ("('Connection aborted.', ConnectionResetError(104, 'Connection reset by peer'))", "its answers break off"),
         ("SSLError [SSL: CERTIFICATE_VERIFY_FAILED] self-signed certificate", "its certificate is not trusted"),
+        ("[SSL: WRONG_VERSION_NUMBER] wrong version number", "it speaks no TLS: http://, not https://"),
         ("something else", "it does not answer as it should"),
     ],
 )  # fmt: skip
