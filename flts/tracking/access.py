@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from flts.errors import BadInputError
 from flts.os_errors import reason
 from flts.tracking.artifact_keys import lend_keys
-from flts.tracking.patience import RETRIES, TIMEOUT, TIMEOUT_SECONDS
+from flts.tracking.patience import RETRIES, TIMEOUT
 from flts.tracking.trouble import DAMAGED, translated
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _SETTINGS = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     RETRIES: "5",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-    TIMEOUT: str(TIMEOUT_SECONDS),
+    TIMEOUT: "30",
     # Bundles are small, and stages need not reach the server's own object store: no question whether they could.
     "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",
 }

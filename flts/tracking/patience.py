@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 RETRIES, TIMEOUT = "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT"
-TIMEOUT_SECONDS = 30
 
 _SECONDS_BETWEEN_LINES = 60.0
 _BROKEN = re.compile("Connection broken|IncompleteRead|ChunkedEncodingError|failures occurred while downloading")
@@ -50,14 +49,12 @@ class Patience:
         if self._seconds is None or _hurried.get():
             with self._outages(doing):
                 return stamina.RetryingCaller(**_REPEATS).on(_is_broken)(call)
-        until = time.monotonic() + self._seconds
         caller = stamina.RetryingCaller(attempts=None, timeout=self._seconds or 1e-9, wait_initial=0.2, wait_max=10.0)
-        return caller.on(ServiceUnavailableError)(self._attempt, call, doing, until)
+        return caller.on(ServiceUnavailableError)(self._attempt, call, doing)
 
-    def _attempt(self, call: Callable[[], T], doing: str, until: float) -> T:
-        left = math.ceil(until - time.monotonic())
+    def _attempt(self, call: Callable[[], T], doing: str) -> T:
         try:
-            with _limits(retries=0, timeout=max(1, min(_timeout(), left))), self._outages(doing):
+            with _limits({RETRIES: 0}), self._outages(doing):
                 return call()
         except ServiceUnavailableError as error:
             self._tell(error)
@@ -99,16 +96,16 @@ def impatient(*, retries: int = 0, timeout: int = 3) -> Iterator[None]:
     """Wait for the server less long than a stage would: ``retries`` of a request, ``timeout`` seconds an answer."""
     token = _hurried.set(True)
     try:
-        with _limits(retries=retries, timeout=timeout):
+        with _limits({RETRIES: retries, TIMEOUT: timeout}):
             yield
     finally:
         _hurried.reset(token)
 
 
 @contextmanager
-def _limits(*, retries: int, timeout: int) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in (RETRIES, TIMEOUT)}
-    os.environ.update({RETRIES: str(retries), TIMEOUT: str(timeout)})
+def _limits(limits: Mapping[str, int]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in limits}
+    os.environ.update({name: str(limit) for name, limit in limits.items()})
     try:
         yield
     finally:
@@ -117,11 +114,6 @@ def _limits(*, retries: int, timeout: int) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-def _timeout() -> int:
-    text = os.environ.get(TIMEOUT, "")
-    return int(text) if text.isdecimal() else TIMEOUT_SECONDS
 
 
 def _is_broken(error: Exception) -> bool:
