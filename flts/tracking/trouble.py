@@ -9,7 +9,7 @@ from flts.errors import BadInputError, FltsError, RefusedError, ServiceUnavailab
 from flts.outage import why
 
 MISSING = frozenset({"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"})
-INVALID = frozenset({"INVALID_PARAMETER_VALUE"})  # no id that anything could have
+INVALID = frozenset({"INVALID_PARAMETER_VALUE", "BAD_REQUEST"})  # no id that anything could have
 EXISTS = frozenset({"RESOURCE_ALREADY_EXISTS"})
 DAMAGED = "the MLflow database {} is damaged: put back a copy of it, or move it away so that a new one is made"
 
