@@ -5,6 +5,7 @@ import re
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from socket import create_server
 from threading import Thread
@@ -67,11 +68,20 @@ def test_a_stage_tells_what_it_waits_for_and_ends_with_exit_code_3(tmp_path: Pat
     ]
 
 
+class Quiet(BaseHTTPRequestHandler):
+    """Answers whatever is asked, if it is HTTP, with an error."""
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
 @pytest.fixture
 def without_tls() -> Iterator[str]:
     """The https address of a server that speaks plain HTTP."""
-    with faults.proxy(DEAD, lambda method, path: "500") as proxy:
-        yield proxy.url.replace("http://", "https://")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"https://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
 @pytest.fixture
