@@ -8,7 +8,10 @@ _TO_BE_MENDED = (
     (r"Hostname mismatch|IP address mismatch|doesn't match", "its certificate is for another name"),
     (r"certificate has expired", "its certificate has expired"),
     (r"CERTIFICATE_VERIFY_FAILED", "its certificate is not trusted"),
-    (r"WRONG_VERSION_NUMBER", "it does not speak TLS there: http:// is meant, not https://"),
+    (
+        r"WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|record layer failure",
+        "it does not speak TLS there: http:// is meant, not https://",
+    ),
     (r"SpeaksTls", "it speaks TLS there: https:// is meant, not http://"),
 )
 # The first that fits counts.

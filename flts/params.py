@@ -153,7 +153,11 @@ class _DataParams(Params):
 
 
 class _ServiceParams(Params):
-    mlflow_tracking_uri: str = _param(MLFLOW_TRACKING_URI, "Services", "MLflow tracking server")
+    mlflow_tracking_uri: str = _param(
+        MLFLOW_TRACKING_URI,
+        "Services",
+        "MLflow tracking server; empty: as the environment says, MLFLOW_TRACKING_URI",
+    )
     gateway_url: str = _param(GATEWAY_URL, "Services", "object store: http(s)://gateway, s3:// or file:///dir")
 
 

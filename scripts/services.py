@@ -122,10 +122,26 @@ def seaweedfs(folder: Path, certificate: tuple[Path, Path] | None = None) -> Ite
 
 
 @contextmanager
-def mlflow_server(folder: Path, s3: S3, port: int = 0) -> Iterator[str]:
-    """Run an MLflow server with its database in a folder and its artifacts in S3; gives its address."""
+def mlflow_server(
+    folder: Path,
+    s3: S3,
+    port: int = 0,
+    *,
+    options: Mapping[str, str | None] = {},
+    environ: Mapping[str, str] = {},
+) -> Iterator[str]:
+    """Run an MLflow server with its database in a folder and its artifacts in S3; gives its address.
+
+    Args:
+        folder: Gets the database and a log.
+        s3: Has the bucket ``mlflow``.
+        port: Where it listens; 0: anywhere.
+        options: Options of ``mlflow server`` beside those of every server here, or in their place; ``None`` for one
+            without a value.
+        environ: Variables that it gets too.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    with persistently(lambda: _start_mlflow(folder, s3, port or free_ports(1)[0])) as uri:
+    with persistently(lambda: _start_mlflow(folder, s3, port or free_ports(1)[0], options, environ)) as uri:
         yield uri
 
 
@@ -197,8 +213,10 @@ def _start_s3(folder: Path, certificate: tuple[Path, Path] | None) -> Iterator[S
 
 
 @contextmanager
-def _start_mlflow(folder: Path, s3: S3, port: int) -> Iterator[str]:
-    options = {
+def _start_mlflow(
+    folder: Path, s3: S3, port: int, changes: Mapping[str, str | None], more: Mapping[str, str]
+) -> Iterator[str]:
+    options: dict[str, object] = {
         "host": HOST,
         "port": port,
         "workers": 1,
@@ -206,10 +224,12 @@ def _start_mlflow(folder: Path, s3: S3, port: int) -> Iterator[str]:
         "artifacts-destination": f"s3://{MLFLOW_BUCKET}",
         # Any port, as a test may put a proxy in between.
         "allowed-hosts": ",".join(f"{host}:*" for host in MLFLOW_CLIENTS),
+        **changes,
     }
-    command = [BIN / "mlflow", "server", *(word for name, value in options.items() for word in (f"--{name}", value))]
-    environ = s3.environ | {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    uri = f"http://{HOST}:{port}"
+    words = (word for name, value in options.items() for word in (f"--{name}", value) if word is not None)
+    command = [BIN / "mlflow", "server", *words]
+    environ = s3.environ | {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **more}
+    uri = f"http://{HOST}:{port}{changes.get('static-prefix') or ''}"
     with process(command, folder / "mlflow.log", environ, lambda: _answers(f"{uri}/health")):
         yield uri
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
-from flts.environment import limit_threads
+from flts.environment import limit_threads, patience
 from flts.errors import BadInputError, FltsError
 from flts.os_errors import environment_trouble
 from flts.params import Params
@@ -26,6 +26,8 @@ from flts.text import printable
 Work = Callable[[Stage, cli.CommandLine, Reporter], int]
 
 KAFKA_SERVERS = "KAFKA_BOOTSTRAP_SERVERS"
+# Seconds that a stage waits for MLflow: a restart of it takes a minute or two.
+_MLFLOW_PATIENCE = 180
 _BUG = 1
 _BAD_INPUT = 2
 
@@ -133,7 +135,8 @@ def _run_task(stage: Stage, executor_input: str, reporter: Reporter) -> None:
             inputs=task.inputs,
             work_dir=work_dir,
             store=store_of(task.params, patient=True),
-            tracking_uri=getattr(task.params, "mlflow_tracking_uri", None),
+            tracking_uri=_required_tracking_uri(task.params),
+            patience=patience(default=_MLFLOW_PATIENCE),
             progress=reporter.progress,
         )
         result = stage.run(task.params, context)
@@ -162,7 +165,8 @@ def _run_alone(stage: Stage, line: cli.CommandLine, reporter: Reporter, *, may_u
             inputs=inputs,
             work_dir=work_dir,
             store=store,
-            tracking_uri=getattr(params, "mlflow_tracking_uri", None) if "mlflow_tracking_uri" in given else None,
+            tracking_uri=tracking_uri_of(params) if "mlflow_tracking_uri" in given else None,
+            patience=patience(default=_MLFLOW_PATIENCE),
             output_dir=output_dir,
             progress=reporter.progress,
         )
@@ -195,6 +199,22 @@ def store_of(params: Params, *, patient: bool = False) -> ObjectStore:
     """Open the store that a stage's parameters name; ``patient`` and errors as ``open_store``."""
     # Every stage declares it; the base model has none.
     return open_store(getattr(params, "gateway_url"), patient=patient)  # noqa: B009
+
+
+def tracking_uri_of(params: Params) -> str | None:
+    """Return MLflow's address: the parameter, or ``MLFLOW_TRACKING_URI`` where it is empty; ``None`` without either."""
+    named: str | None = getattr(params, "mlflow_tracking_uri", None)
+    return os.environ.get("MLFLOW_TRACKING_URI") or None if named == "" else named
+
+
+def _required_tracking_uri(params: Params) -> str | None:
+    uri = tracking_uri_of(params)
+    if uri is None and "mlflow_tracking_uri" in type(params).model_fields:
+        raise BadInputError(
+            "parameter mlflow_tracking_uri is empty, and environment variable MLFLOW_TRACKING_URI is not set: one of "
+            "them must say where MLflow is"
+        )
+    return uri
 
 
 def _fail(reporter: Reporter, message: str, exit_code: int, details: str = "") -> int:

@@ -146,13 +146,16 @@ def read_selected(artifact: InputArtifact) -> Promotion | TrainedModel:
     return read_trained(artifact)
 
 
-def load_selected(selected: Promotion | TrainedModel, tracking_uri: str | None, work_dir: Path) -> bundle.Bundle:
+def load_selected(
+    selected: Promotion | TrainedModel, tracking_uri: str | None, work_dir: Path, *, patience: int | None = None
+) -> bundle.Bundle:
     """Fetch the model that a message names, verify it and load it.
 
     Args:
         selected: The message.
         tracking_uri: MLflow's address; ``None`` where there is none.
         work_dir: Folder that a download goes to; made when missing.
+        patience: Seconds that an MLflow that is away is waited for; ``None`` where something around this waits.
 
     Raises:
         BadInputError: There is no such model, it is damaged, or it is not what the message announces.
@@ -165,7 +168,7 @@ def load_selected(selected: Promotion | TrainedModel, tracking_uri: str | None, 
 
         if selected.model_uri.startswith("runs:/") and selected.model_uri.split("/")[1] != selected.run_id:
             raise BadInputError(f"model_uri {selected.model_uri} is not of run_id {shown(selected.run_id)}")
-        folder = download_bundle(tracking_uri, selected, work_dir)
+        folder = download_bundle(tracking_uri, selected, work_dir, patience=patience)
     loaded = bundle.load(folder, sha256=selected.bundle_sha256)
     for name in ("model_type", "config_hash"):
         found, announced = getattr(loaded.config, name), getattr(selected, name)

@@ -10,7 +10,6 @@ from flts import environment
 
 T = TypeVar("T")
 
-VARIABLE = "FLTS_PATIENCE_SECONDS"
 _SECONDS = 120
 # For whoever answers others or stands before a person: a service that refuses connections is given up after 14 s.
 _ATTEMPTS = 8
@@ -29,7 +28,7 @@ class Patience:
             BadInputError: The variable is no number of seconds.
         """
         self._patient = patient
-        self._seconds = environment.whole_number(VARIABLE, default=_SECONDS, minimum=0) if patient else _SECONDS
+        self._seconds = environment.patience(default=_SECONDS) if patient else _SECONDS
         self._told_at: float | None = None
         self._telling = Lock()
 

@@ -11,9 +11,10 @@ from typing import Protocol
 
 from flts.errors import BadInputError
 from flts.problems import shown
-from flts.tracking.access import impatient
 from flts.tracking.mlmodel import ModelFromCode, copy_bundle, local_bundle
-from flts.tracking.runs import FINGERPRINT_TAG, DatasetSource, LoggedModel, Series, Tracking
+from flts.tracking.patience import impatient
+from flts.tracking.records import DatasetSource, LoggedModel, Series
+from flts.tracking.runs import FINGERPRINT_TAG, Tracking
 
 __all__ = [
     "FINGERPRINT_TAG",
@@ -58,7 +59,9 @@ def prepare(tracking_uri: str, experiment_name: str) -> None:
     Tracking(tracking_uri).experiment(experiment_name)
 
 
-def download_bundle(tracking_uri: str | None, model: ModelReference, destination: Path) -> Path:
+def download_bundle(
+    tracking_uri: str | None, model: ModelReference, destination: Path, *, patience: int | None = None
+) -> Path:
     """Fetch the bundle of a logged model; nothing of it is run, loaded or verified here.
 
     Args:
@@ -66,6 +69,7 @@ def download_bundle(tracking_uri: str | None, model: ModelReference, destination
         model: Names the model. Where its ``artifact_uri`` is a folder of this machine, and its digest lets readers
             tell whether that is the right one, MLflow is not even imported.
         destination: Folder that gets the bundle's folder; made when missing.
+        patience: Seconds that an MLflow that is away is waited for; ``None`` where something around this waits.
 
     Returns:
         The bundle's folder.
@@ -87,4 +91,4 @@ def download_bundle(tracking_uri: str | None, model: ModelReference, destination
         raise BadInputError(
             f"model_uri {model.model_uri} lies in MLflow: --mlflow-tracking-uri (in Python, tracking_uri) must name it"
         )
-    return Tracking(tracking_uri).download_bundle(matched[1], matched[2], destination)
+    return Tracking(tracking_uri, patience=patience).download_bundle(matched[1], matched[2], destination)

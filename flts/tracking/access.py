@@ -1,32 +1,28 @@
-"""Getting at MLflow: quietly, quickly, and with errors that name what is wrong."""
+"""Getting at MLflow, quietly and quickly."""
 
 import fcntl
 import gc
 import os
-import re
 import sqlite3
 import time
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from flts.errors import BadInputError, FltsError, RefusedError, ServiceUnavailableError
+from flts.errors import BadInputError
 from flts.os_errors import reason
-from flts.outage import why
+from flts.tracking.artifact_keys import lend_keys
+from flts.tracking.patience import RETRIES, TIMEOUT
+from flts.tracking.trouble import DAMAGED, translated
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-T = TypeVar("T")
-
 SQLITE = "sqlite:///"
-MISSING = frozenset({"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"})
-EXISTS = frozenset({"RESOURCE_ALREADY_EXISTS"})
 
-_RETRIES, _TIMEOUT = "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT"
 # A server that refuses connections is given up after six attempts within about 30 s. The user's own settings win.
 _SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -35,9 +31,9 @@ _SETTINGS = {
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    _RETRIES: "5",
+    RETRIES: "5",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-    _TIMEOUT: "30",
+    TIMEOUT: "30",
     # Bundles are small, and stages need not reach the server's own object store: no question whether they could.
     "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",
 }
@@ -46,23 +42,9 @@ _ENFORCED = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
 _SQLITE_HEADER = b"SQLite format 3\0"
 # What a check of a whole database may take before a training; one of a thousand runs takes a tenth of it.
 _CHECK_SECONDS = 2.0
-_DAMAGED = "the MLflow database {} is damaged: put back a copy of it, or move it away so that a new one is made"
-_CREDENTIALS = frozenset({"PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"})
-_OUT_OF_REACH = frozenset({"TEMPORARILY_UNAVAILABLE", "RESOURCE_EXHAUSTED", "REQUEST_LIMIT_EXCEEDED"})
-_CLIENT_ERROR = re.compile(r"API request to endpoint \S+ failed with error code 4\d\d")
-_UNKNOWN_HOST = "Invalid Host header"
-_FAILED = ("API request to", "The following failures occurred while downloading")
-_UNWRITABLE = {
-    "database or disk is full": "no space left on device",
-    "readonly database": "it is read-only",
-    "unable to open database file": "it cannot be opened",
-}
-_BROKEN = re.compile("Connection broken|IncompleteRead|ChunkedEncodingError|failures occurred while downloading")
-# For answers that break off half-way, which MLflow does not ask for again.
-_REPEATS: Mapping[str, Any] = {"attempts": 6, "timeout": 120.0, "wait_initial": 0.2, "wait_max": 2.0}
 
 
-def open_client(tracking_uri: str) -> "MlflowClient | PersistentClient":
+def open_client(tracking_uri: str) -> "MlflowClient":
     """Open MLflow; a SQLite database that is missing is made.
 
     Raises:
@@ -76,7 +58,7 @@ def open_client(tracking_uri: str) -> "MlflowClient | PersistentClient":
             f"mlflow_tracking_uri {tracking_uri!r} is not an MLflow address: expected http(s)://host:port or "
             f"{SQLITE}file.db"
         )
-    return PersistentClient(load_mlflow()(tracking_uri))
+    return load_mlflow()(tracking_uri)
 
 
 def _is_server(tracking_uri: str) -> bool:
@@ -98,111 +80,12 @@ def artifact_root(database: Path) -> str:
     return (database.parent / "mlartifacts").as_uri()
 
 
-@contextmanager
-def translated(tracking_uri: str) -> Iterator[None]:
-    """Turn MLflow's errors into FLTS' where people can do something about them; others pass as they are."""
-    from mlflow.exceptions import MlflowException
-    from requests import RequestException  # type: ignore[import-untyped, unused-ignore]
-
-    try:
-        yield
-    except MlflowException as error:
-        raise _translate(tracking_uri, error.error_code, error.message) or error from None
-    except RequestException as error:  # artifacts of a server
-        status = error.response.status_code if error.response is not None else 503
-        code = "PERMISSION_DENIED" if status in (401, 403) else "TEMPORARILY_UNAVAILABLE"
-        raise _translate(tracking_uri, code, str(error)) or error from None
-
-
-class PersistentClient:
-    """An ``MlflowClient`` that asks again when an answer breaks off half-way; whatever it does may be done twice."""
-
-    def __init__(self, client: "MlflowClient") -> None:
-        """Wrap a client."""
-        self._client = client
-
-    def __getattr__(self, name: str) -> Any:
-        """Return a method of the client."""
-        method = getattr(self._client, name)
-        return lambda *args, **given: repeated(lambda: method(*args, **given))
-
-
-def repeated(call: Callable[[], T]) -> T:
-    """Call again while an answer of the server breaks off half-way; ``call`` may be done twice."""
-    import stamina
-
-    return stamina.RetryingCaller(**_REPEATS).on(_is_broken)(call)
-
-
-def _is_broken(error: Exception) -> bool:
-    from mlflow.exceptions import MlflowException
-    from requests import RequestException
-
-    return isinstance(error, MlflowException | RequestException) and bool(_BROKEN.search(str(error)))
-
-
-@contextmanager
-def impatient(*, retries: int = 0, timeout: int = 3) -> Iterator[None]:
-    """Wait for the server less long than a stage would: ``retries`` of a request, ``timeout`` seconds an answer."""
-    before = {name: os.environ.get(name) for name in (_RETRIES, _TIMEOUT)}
-    os.environ.update({_RETRIES: str(retries), _TIMEOUT: str(timeout)})
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-@contextmanager
-def allowing(codes: Collection[str]) -> Iterator[None]:
-    """Ignore MLflow's errors with these codes."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        yield
-    except MlflowException as error:
-        if error.error_code not in codes:
-            raise
-
-
-def _translate(tracking_uri: str, code: str, message: str) -> FltsError | None:
-    if _UNKNOWN_HOST in message or code in _CREDENTIALS:
-        return RefusedError(_refusal(tracking_uri, message))
-    if trouble := _about_database(tracking_uri, message):
-        return BadInputError(trouble)
-    if code in _OUT_OF_REACH or (message.startswith(_FAILED) and not _CLIENT_ERROR.match(message)):
-        return ServiceUnavailableError(f"MLflow at {tracking_uri} cannot be reached: {why(message)}")
-    if _CLIENT_ERROR.match(message):
-        return BadInputError(f"{tracking_uri} does not answer as an MLflow server: {why(message)}")
-    return None
-
-
-def _about_database(tracking_uri: str, message: str) -> str | None:
-    if "database schema" in message:
-        return f"the MLflow database {tracking_uri} is of another MLflow version: run mlflow db upgrade {tracking_uri}"
-    if "malformed" in message:
-        return _DAMAGED.format(tracking_uri)
-    for said, meant in _UNWRITABLE.items():
-        if said in message:
-            return f"the MLflow database {tracking_uri} cannot be written: {meant}"
-    return None
-
-
-def _refusal(tracking_uri: str, message: str) -> str:
-    if _UNKNOWN_HOST not in message:
-        return f"MLflow at {tracking_uri} refused the credentials, or what they may do"
-    host = urlsplit(tracking_uri).netloc.rpartition("@")[2]
-    return f"MLflow at {tracking_uri} does not answer to the name {host}: add {host} to the server's --allowed-hosts"
-
-
 def load_mlflow() -> "type[MlflowClient]":
     """Import MLflow with settings that keep it quiet."""
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     os.environ.update(_ENFORCED)
+    lend_keys(os.environ)
     with _importing():
         from mlflow import MlflowClient
     client: type[MlflowClient] = MlflowClient
@@ -253,7 +136,7 @@ def _check_database(path: Path) -> None:
         except sqlite3.DatabaseError:
             sound = False
     if not sound:
-        raise BadInputError(_DAMAGED.format(path))
+        raise BadInputError(DAMAGED.format(path))
 
 
 def _make_database(store: Any, path: Path) -> None:

@@ -4,47 +4,22 @@ import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from flts.contracts import canonical_json
 from flts.errors import BadInputError, ServiceUnavailableError
 from flts.models.registry import largest_files
-from flts.tracking import access
+from flts.tracking.access import artifact_root, database_path, open_client
 from flts.tracking.mlmodel import BUNDLE, ModelFromCode, copy_bundle, local_bundle
+from flts.tracking.patience import Patience, PersistentClient
+from flts.tracking.records import DatasetSource, LoggedModel, Series
+from flts.tracking.trouble import EXISTS, INVALID, MISSING, allowing, translated
 from flts.untrusted import check_name, check_size
 
 FINGERPRINT_TAG = "flts.fingerprint"
 
 _METRICS_PER_BATCH = 800
 _DIGEST_LENGTH = 36
-
-
-@dataclass(frozen=True)
-class Series:
-    """A metric over epochs; the first value has step 1."""
-
-    name: str
-    values: Sequence[float]
-
-
-@dataclass(frozen=True)
-class DatasetSource:
-    """What a run was trained on: a name, the SHA-256 of the file, where it lies, and its rows."""
-
-    name: str
-    sha256: str
-    uri: str
-    rows: int
-
-
-@dataclass(frozen=True)
-class LoggedModel:
-    """A model that MLflow keeps; ``location`` is its own artifact folder, ``ready`` whether it is complete."""
-
-    model_id: str
-    location: str
-    ready: bool
 
 
 class Tracking:
@@ -54,20 +29,25 @@ class Tracking:
     ``BadInputError`` when it refuses the credentials.
     """
 
-    def __init__(self, tracking_uri: str) -> None:
+    def __init__(self, tracking_uri: str, *, patience: int | None = None) -> None:
         """Open ``http(s)://host:port`` or ``sqlite:///file.db``; a database that is missing is made.
+
+        Args:
+            tracking_uri: MLflow's address.
+            patience: Seconds that an MLflow that is away is waited for; ``None`` where something around this waits.
 
         Raises:
             BadInputError: The address is of no kind that FLTS knows, or its database cannot be used.
         """
         self.uri = tracking_uri
-        self._client = access.open_client(tracking_uri)
+        self._patience = Patience(tracking_uri, patience)
+        self._client = PersistentClient(open_client(tracking_uri), self._patience)
 
     def experiment(self, name: str) -> str:
         """Return the id of an experiment, which is made when missing; ``BadInputError`` when it was deleted."""
-        database = access.database_path(self.uri)
-        location = access.artifact_root(database) if database else None
-        with access.translated(self.uri):
+        database = database_path(self.uri)
+        location = artifact_root(database) if database else None
+        with translated(self.uri):
             for _ in range(2):
                 if found := self._client.get_experiment_by_name(name):
                     if found.lifecycle_stage != "active":
@@ -76,18 +56,24 @@ class Tracking:
                             f"{found.experiment_id}) or choose another experiment_name"
                         )
                     return str(found.experiment_id)
-                with access.allowing(access.EXISTS):  # another process was first
+                with allowing(EXISTS):  # another process was first
                     return str(self._client.create_experiment(name, location))
         raise ServiceUnavailableError(f"MLflow at {self.uri} neither shows experiment {name!r} nor lets it be made")
 
+    def has_experiment(self, experiment_id: str) -> bool:
+        """Tell whether there is an experiment of this id that is not deleted."""
+        with translated(self.uri), allowing(MISSING | INVALID):
+            return str(self._client.get_experiment(experiment_id).lifecycle_stage) == "active"
+        return False
+
     def create_run(self, experiment_id: str, name: str, tags: Mapping[str, str]) -> str:
         """Begin a run and return its id."""
-        with access.translated(self.uri):
+        with translated(self.uri):
             return str(self._client.create_run(experiment_id, run_name=name, tags=dict(tags)).info.run_id)
 
     def find_runs(self, experiment_id: str, fingerprint: str) -> list[str]:
         """Return the ids of the runs of an experiment that have this fingerprint, oldest first."""
-        with access.translated(self.uri):
+        with translated(self.uri):
             found = self._client.search_runs(
                 [experiment_id],
                 f"tags.`{FINGERPRINT_TAG}` = '{fingerprint}'",
@@ -97,14 +83,14 @@ class Tracking:
 
     def status(self, run_id: str) -> str | None:
         """Return ``RUNNING``, ``FINISHED``, ``FAILED`` or ``KILLED``; ``None`` for a run that is missing or deleted."""
-        with access.translated(self.uri), access.allowing(access.MISSING):
+        with translated(self.uri), allowing(MISSING | INVALID):
             info = self._client.get_run(run_id).info
             return str(info.status) if info.lifecycle_stage == "active" else None
         return None
 
     def set_status(self, run_id: str, status: str) -> None:
         """Set a run's status; all but ``RUNNING`` end it."""
-        with access.translated(self.uri):
+        with translated(self.uri):
             if status == "RUNNING":
                 self._client.update_run(run_id, status)
             else:
@@ -112,7 +98,7 @@ class Tracking:
 
     def delete_run(self, run_id: str) -> None:
         """Delete a run; no error when there is none."""
-        with access.translated(self.uri), access.allowing(access.MISSING):
+        with translated(self.uri), allowing(MISSING):
             self._client.delete_run(run_id)
 
     def log(
@@ -137,7 +123,7 @@ class Tracking:
         """
         from mlflow.entities import Metric, Param
 
-        with access.translated(self.uri):
+        with translated(self.uri):
             # The run's own start as the time of every value: a repeat then writes the rows that are there.
             moment = self._client.get_run(run_id).info.start_time
             points = [
@@ -157,17 +143,17 @@ class Tracking:
 
     def log_folder(self, run_id: str, folder: Path) -> None:
         """Log everything in a folder as artifacts of a run."""
-        with access.translated(self.uri):
+        with translated(self.uri):
             self._client.log_artifacts(run_id, str(folder))
 
     def log_text(self, run_id: str, name: str, text: str) -> None:
         """Log a text as an artifact of a run."""
-        with access.translated(self.uri):
+        with translated(self.uri):
             self._client.log_text(run_id, text, name)
 
     def read_artifacts(self, run_id: str, names: Sequence[str]) -> dict[str, str]:
         """Read text artifacts from the top of a run; those that are not there are left out."""
-        with access.translated(self.uri), tempfile.TemporaryDirectory() as folder:
+        with translated(self.uri), tempfile.TemporaryDirectory() as folder:
             there = {file.path for file in self._client.list_artifacts(run_id)}
             root = self._client.get_run(run_id).info.artifact_uri
             return {
@@ -178,9 +164,9 @@ class Tracking:
 
     def models(self, run_id: str, name: str) -> list[LoggedModel]:
         """Return the models of a run that have this name, oldest first; none for a run that is missing."""
-        with access.translated(self.uri):
+        with translated(self.uri):
             found = []
-            with access.allowing(access.MISSING):
+            with allowing(MISSING):
                 experiment_id = self._client.get_run(run_id).info.experiment_id
                 found = self._client.search_logged_models(
                     [experiment_id],
@@ -191,13 +177,13 @@ class Tracking:
 
     def has_bundle(self, model: LoggedModel) -> bool:
         """Tell whether the files of a model are there."""
-        with access.translated(self.uri), access.allowing(access.MISSING):
+        with translated(self.uri), allowing(MISSING):
             return bool(self._client.list_logged_model_artifacts(model.model_id, BUNDLE))
         return False
 
     def upload_model(self, run_id: str, name: str, model: ModelFromCode, work_dir: Path) -> LoggedModel:
         """Give a run a model; until ``keep_model`` it does not count. ``work_dir`` is a scratch folder."""
-        with access.translated(self.uri):
+        with translated(self.uri):
             experiment_id = self._client.get_run(run_id).info.experiment_id
             made = self._client.create_logged_model(experiment_id, name=name, source_run_id=run_id)
             folder = work_dir / made.model_id
@@ -211,7 +197,7 @@ class Tracking:
             if model.location != location:
                 self.delete_model(model)
                 continue
-            with access.translated(self.uri):
+            with translated(self.uri):
                 if not model.ready:
                     self._client.finalize_logged_model(model.model_id, "READY")
                 self._log_output(run_id, model.model_id)
@@ -221,7 +207,7 @@ class Tracking:
         """Delete a model and its files; no error when there is none."""
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-        with access.translated(self.uri), access.allowing(access.MISSING):
+        with translated(self.uri), allowing(MISSING):
             self._client.delete_logged_model(model.model_id)
             # A store that cannot delete keeps files that nobody refers to.
             with suppress(Exception):
@@ -239,7 +225,7 @@ class Tracking:
             raise BadInputError(f"MLflow at {self.uri} has no model runs:/{run_id}/{name}")
         model, label = ready[-1], f"runs:/{run_id}/{name}"
         files = []
-        with access.translated(self.uri), access.allowing(access.MISSING):
+        with translated(self.uri), allowing(MISSING):
             files = self._client.list_logged_model_artifacts(model.model_id, BUNDLE)
         if not files:
             raise BadInputError(f"the model {label} has no {BUNDLE}: only models that FLTS logged do")
@@ -251,7 +237,7 @@ class Tracking:
             check_size(f"{label}/{file}", size or 0, largest[file])
         folder = destination / BUNDLE.rpartition("/")[2]
         folder.mkdir(exist_ok=True)
-        with access.translated(self.uri):
+        with translated(self.uri):
             for file in sizes:
                 self._download(f"{model.location}/{BUNDLE}/{file}", folder)
         return folder
@@ -260,8 +246,8 @@ class Tracking:
         # Not by the client's own method: its errors do not say whether to try again.
         from mlflow.artifacts import download_artifacts
 
-        return access.repeated(
-            lambda: Path(download_artifacts(address, dst_path=str(destination), tracking_uri=self.uri))
+        return self._patience(
+            lambda: Path(download_artifacts(address, dst_path=str(destination), tracking_uri=self.uri)), "read"
         )
 
     def _log_output(self, run_id: str, model_id: str) -> None:
@@ -295,7 +281,7 @@ class Tracking:
             ),
             [InputTag("mlflow.data.context", "training")],
         )
-        with access.translated(self.uri):
+        with translated(self.uri):
             try:
                 self._client.log_inputs(run_id, [entry])
             except MlflowException:

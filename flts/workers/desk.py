@@ -9,6 +9,7 @@ from flts.runtime import output
 from flts.runtime.folders import work_folder
 from flts.runtime.logs import Reporter
 from flts.runtime.parameters import check_params
+from flts.runtime.start import tracking_uri_of
 from flts.stage import Context, InputArtifact, Result, Stage
 from flts.store import ObjectStore
 from flts.workers.messages import Outgoing
@@ -74,7 +75,7 @@ class Desk:
                 inputs=artifacts,
                 work_dir=work_dir,
                 store=self.store,
-                tracking_uri=getattr(params, "mlflow_tracking_uri", None),
+                tracking_uri=tracking_uri_of(params),
                 progress=self.reporter.progress,
                 announce=announce,
             )

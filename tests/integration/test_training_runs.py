@@ -231,6 +231,45 @@ def test_a_run_joins_the_run_of_the_pipeline(place, identifier, monkeypatch):
     assert run.info.experiment_id == experiment
 
 
+@pytest.fixture
+def lacking(place, request) -> tuple[str, str]:
+    """A variable of KFP's MLflow plugin, and a value of it that this MLflow does not have."""
+    tracking = Tracking(place.tracking_uri)
+    client, (variable, kind) = tracking._client, request.param
+    if kind != "deleted":
+        return variable, kind
+    experiment = tracking.experiment(f"deleted {variable}")
+    if variable == "MLFLOW_EXPERIMENT_ID":
+        client.delete_experiment(experiment)
+        return variable, experiment
+    run_id = tracking.create_run(experiment, "deleted", {})
+    client.delete_run(run_id)
+    return variable, run_id
+
+
+@pytest.mark.parametrize(
+    "lacking",
+    [(variable, kind) for variable in ("MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID") for kind in ("77", "no-id", "deleted")],
+    ids="-".join,
+    indirect=True,
+)
+def test_an_experiment_or_a_run_of_the_pipeline_that_mlflow_lacks_is_a_sentence(
+    place, identifier, lacking, monkeypatch
+):
+    variable, value = lacking
+    monkeypatch.setenv(variable, value)
+    steps = []
+    with pytest.raises(BadInputError) as caught:
+        place.train(identifier=identifier, progress=steps.append)
+    kind = "run" if variable == "MLFLOW_RUN_ID" else "experiment"
+    assert str(caught.value) == (
+        f"environment variable {variable} names {kind} {value!r}, which MLflow at {place.tracking_uri} does not have, "
+        "or which was deleted; where KFP sets it, mlflow_tracking_uri must be empty, so that the same MLflow is asked"
+    )
+    assert not any(step.startswith("epoch") for step in steps)
+    assert not runs(place, identifier)
+
+
 @pytest.mark.parametrize("known", ["model_uri", "artifact_uri too"])
 def test_the_bundle_comes_back_byte_for_byte(place, identifier, tmp_path, known):
     message = told(place.train(identifier=identifier))

@@ -28,6 +28,7 @@ class Place:
     training_data: Path
     tracking_uri: str
     store_url: str | None
+    patience: int | None = None
 
     @property
     def failures(self) -> Path:
@@ -68,6 +69,7 @@ class Place:
                 work_dir=Path(folder),
                 store=open_store(self.store_url) if self.store_url else None,
                 tracking_uri=self.tracking_uri,
+                patience=self.patience,
                 progress=tell,
             )
             return stage.run(params, context)

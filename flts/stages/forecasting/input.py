@@ -49,7 +49,7 @@ def read_input(params: InferenceParams, context: Context) -> ForecastInput:
     path, data = read_dataset(given(context, "inference_data"), context.store, context.work_dir)
     selected = read_selected(given(context, "selected_model"))
     _check_config_hash(params.config_hash, data, selected, path)
-    loaded = load_selected(selected, context.tracking_uri, context.work_dir / "model")
+    loaded = load_selected(selected, context.tracking_uri, context.work_dir / "model", patience=context.patience)
     forecaster = loaded.forecaster
     data = suited_to(forecaster, data, str(path))
     start = params.sample_idx + forecaster.input_seq_len

@@ -1,6 +1,5 @@
 """One training, one MLflow run: found again by its fingerprint, taken over half-finished, published once."""
 
-import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ from flts.models import pyfunc
 from flts.models.registry import MODELS
 from flts.promotion import owner
 from flts.stages.training.claim import Claim, RunClaim, StoreClaim
+from flts.stages.training.enclosing import enclosing_run
 from flts.stages.training.publication import Outcome, Publication
 from flts.stages.training.shelf import Shelf
 from flts.stages.training.spec import TrainingSpec
@@ -26,6 +26,7 @@ from flts.version import __version__
 
 METRICS_FILE = "metrics.json"
 REPORT_FILE = "report.html"
+SCALER_FILE = "scaler/scaler.json"
 
 # Seconds that a finished training waits for services that went away: a server's restart takes a minute or two.
 _PATIENCE = 180
@@ -56,8 +57,8 @@ class TrainingRun:
         self.run_id = ""
         self._tracking = tracking
         self._fingerprint = spec.fingerprint()
-        self._experiment_id = os.environ.get("MLFLOW_EXPERIMENT_ID") or tracking.experiment(spec.experiment_name)
-        self._patience = environment.whole_number("FLTS_PATIENCE_SECONDS", default=_PATIENCE, minimum=0)
+        self._patience = environment.patience(default=_PATIENCE)
+        self._experiment_id, self._parent = enclosing_run(tracking, spec.experiment_name)
         self._claim: Claim
         self._shelf: Shelf | None = None
         key = f"{owner(spec.identifier)}/trainings/{self._fingerprint}"
@@ -95,6 +96,15 @@ class TrainingRun:
                 self.notes.append("an earlier training like this one is gone from MLflow: trained again")
             self._tracking.set_status(self.run_id, "RUNNING")
         return outcome
+
+    def check_artifact_store(self, scaler: str) -> None:
+        """Log the scaler, the smallest file of a run: what refuses it would refuse the trained model too.
+
+        Raises:
+            ServiceUnavailableError: MLflow, or the store of its artifacts, is out of reach.
+            BadInputError: The store refuses the credentials.
+        """
+        self._tracking.log_text(self.run_id, SCALER_FILE, scaler)
 
     def shelved(self, work_dir: Path) -> Publication | None:
         """Return the publication that an earlier attempt could not log; ``work_dir`` is a scratch folder."""
@@ -212,7 +222,7 @@ class TrainingRun:
             "model_type": spec.model_type,
             "config_hash": spec.config_hash,
             "identifier": spec.identifier,
-            _PARENT_TAG: os.environ.get("MLFLOW_RUN_ID", ""),
+            _PARENT_TAG: self._parent,
         }
         return self._tracking.create_run(
             self._experiment_id,

@@ -19,7 +19,7 @@ from flts.stages.scores import scores_artifact
 from flts.stages.selection import SELECTION_FILE, SelectionForecasts
 from flts.stages.training.fitting import Trained, train
 from flts.stages.training.publication import Outcome, Publication
-from flts.stages.training.run import TrainingRun
+from flts.stages.training.run import SCALER_FILE, TrainingRun
 from flts.stages.training.scoring import check_rows, scored_origins
 from flts.stages.training.spec import TrainingSpec
 from flts.timeseries.arrays import Indices
@@ -67,7 +67,9 @@ def run(params: TrainerParams, context: Context, *, model_type: ModelType) -> Re
     if context.tracking_uri is None:
         return _train_alone(spec, params, context, data)
     context.progress(0.01, "opening MLflow")
-    training_run = TrainingRun(spec, Tracking(context.tracking_uri), context.store, context.output_dir)
+    training_run = TrainingRun(
+        spec, Tracking(context.tracking_uri, patience=context.patience), context.store, context.output_dir
+    )
     begun = utc_timestamp()
     if outcome := training_run.begin(begun):
         return _result(outcome, cached=True)
@@ -76,6 +78,7 @@ def run(params: TrainerParams, context: Context, *, model_type: ModelType) -> Re
         publication = training_run.shelved(context.work_dir)
         cached, notes = publication is not None, tuple(training_run.notes)
         if publication is None:
+            training_run.check_artifact_store(_scaler_json(data.processed))
             trained = _train(spec, params, context, data)
             publication = _publication(spec, training_run, data, trained)
             notes = (*notes, *trained.notes)
@@ -205,10 +208,14 @@ def _dataset_source(data: _Data) -> DatasetSource:
 
 def _run_files(data: ProcessedData, report: TrainingReport) -> dict[str, str]:
     files = {f"plots/{name}": text for name, text in training_plots(report).items()}
-    files["scaler/scaler.json"] = f"{canonical_json(data.scaler.to_dict())}\n"
+    files[SCALER_FILE] = _scaler_json(data)
     if data.config_json:
         files["preprocess_config.json"] = data.config_json
     return files
+
+
+def _scaler_json(data: ProcessedData) -> str:
+    return f"{canonical_json(data.scaler.to_dict())}\n"
 
 
 def _result(

@@ -58,6 +58,7 @@ def echo(params: EchoParams, context: Context) -> Result:
         "word": params.word,
         "store": isinstance(context.store, FileStore),
         "tracking_uri": context.tracking_uri,
+        "patience": context.patience,
         "output_dir": str(context.output_dir),
         "beside_outputs": context.work_dir.parent == context.output_dir,
         "inputs": {name: str(item.path) for name, item in context.inputs.items()},
@@ -78,7 +79,9 @@ STAGE = Stage(
 @pytest.fixture(autouse=True)
 def process_as_before(monkeypatch):
     """Undo what a stage's process changes in itself."""
-    for name in ("USE_KFP", "FLTS_LOG", "FLTS_THREADS", "GATEWAY_URL", "MLFLOW_TRACKING_URI", "WORD"):
+    for name in ("USE_KFP", "FLTS_LOG", "FLTS_THREADS", "FLTS_PATIENCE_SECONDS", "GATEWAY_URL", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("WORD",):
         monkeypatch.delenv(name, raising=False)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "MLFLOW_CONFIGURE_LOGGING"):
         monkeypatch.setenv(name, "1")
@@ -114,6 +117,7 @@ def test_artifact_paths_as_flags_win_over_use_kfp(use_kfp, tmp_path, monkeypatch
         "word": "",
         "store": False,
         "tracking_uri": None,
+        "patience": 180,
         "output_dir": str(tmp_path / "out"),
         "beside_outputs": True,
         "inputs": {},
@@ -137,6 +141,42 @@ def test_services_are_used_alone_only_when_named_by_flag_or_environment(tmp_path
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///x")
     run(STAGE, ["--output-dir", str(tmp_path), "--gateway-url", f"file://{tmp_path}/store"])
     assert (seen(tmp_path)["store"], seen(tmp_path)["tracking_uri"]) == (True, "sqlite:///x")
+
+
+def test_an_empty_tracking_uri_is_the_environment_s_as_kfp_s_mlflow_plugin_sets_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://of-the-plugin:5000")
+    given = {"word": "w", "gateway_url": f"file://{tmp_path}/store"}
+    assert run(STAGE, kfp(tmp_path, **given, mlflow_tracking_uri="")) == 0
+    assert seen(tmp_path)["tracking_uri"] == "http://of-the-plugin:5000"
+    assert run(STAGE, kfp(tmp_path, **given, mlflow_tracking_uri="http://named:5000")) == 0
+    assert seen(tmp_path)["tracking_uri"] == "http://named:5000"
+
+
+def test_a_task_whose_mlflow_nobody_names_ends_with_a_sentence(tmp_path, capsys):
+    assert run(STAGE, kfp(tmp_path, word="w", gateway_url=f"file://{tmp_path}/store", mlflow_tracking_uri="")) == 2
+    assert json.loads(capsys.readouterr().err)["message"] == (
+        "parameter mlflow_tracking_uri is empty, and environment variable MLFLOW_TRACKING_URI is not set: one of them "
+        "must say where MLflow is"
+    )
+
+
+def test_a_stage_by_itself_with_an_empty_tracking_uri_uses_the_environment_s_or_no_mlflow(tmp_path, monkeypatch):
+    flags = ["--output-dir", str(tmp_path), "--mlflow-tracking-uri", ""]
+    assert run(STAGE, flags) == 0
+    assert seen(tmp_path)["tracking_uri"] is None
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///x")
+    assert run(STAGE, flags) == 0
+    assert seen(tmp_path)["tracking_uri"] == "sqlite:///x"
+
+
+@pytest.mark.parametrize(("said", "seconds"), [(None, 180), ("7", 7), ("0", 0)])
+def test_stages_wait_three_minutes_for_mlflow_unless_told_otherwise(said, seconds, tmp_path, monkeypatch):
+    monkeypatch.delenv("FLTS_PATIENCE_SECONDS", raising=False)
+    if said:
+        monkeypatch.setenv("FLTS_PATIENCE_SECONDS", said)
+    for argv in (["--output-dir", str(tmp_path)], kfp(tmp_path, word="w", gateway_url=f"file://{tmp_path}/store")):
+        assert run(STAGE, argv) == 0
+        assert seen(tmp_path)["patience"] == seconds
 
 
 def test_a_store_is_enough_output_when_standalone_is_asked_for(tmp_path, monkeypatch, capsys):
