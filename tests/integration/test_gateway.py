@@ -374,12 +374,21 @@ def test_a_tokens_file_does_not_end_up_in_an_error(tmp_path: Path):
     assert "my-secret" not in ended.stderr
 
 
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
 def test_sigterm_lets_what_runs_finish_and_ends_with_0(tmp_path: Path):
     with gateway(f"file://{tmp_path}") as running:
         with begin_upload(running.port, "late", 8, b"some") as connection:
-            time.sleep(0.3)
+            at_work = 'flts_http_requests_in_flight{service="gateway"} 1.0'
+            wait_until(lambda: at_work in httpx.get(f"{running.url}/metrics", timeout=20).text, 60)
             running.process.send_signal(signal.SIGTERM)
-            time.sleep(0.5)
+            wait_until(lambda: not _listens(running.port), 60)
             connection.sendall(b"more")
             assert connection.recv(65536).split()[1] == b"200"
         assert running.process.wait(timeout=20) == 0
