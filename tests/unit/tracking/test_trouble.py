@@ -28,10 +28,10 @@ def of_boto(text: str) -> Exception:
 @pytest.mark.parametrize(
     ("error", "kind", "said"),
     [
-        (mlflow(f"{POOL}[Errno 111] Connection refused"), ServiceUnavailableError, "cannot nothing listens there"),
+        (mlflow(f"{POOL}[Errno 111] Connection refused"), ServiceUnavailableError, "nothing listens there"),
         (mlflow(f"{POOL}Failed to resolve 'mlflow'"), ServiceUnavailableError, "its name is not known here"),
-        (mlflow(f"{POOL}[SSL: WRONG_VERSION_NUMBER] wrong version number"), ServiceUnavailableError, "does not speak TLS"),
-        (mlflow(f"{POOL}[SSL: RECORD_LAYER_FAILURE] record layer failure"), ServiceUnavailableError, "does not speak TLS"),
+        (mlflow(f"{POOL}[SSL: WRONG_VERSION_NUMBER] wrong version number"), ServiceUnavailableError, "not speak TLS"),
+        (mlflow(f"{POOL}[SSL: RECORD_LAYER_FAILURE] record layer failure"), ServiceUnavailableError, "not speak TLS"),
         (mlflow(f"{POOL}too many 502 error responses"), ServiceUnavailableError, "it answers with HTTP status 502"),
         (mlflow(f"{POOL}[SSL: CERTIFICATE_VERIFY_FAILED] self-signed"), BadInputError, "MLFLOW_TRACKING_SERVER_CERT"),
         (mlflow("The 'kubernetes' package is required to use the Kubernetes auth providers"), BadInputError,
