@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def test_it_makes_every_bucket_that_a_stage_or_the_pipeline_uses(root: Path, store: FileStore) -> None:
+def test_it_makes_every_bucket_that_a_stage_or_kfp_uses(root: Path, store: FileStore) -> None:
     make_buckets(store)
 
     made = {path.name for path in store.root.iterdir() if not path.name.startswith(".")}
@@ -36,7 +36,8 @@ def test_it_makes_every_bucket_that_a_stage_or_the_pipeline_uses(root: Path, sto
         if name.endswith("_bucket")
     }
     assert used <= made == set(BUCKETS)
-    assert f"defaultPipelineRoot: s3://{BUCKETS[-1]}" in (root / "pipeline" / "pipeline.yaml").read_text()
+    launcher = (root / "deploy" / "kubernetes" / "kfp" / "launcher-minio.yaml").read_text()
+    assert f"defaultPipelineRoot: s3://{BUCKETS[-1]}\n" in launcher, "KFP's artifacts in the same store"
     assert all(not list(store.list(bucket)) for bucket in BUCKETS)
 
 
