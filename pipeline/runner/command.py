@@ -179,7 +179,9 @@ def _find_dataset(options: argparse.Namespace, pipeline: Pipeline, store: str) -
     default = str(pipeline.parameters["input_bucket"].default)
     bucket = split_pairs(options.param).get("input_bucket", default)
     name = options.stored_dataset
-    return patiently(lambda: StoredDataset.find(name, open_store(store), bucket), _tell, default=STORE_SECONDS)
+    return patiently(
+        lambda: StoredDataset.find(name, open_store(store, patient=True), bucket), _tell, default=STORE_SECONDS
+    )
 
 
 def _beginning(dataset: Dataset) -> Iterator[str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from flts.environment import whole_number
+from flts import environment
 from flts.errors import ServiceUnavailableError
 
 T = TypeVar("T")
@@ -30,7 +30,7 @@ def patiently(ask: Callable[[], T], say: Say, *, default: int) -> T:
         ServiceUnavailableError: It was away for that long.
         BadInputError: The variable is no whole number, or what ``ask`` raises.
     """
-    seconds = whole_number(VARIABLE, default=default, minimum=0)
+    seconds = environment.patience(default=default)
     failed = told = None  # when it first did not answer, and when that was last said
     pause = _FIRST_PAUSE
     while True:

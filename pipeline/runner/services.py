@@ -43,7 +43,7 @@ def make_ready(arguments: Mapping[str, Value], dataset: Dataset, say: Say) -> No
         BadInputError: One of them refuses the credentials, or the dataset cannot be read.
     """
     store, bucket = str(arguments["gateway_url"]), str(arguments["input_bucket"])
-    patiently(lambda: open_store(store).head(bucket, dataset.name), say, default=STORE_SECONDS)
+    patiently(lambda: open_store(store, patient=True).head(bucket, dataset.name), say, default=STORE_SECONDS)
     dataset.put(open_store(store), bucket)
     uri = str(arguments["mlflow_tracking_uri"])
     if not uri.startswith(SQLITE):
