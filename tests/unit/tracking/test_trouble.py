@@ -28,7 +28,7 @@ def of_boto(text: str) -> Exception:
 @pytest.mark.parametrize(
     ("error", "kind", "said"),
     [
-        (mlflow(f"{POOL}[Errno 111] Connection refused"), ServiceUnavailableError, "cannot nothing listens there"),
+        (mlflow(f"{POOL}[Errno 111] Connection refused"), ServiceUnavailableError, "nothing listens there"),
         (mlflow(f"{POOL}Failed to resolve 'mlflow'"), ServiceUnavailableError, "its name is not known here"),
         (mlflow(f"{POOL}[SSL: WRONG_VERSION_NUMBER] wrong version number"), ServiceUnavailableError, "speaks no TLS"),
         (mlflow(f"{POOL}[SSL: RECORD_LAYER_FAILURE] record layer failure"), ServiceUnavailableError, "speaks no TLS"),
