@@ -23,14 +23,15 @@ serve: venv ## Serve live forecasts, and a page for people, with what the last `
 test: venv lint ## Run the linters and all tests but the images': ARGS="tests/unit -k name"
 	@$(BIN)/pytest -n auto --dist loadgroup $(ARGS)
 	@echo "left out: the tests of the container images, which need Docker: make test-images"
+	@echo "left out: Kafka mode on Apache Kafka, with users, ACLs and three brokers: make test-kafka KAFKA_START=command"
 
 test-s3: venv ## Run the tests of the S3 store, which `make test` runs too; FLTS_TEST_S3_ENDPOINT_URL= names another server
 	@$(BIN)/pytest -n auto --dist loadgroup tests/integration/test_s3_*.py $(ARGS)
 
-test-kafka: venv ## Run the tests of Kafka mode, which `make test` runs too; KAFKA_BOOTSTRAP_SERVERS= names another broker
+test-kafka: venv ## Run the tests of Kafka mode, which `make test` runs too: KAFKA_START= or KAFKA_BOOTSTRAP_SERVERS=, see docs/kafka.md
 	@$(BIN)/pytest -n auto --dist loadgroup tests/kafka $(ARGS)
 
-chaos: venv ## Kill workers and broker at 200 random moments (KILLS=200): is every dataset promoted once? (10 minutes)
+chaos: venv ## Kill workers and brokers at 200 random moments (KILLS=200): is every dataset promoted once? (10 minutes)
 	@FLTS_CHAOS_KILLS=$(or $(KILLS),200) $(BIN)/pytest -n 0 tests/kafka/test_chaos.py $(ARGS)
 
 test-images: venv images ## Build the images and test them; needs Docker and docker-registry: ARGS="-k readmes"
@@ -85,8 +86,8 @@ bench-serving: venv ## Measure what serves all day; writes build/bench_gateway.j
 	@$(BIN)/python -m benchmarks.bench_gateway
 	@$(BIN)/python -m benchmarks.bench_serving
 
-bench-kafka: venv ## Measure Kafka mode: how soon work starts, what it adds, how many datasets eval takes; build/bench_kafka.json
-	@$(BIN)/python -m benchmarks.bench_kafka
+bench-kafka: venv ## Measure Kafka mode, with KAFKA_START= on two brokers in turns; writes build/bench_kafka.json
+	@$(BIN)/python -m benchmarks.bench_kafka $(if $(DATASET),--dataset "$(DATASET)")
 
 soak: venv ## Keep the servers under load for an hour (SECONDS=3600): is every request answered, is memory flat?
 	@$(BIN)/python -m benchmarks.soak $(if $(SECONDS),--seconds "$(SECONDS)")

@@ -24,9 +24,12 @@ from flts.runtime.start import store_of
 from flts.runtime.stopping import Stopped, Watch
 from flts.stage import Stage
 from flts.stages import STAGES
+from flts.store import ObjectStore
 from flts.tracking.access import load_mlflow
+from flts.workers.dead_letters import cut
 from flts.workers.desk import Desk
 from flts.workers.messages import Outgoing, Received, headers_at_hand, traced
+from flts.workers.replies import Announced, Dead, Done, Failed, Order, Reply, Waiting
 from flts.workers.roles import evaluation, forecasting, preprocessing, training
 from flts.workers.settings import Topics
 from flts.workers.tries import GivenUpError, Try
@@ -61,62 +64,6 @@ class Plan:
         return forecasting.handle if self.stage == "inference" else training.handle
 
 
-@dataclass(frozen=True)
-class Order:
-    """A message to work on; ``crash`` says how the process before ended over it, ``first`` that it is the first one."""
-
-    received: Received
-    first: bool
-    crash: str = ""
-
-
-@dataclass(frozen=True)
-class Announced:
-    """A message to send while the work goes on."""
-
-    outgoing: Outgoing
-
-
-@dataclass(frozen=True)
-class Done:
-    """The work is done: its outputs are kept, and these messages are to be sent."""
-
-    outgoing: Sequence[Outgoing]
-
-
-@dataclass(frozen=True)
-class Dead:
-    """No try will do better: the message is a dead letter; ``bad`` is one that is wrong by itself."""
-
-    reason: str
-    tries: int
-    bad: bool
-
-
-@dataclass(frozen=True)
-class Failed:
-    """The try failed, and another one may not."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """A service is out of reach, refuses the credentials, or a disk is full: the message can do nothing for it."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class Crashed:
-    """The process ended over the message."""
-
-    reason: str
-
-
-Reply = Done | Dead | Failed | Waiting | Crashed
-
-
 def serve(plan: Plan, pipe: Connection, parent: int) -> None:
     """Work on what comes through the pipe until it is closed, the parent ends, or SIGTERM comes.
 
@@ -147,7 +94,7 @@ def serve(plan: Plan, pipe: Connection, parent: int) -> None:
             reporter = JsonReporter(stage, sys.stderr)
             pass_on_logs(reporter)
             desk = Desk(stage, plan.params, plan.topics, store, reporter, announce)
-            pipe.send(_work(role, order, desk, plan.tries))
+            pipe.send(_cut(order.letter, store) if order.letter else _work(role, order, desk, plan.tries))
 
 
 def _warm(stage: Stage) -> None:
@@ -194,6 +141,13 @@ def _work(role: Role, order: Order, desk: Desk, limit: int) -> Reply:
         return Done(outgoing)
     except GivenUpError as error:
         return Dead(str(error), error.tries, bad=False)
+    except FltsError as error:
+        return Waiting(str(error))
+
+
+def _cut(letter: Outgoing, store: ObjectStore) -> Reply:
+    try:
+        return Done([cut(letter, store)])
     except FltsError as error:
         return Waiting(str(error))
 

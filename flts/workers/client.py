@@ -1,84 +1,53 @@
 """Kafka's clients, as workers and commands use them."""
 
+import logging
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from functools import partial
+from typing import Any, TypeVar, cast
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from flts.errors import BadInputError, ServiceUnavailableError
-from flts.workers.messages import Outgoing, Received
+from flts.errors import RefusedError
+from flts.workers.messages import LARGEST_BYTES, Received
+from flts.workers.problems import NO_RIGHT, Client, Watched, refusal, wrong_settings
+from flts.workers.rights import DESCRIBE, GROUP, TOPIC, Right
 from flts.workers.settings import KafkaSettings
 
-_REFUSED = {
-    KafkaError._AUTHENTICATION,
-    KafkaError.SASL_AUTHENTICATION_FAILED,
-    KafkaError.TOPIC_AUTHORIZATION_FAILED,
-    KafkaError.GROUP_AUTHORIZATION_FAILED,
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-}
-_AWAY = {KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._RESOLVE, KafkaError._TIMED_OUT}
-_NO_TOPIC = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}
 _Headers = list[tuple[str, str | bytes | None]]
-_Delivered = Callable[[KafkaError | None, Message], None]
+_C = TypeVar("_C", bound=Client)
+_T = TypeVar("_T")
 # How long an idle worker's request for messages may stay with a broker that answers only when the time is over.
 _FETCH_WAIT_MS = 100
 # What commands wait for a broker at first, and then for an answer.
 _SECONDS_TO_CONNECT = 15.0
 ANSWER_SECONDS = 30.0
-
-
-class Watched:
-    """Remembers what a client said went wrong with its connections."""
-
-    def __init__(self, settings: KafkaSettings) -> None:
-        """Watch a client of these settings."""
-        self._where = settings.where
-        self.refused = ""
-        self.away = False
-
-    def __call__(self, error: KafkaError) -> None:
-        """Take an error that a client reports; given to it as ``error_cb``."""
-        if error.code() in _REFUSED:
-            self.refused = f"{self._where} refused the credentials, or what they may do"
-        elif error.code() == KafkaError._SSL:
-            self.refused = (
-                f"{self._where} cannot be trusted: {_plain(error)}; KAFKA_SSL_CA_LOCATION names the certificates of "
-                "who vouches for it"
-            )
-        elif error.code() in _AWAY:
-            self.away = True
-
-    def trouble(self) -> str:
-        """Return a sentence about what went wrong since it was last asked, nothing where all is well."""
-        found = self.refused or (f"{self._where} cannot be reached" if self.away else "")
-        self.refused, self.away = "", False
-        return found
-
-    def unreachable(self) -> BadInputError | ServiceUnavailableError:
-        """Return the error for a command that got no answer."""
-        if self.refused:
-            return BadInputError(self.refused)
-        return ServiceUnavailableError(f"{self._where} cannot be reached")
+_ASK_SECONDS = 5.0
+_SECONDS_BETWEEN_ASKING = 0.2
+# A message may be as large as brokers let it be; by itself the client would stop at 100 MB, and for good.
+_LARGEST_ANSWER_BYTES = 2_147_483_647
+# What the library logs would stand as plain text among JSON lines; `Watched` hears the same.
+_SILENT = logging.Logger("flts.kafka")
+_SILENT.addHandler(logging.NullHandler())
 
 
 def open_admin(settings: KafkaSettings) -> AdminClient:
     """Connect, for a command.
 
     Raises:
-        BadInputError: The credentials are refused, or the broker's certificate is not trusted.
+        BadInputError: A setting is wrong, the credentials are refused, or the broker's certificate is not trusted.
         ServiceUnavailableError: No broker answers in time.
     """
     watched = Watched(settings)
-    admin = AdminClient(configured(settings, watched))
+    admin = open_client(AdminClient, settings, watched)
     await_brokers(admin, watched, _SECONDS_TO_CONNECT)
     return admin
 
 
-def await_brokers(client: "AdminClient | Consumer | Producer", watched: Watched, seconds: float) -> None:
+def await_brokers(client: Client, watched: Watched, seconds: float) -> None:
     """Wait until a broker answers; errors as ``open_admin``."""
     deadline = time.monotonic() + seconds
     while True:
@@ -93,38 +62,37 @@ def await_brokers(client: "AdminClient | Consumer | Producer", watched: Watched,
             return
 
 
-def configured(settings: KafkaSettings, watched: Watched, **more: Any) -> dict[str, Any]:
-    """Return a client's configuration; ``more`` with underscores for dots.
+def open_client(kind: Callable[[dict[str, Any]], _C], settings: KafkaSettings, watched: Watched, **more: Any) -> _C:
+    """Make a client; ``more`` are settings of the library, with underscores for dots.
 
     Raises:
-        BadInputError: A file that a setting names cannot be read.
+        BadInputError: A setting is wrong, or a file that one names cannot be read.
     """
-    # What the library would log on stderr, `watched` hears too.
-    return settings.client() | {"error_cb": watched, "log_level": 0} | {k.replace("_", "."): v for k, v in more.items()}
+    given = {"error_cb": watched, "log_level": 0, "logger": _SILENT}
+    try:
+        return kind(settings.client() | given | {name.replace("_", "."): value for name, value in more.items()})
+    except KafkaException as error:
+        raise wrong_settings(error.args[0]) from None
 
 
 def open_consumer(settings: KafkaSettings, group: str, watched: Watched, **more: Any) -> Consumer:
-    """Return a consumer that begins where its group is, commits what is stored, and gives up what others get."""
-    try:
-        return Consumer(
-            configured(
-                settings,
-                watched,
-                group_id=group,
-                auto_offset_reset="earliest",
-                # Offsets are stored one by one when their outputs are durable; the library commits what is stored.
-                enable_auto_offset_store=False,
-                auto_commit_interval_ms=500,
-                partition_assignment_strategy="cooperative-sticky",
-                session_timeout_ms=settings.kafka_session_timeout_ms,
-                heartbeat_interval_ms=max(300, min(3000, settings.kafka_session_timeout_ms // 3)),
-                max_poll_interval_ms=max(settings.kafka_max_poll_interval_ms, settings.kafka_session_timeout_ms),
-                fetch_wait_max_ms=_FETCH_WAIT_MS,
-                **more,
-            )
-        )
-    except KafkaException as error:
-        raise BadInputError(f"the settings for Kafka are wrong: {_plain(error.args[0])}") from None
+    """Return a consumer of a group that commits what is stored, and gives up what others get.
+
+    It says where a partition ends, and where the group has no place yet, or one whose messages are gone.
+    """
+    given: dict[str, Any] = {
+        "group_id": group,
+        "auto_offset_reset": "error",
+        "enable_partition_eof": True,
+        # Offsets are stored one by one when their outputs are durable; the library commits what is stored.
+        "enable_auto_offset_store": False,
+        "auto_commit_interval_ms": 500,
+        "max_poll_interval_ms": max(settings.kafka_max_poll_interval_ms, settings.kafka_session_timeout_ms),
+        "fetch_wait_max_ms": _FETCH_WAIT_MS,
+        "fetch_message_max_bytes": LARGEST_BYTES,
+        "receive_message_max_bytes": _LARGEST_ANSWER_BYTES,
+    }
+    return open_client(Consumer, settings, watched, **(given | settings.membership() | more))
 
 
 @dataclass(frozen=True)
@@ -138,7 +106,7 @@ class Backlog:
 
 
 @contextmanager
-def looking(settings: KafkaSettings, group: str) -> Iterator[Consumer]:
+def looking(settings: KafkaSettings, group: str, operation: str = DESCRIBE) -> Iterator[Consumer]:
     """Give a consumer that sees what its group has handled, takes no part in it, and commits what it is told to.
 
     Raises:
@@ -146,28 +114,50 @@ def looking(settings: KafkaSettings, group: str) -> Iterator[Consumer]:
         ServiceUnavailableError: No broker answers in time.
     """
     watched = Watched(settings)
-    consumer = open_consumer(settings, group, watched, enable_auto_commit=False)
+    consumer = open_consumer(settings, group, watched, enable_auto_commit=False, enable_partition_eof=False)
     try:
         await_brokers(consumer, watched, _SECONDS_TO_CONNECT)
         yield consumer
     except KafkaException as error:
-        raise ServiceUnavailableError(f"{settings.where} does not answer: {error.args[0].str()}") from None
+        what = f"{settings.where} does not say what the group {group} has handled, or note it"
+        raise refusal(what, error.args[0], Right(GROUP, group, operation)) from None
     finally:
         consumer.close()
 
 
 def backlogs(consumer: Consumer, topic: str) -> list[Backlog] | None:
-    """Return what waits of each partition of a topic, ``None`` where there is no such topic."""
+    """Return what waits of each partition of a topic, ``None`` where there is no such topic.
+
+    Raises:
+        RefusedError: The topic may not be looked at.
+    """
     found = consumer.list_topics(topic, timeout=ANSWER_SECONDS).topics[topic]
+    if found.error and found.error.code() in NO_RIGHT:
+        raise RefusedError(f"nothing is told of {topic}: the right is missing to {Right(TOPIC, topic, DESCRIBE)}")
     if found.error:
         return None
+    partitions = [TopicPartition(topic, number) for number in sorted(found.partitions)]
     backlogs = []
-    for number in sorted(found.partitions):
-        partition = TopicPartition(topic, number)
-        first, end = consumer.get_watermark_offsets(partition, timeout=ANSWER_SECONDS)
-        (committed,) = consumer.committed([partition], timeout=ANSWER_SECONDS)
-        backlogs.append(Backlog(number, first, max(first, committed.offset), end))
+    for committed in _patiently(consumer, lambda: consumer.committed(partitions, timeout=_ASK_SECONDS)):
+        partition = TopicPartition(topic, committed.partition)
+        first, end = _patiently(consumer, partial(consumer.get_watermark_offsets, partition, timeout=_ASK_SECONDS))
+        backlogs.append(Backlog(committed.partition, first, max(first, committed.offset), end))
     return backlogs
+
+
+def _patiently(consumer: Consumer, ask: Callable[[], _T]) -> _T:
+    """Ask until the brokers agree who answers: a moment after a group or topic was made, they may not."""
+    deadline = time.monotonic() + ANSWER_SECONDS
+    while True:
+        try:
+            return ask()
+        except KafkaException as error:
+            found = consumer.poll(0)  # why a request got no answer
+            if found and (behind := found.error()) and behind.code() in NO_RIGHT:
+                raise KafkaException(behind) from None
+            if time.monotonic() > deadline:
+                raise error
+            time.sleep(_SECONDS_BETWEEN_ASKING)
 
 
 def received_of(message: Message) -> Received:
@@ -182,95 +172,6 @@ def received_of(message: Message) -> Received:
         value=_bytes(message.value()),
         headers=tuple((name, _bytes(value) or b"") for name, value in cast(_Headers, message.headers() or [])),
     )
-
-
-class Sender:
-    """Sends messages so that each arrives once and in order, however often the broker goes away meanwhile."""
-
-    def __init__(self, settings: KafkaSettings, watched: Watched) -> None:
-        """Make the producer; it connects when something is sent."""
-        self._settings = settings
-        self._watched = watched
-        self._producer = self._open()
-
-    def await_brokers(self, seconds: float) -> None:
-        """Wait until a broker answers; errors as ``open_admin``."""
-        await_brokers(self._producer, self._watched, seconds)
-
-    def send(self, outgoing: Sequence[Outgoing], meanwhile: Callable[[], bool]) -> bool:
-        """Send messages and wait until all brokers that keep them have them.
-
-        Args:
-            outgoing: The messages.
-            meanwhile: Called again and again while there is no answer; false gives up.
-
-        Returns:
-            Whether they were sent.
-
-        Raises:
-            ServiceUnavailableError: The broker refuses them: a topic is missing, or may not be written.
-        """
-        refusals: list[tuple[str, KafkaError]] = []
-        pending = len(outgoing)
-
-        def delivered(error: KafkaError | None, message: Message) -> None:
-            nonlocal pending
-            pending -= 1
-            if error is not None:
-                refusals.append((message.topic() or "", error))
-
-        self._hand_over(outgoing, delivered)
-        while pending and meanwhile():
-            self._producer.poll(0.02)
-        if refusals:
-            raise self._refused(*refusals[0])
-        return not pending
-
-    def send_at_once(self, outgoing: Outgoing) -> None:
-        """Send a message without waiting for anything; it may get lost."""
-        self._hand_over([outgoing], lambda _error, _message: None)
-        self._producer.poll(0)
-
-    def _hand_over(self, outgoing: Collection[Outgoing], delivered: _Delivered) -> None:
-        for each in outgoing:
-            while True:
-                try:
-                    self._producer.produce(
-                        each.topic, value=each.value, key=each.key, headers=list(each.headers), on_delivery=delivered
-                    )
-                except BufferError:  # its queue is full
-                    self._producer.poll(0.1)
-                except KafkaException as error:
-                    raise self._refused(each.topic, error.args[0]) from None
-                else:
-                    break
-
-    def _refused(self, topic: str, error: KafkaError) -> ServiceUnavailableError:
-        if error.fatal() or error.code() == KafkaError._FATAL:  # this producer sends nothing any more
-            self._producer = self._open()
-        if error.code() in _NO_TOPIC:
-            return ServiceUnavailableError(f"{self._settings.where} has no topic {topic}: flts-topics makes it")
-        return ServiceUnavailableError(f"{self._settings.where} did not take a message for {topic}: {_plain(error)}")
-
-    def _open(self) -> Producer:
-        # Without a limit of time a message waits for the broker for as long as that is away.
-        return Producer(
-            configured(
-                self._settings,
-                self._watched,
-                enable_idempotence=True,
-                acks="all",
-                message_timeout_ms=0,
-                linger_ms=0,
-                partitioner="murmur2_random",  # as Kafka's own clients: a key's messages keep their order among all
-            )
-        )
-
-
-def _plain(error: KafkaError) -> str:
-    """Return what an error says, without addresses and the library's own words before it."""
-    text = " ".join(error.str().split()).rstrip(".")
-    return text.rsplit(": ", 1)[-1] if error.code() == KafkaError._SSL else text
 
 
 def _bytes(value: str | bytes | None) -> bytes | None:

@@ -67,10 +67,13 @@ def _listen(
 ) -> int:
     from flts.workers.awaited import keep_looking
     from flts.workers.child import Plan
-    from flts.workers.client import Sender, Watched, await_brokers, open_consumer
+    from flts.workers.client import await_brokers, open_consumer
+    from flts.workers.intake import Intake
     from flts.workers.liveness import Pulse
     from flts.workers.measures import Measures
-    from flts.workers.worker import Limits, Worker
+    from flts.workers.problems import Watched
+    from flts.workers.sender import Sender
+    from flts.workers.worker import Limits, Told, Worker
 
     tries = whole_number("FAILURE_MAX_RETRIES", default=3, minimum=1)
     limits, more = Limits(), {}
@@ -87,7 +90,9 @@ def _listen(
     with suppress(ServiceUnavailableError):  # it may come later: a worker waits for it
         await_brokers(consumer, watched, _SECONDS_TO_START)
     plan = Plan(stage.name, params, topics, tries, model_types)
-    worker = Worker(plan, consumer, Sender(settings, watched), watched, measures, Pulse(environ), limits)
+    told = Told(stage.name)
+    intake = Intake(consumer, topics, settings, watched, measures, Pulse(environ), told.say, told.complain)
+    worker = Worker(plan, intake, Sender(settings), measures, limits, told)
 
     def end(_number: int, _frame: FrameType | None) -> None:
         worker.stop()
@@ -101,21 +106,20 @@ def _listen(
 
 def _once(stage: Stage, params: Params, topics: Topics, settings: KafkaSettings, store: ObjectStore) -> int:
     """Preprocess one dataset, and send the claim checks on what came of it."""
-    from flts.workers.client import Sender, Watched
     from flts.workers.desk import Desk
     from flts.workers.messages import traced
     from flts.workers.roles.preprocessing import claim_checks
+    from flts.workers.sender import Sender
 
     reporter = JsonReporter(stage, sys.stderr)
     pass_on_logs(reporter)
-    watched = Watched(settings)
-    sender = Sender(settings, watched)
+    sender = Sender(settings)
     desk = Desk(stage, params, topics, store, reporter, sender.send_at_once)
     with Watch(remove_all, lambda _: None) as watch:
         with suppress(Stopped):
             sender.await_brokers(_SECONDS_TO_START)
             result = desk.run({}, {})
-            sender.send([traced(each) for each in claim_checks(result, desk.identifier, topics)], lambda: True)
+            sender.send_now([traced(each) for each in claim_checks(result, desk.identifier, topics)])
             return 0
         remove_all()
     return 128 + (watch.number or signal.SIGTERM)

@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from flts.arguments import Parser
 from flts.errors import FltsError
+from flts.params import EvalParams
 from flts.version import __version__
 
 
@@ -35,6 +36,11 @@ def run(command: str, do: Callable[[Sequence[str]], int], argv: Sequence[str] | 
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     sys.exit(code)
+
+
+def store_address() -> str:
+    """Return where the store is, as for the stages."""
+    return os.environ.get("GATEWAY_URL") or str(EvalParams.model_fields["gateway_url"].default)
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]], numbers: Sequence[str] = ()) -> None:

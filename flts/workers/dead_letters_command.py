@@ -7,15 +7,22 @@ from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 from flts.errors import BadInputError, ServiceUnavailableError
+from flts.store import open_store
 from flts.text import printable
 from flts.workers import commands
-from flts.workers.dead_letters import ATTEMPTS, ERROR, STAGE, TIME, TOPIC, original_headers
+from flts.workers.dead_letters import ATTEMPTS, ERROR, OBJECT, STAGE, TIME, TOPIC, original_headers, whole_body
 from flts.workers.messages import Outgoing, Received
-from flts.workers.settings import CONSUMED, KafkaSettings, dead_letter_topic, prefix, read_settings
+from flts.workers.rights import READ
+from flts.workers.settings import (
+    CONSUMED,
+    DEAD_LETTER_GROUP,
+    KafkaSettings,
+    dead_letter_topic,
+    prefix,
+    read_settings,
+)
 
 COMMAND = "flts-dlq"
-# Remembers what was replayed.
-GROUP = "flts-dlq"
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -27,7 +34,8 @@ def _start(argv: Sequence[str]) -> int:
     parser = commands.parser(
         COMMAND,
         "Show the messages that workers gave up, and send them again once what was wrong is mended.",
-        "A dead letter is named by its topic, partition and offset as the list shows them: DLQ-model-training 0:17.",
+        "A dead letter is named by its topic, partition and offset as the list shows them: DLQ-model-training 0:17. "
+        "GATEWAY_URL names the store, where the bodies of very large ones are.",
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="list|show|replay")
     for name, text in (
@@ -90,15 +98,15 @@ def _show(letter: Received) -> int:
 
 
 def _replay(settings: KafkaSettings, begin: str, letters: Sequence[Received], *, remember: bool) -> int:
-    from flts.workers.client import Sender, Watched
+    from flts.workers.sender import Sender
 
-    watched = Watched(settings)
-    sender = Sender(settings, watched)
+    sender = Sender(settings)
     for each in letters:
         topic = _header(each, TOPIC)
         if not topic:
             raise BadInputError(f"{each.place} does not say which topic it came from")
-        sender.send([Outgoing(topic, each.key, each.value, original_headers(each.headers))], lambda: True)
+        body = whole_body(each, open_store(commands.store_address())) if _header(each, OBJECT) else each.value
+        sender.send_now([Outgoing(topic, each.key, body, original_headers(each.headers))])
         print(f"{each.topic} {each.partition}:{each.offset} sent to {topic}")
     if remember:
         _remember(settings, begin, letters)
@@ -113,7 +121,7 @@ def _letters(settings: KafkaSettings, begin: str, topic: str, *, everything: boo
 
     from flts.workers.client import ANSWER_SECONDS, backlogs, looking, received_of
 
-    with looking(settings, begin + GROUP) as consumer:
+    with looking(settings, begin + DEAD_LETTER_GROUP, READ) as consumer:
         found = backlogs(consumer, topic)
         if found is None:
             raise BadInputError(f"{settings.where} has no topic {printable(topic)}: flts-topics makes those of FLTS")
@@ -135,7 +143,7 @@ def _remember(settings: KafkaSettings, begin: str, letters: Sequence[Received]) 
 
     last = {(each.topic, each.partition): each.offset + 1 for each in letters}
     if last:
-        with looking(settings, begin + GROUP) as consumer:
+        with looking(settings, begin + DEAD_LETTER_GROUP, READ) as consumer:
             offsets = [TopicPartition(topic, partition, offset) for (topic, partition), offset in last.items()]
             consumer.commit(offsets=offsets, asynchronous=False)
 

@@ -6,7 +6,8 @@ import signal
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
-from flts.workers.child import Announced, Crashed, Order, Plan, Reply, serve
+from flts.workers.child import Plan, serve
+from flts.workers.replies import Announced, Crashed, Order, Reply
 
 # A process that is told to end does so within some three seconds, in which it tells MLflow.
 _SECONDS_TO_END = 5.0

@@ -1,6 +1,7 @@
 """The metrics of a worker, for Prometheus."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
@@ -29,6 +30,9 @@ class Measures:
             "flts_worker_failed", "Tries that failed, and why.", (*topic, "reason"), registry=registry
         )
         self._dead = Counter("flts_worker_dead_letters", "Messages that were given up.", topic, registry=registry)
+        self._lost = Counter(
+            "flts_worker_lost", "Messages that were deleted before they were read.", topic, registry=registry
+        )
         self._lag = Gauge("flts_worker_lag", "Messages that wait.", ("stage", "topic", "partition"), registry=registry)
         self._seconds = Histogram(
             "flts_worker_stage_seconds",
@@ -44,7 +48,8 @@ class Measures:
             registry=registry,
             buckets=_WAIT_SECONDS,
         ).labels(stage)
-        self.paused = gauge("flts_worker_paused", "1 while a service is out of reach.").labels(stage)
+        self._paused = gauge("flts_worker_paused", "1 while a service is out of reach.").labels(stage)
+        self._waits: set[str] = set()
         self.busy = gauge("flts_worker_busy", "1 while a message is worked on.").labels(stage)
         self._awaited = Gauge(
             "flts_worker_awaited",
@@ -86,6 +91,15 @@ class Measures:
         """Count a message that became a dead letter."""
         self._dead.labels(self._stage, topic).inc()
 
+    def waits(self, what: str, true: bool) -> None:
+        """Say whether the worker waits for something; it is paused while there is anything that it waits for."""
+        (self._waits.add if true else self._waits.discard)(what)
+        self._paused.set(bool(self._waits))
+
+    def lost(self, topic: str, messages: int) -> None:
+        """Count messages that were deleted before they were read."""
+        self._lost.labels(self._stage, topic).inc(messages)
+
     def awaited(self, model_type: str, datasets: int) -> None:
         """Say how many datasets wait for a trainer."""
         self._awaited.labels(self._stage, model_type).set(datasets)
@@ -94,6 +108,7 @@ class Measures:
         """Say how many messages of a partition wait; ``None`` where it is another worker's now."""
         labels = (self._stage, topic, str(partition))
         if messages is None:
-            self._lag.remove(*labels)
+            with suppress(KeyError):  # nothing was said of it yet
+                self._lag.remove(*labels)
         else:
             self._lag.labels(*labels).set(messages)

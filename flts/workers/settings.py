@@ -32,6 +32,8 @@ class KafkaSettings(Params):
     kafka_ssl_key_password: str = Field("", repr=False)
     kafka_ssl_key_password_file: str = ""
     kafka_ssl_endpoint_identification_algorithm: Literal["https", "none"] = "https"
+    kafka_group_protocol: Literal["classic", "consumer"] = "classic"
+    kafka_group_instance_id: str = ""
     kafka_session_timeout_ms: int = Field(45_000, ge=1000, le=1_800_000)
     kafka_max_poll_interval_ms: int = Field(300_000, ge=1000, le=86_400_000)
 
@@ -73,6 +75,19 @@ class KafkaSettings(Params):
                         config[f"ssl.{name}.location"] = path
             if password := self._secret("kafka_ssl_key_password"):
                 config["ssl.key.password"] = password
+        return config
+
+    def membership(self) -> dict[str, Any]:
+        """Return how a consumer takes part in its group; under KIP-848 the brokers say most of it."""
+        config: dict[str, Any] = {"group_protocol": self.kafka_group_protocol}
+        if self.kafka_group_instance_id:
+            config["group_instance_id"] = self.kafka_group_instance_id
+        if self.kafka_group_protocol == "classic":
+            config |= {
+                "partition_assignment_strategy": "cooperative-sticky",
+                "session_timeout_ms": self.kafka_session_timeout_ms,
+                "heartbeat_interval_ms": max(300, min(3000, self.kafka_session_timeout_ms // 3)),
+            }
         return config
 
     def _secret(self, name: str) -> str:
@@ -124,6 +139,8 @@ SELECTED_MODELS = "model-selected"
 PERFORMANCE = "performance-eval"
 REQUESTS = "preprocess-requests"
 CONSUMED = (TRAINING_DATA, INFERENCE_DATA, TRAINED_MODELS, SELECTED_MODELS, REQUESTS)
+# Remembers which dead letters were sent again.
+DEAD_LETTER_GROUP = "flts-dlq"
 
 _GROUPS = {
     "preprocess": "preprocess",

@@ -10,8 +10,15 @@ from flts.store import open_store
 from flts.workers import commands
 from flts.workers.awaited import awaited_forecasts, awaited_models
 from flts.workers.command import expected_types
-from flts.workers.dead_letters_command import GROUP
-from flts.workers.settings import CONSUMED, KafkaSettings, dead_letter_topic, prefix, read_settings, read_topics
+from flts.workers.settings import (
+    CONSUMED,
+    DEAD_LETTER_GROUP,
+    KafkaSettings,
+    dead_letter_topic,
+    prefix,
+    read_settings,
+    read_topics,
+)
 
 COMMAND = "flts-status"
 
@@ -30,7 +37,7 @@ def _start(argv: Sequence[str]) -> int:
     )
     parser.parse_args(argv)
     settings = read_settings(os.environ)
-    store = open_store(os.environ.get("GATEWAY_URL") or EvalParams.model_fields["gateway_url"].default)
+    store = open_store(commands.store_address())
     waiting = list(_waiting(settings, os.environ))
     commands.print_table(("Topic", "Group", "Waiting"), waiting, numbers=("Waiting",))
     promotions = os.environ.get("PROMOTION_BUCKET") or EvalParams.model_fields["promotion_bucket"].default
@@ -55,7 +62,7 @@ def _waiting(settings: KafkaSettings, environ: Mapping[str, str]) -> Iterator[tu
     begin = prefix(environ)
     topics = [read_topics(stage, environ) for stage in STAGES]
     groups = [(names.group, list(names.consumes.values())) for names in topics]
-    groups.append((begin + GROUP, [dead_letter_topic(begin + name, begin) for name in CONSUMED]))
+    groups.append((begin + DEAD_LETTER_GROUP, [dead_letter_topic(begin + name, begin) for name in CONSUMED]))
     for group, consumed in groups:
         with looking(settings, group) as consumer:
             for topic in consumed:

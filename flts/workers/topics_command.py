@@ -5,12 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
-from flts.errors import BadInputError, FltsError, ServiceUnavailableError
 from flts.workers import commands
+from flts.workers.messages import LARGEST_BYTES
+from flts.workers.rights import CREATE, DESCRIBE, DESCRIBE_CONFIGS, TOPIC, Right
 from flts.workers.settings import CONSUMED, PERFORMANCE, dead_letter_topic, prefix, read_settings
 
 if TYPE_CHECKING:
-    from confluent_kafka.admin import AdminClient
+    from confluent_kafka.admin import AdminClient, PartitionMetadata  # type: ignore[attr-defined]
 
 COMMAND = "flts-topics"
 
@@ -35,10 +36,8 @@ def wanted(environ: Mapping[str, str], partitions: int, retention_hours: int) ->
     retention = retention_hours * 3_600_000
     topics = {begin + name: (partitions, retention) for name in (*CONSUMED, PERFORMANCE)}
     topics |= {dead_letter_topic(begin + name, begin): (1, 10 * retention) for name in CONSUMED}
-    return [
-        Wanted(name, count, {"cleanup.policy": "delete", "retention.ms": str(kept)})
-        for name, (count, kept) in topics.items()
-    ]
+    config = {"cleanup.policy": "delete", "max.message.bytes": str(LARGEST_BYTES)}
+    return [Wanted(name, count, {**config, "retention.ms": str(kept)}) for name, (count, kept) in topics.items()]
 
 
 def _make(argv: Sequence[str]) -> int:
@@ -60,60 +59,76 @@ def _make(argv: Sequence[str]) -> int:
     )
     given = parser.parse_args(argv)
     settings = read_settings(os.environ)
-    from flts.workers.client import ANSWER_SECONDS, open_admin
+    from flts.workers.client import open_admin
 
     admin = open_admin(settings)
     topics = wanted(os.environ, given.partitions, given.retention_hours)
-    there = admin.list_topics(timeout=ANSWER_SECONDS).topics
-    missing = [topic for topic in topics if topic.name not in there]
-    _create(admin, missing, given.replication_factor or -1)
-    differences = {
-        topic.name: list(_differences(admin, topic, len(there[topic.name].partitions)))
-        for topic in topics
-        if topic not in missing
-    }
+    there = {topic.name: _look(admin, topic.name) for topic in topics}
+    made = _create(admin, [topic for topic in topics if not there[topic.name]], given.replication_factor or -1)
     for topic in topics:
-        found = differences.get(topic.name)
-        print(f"{topic.name}: {'made' if found is None else '; '.join(found) or 'there already'}")
+        differences: list[str] = []
+        if topic.name not in made:
+            found = there[topic.name] or _look(admin, topic.name)  # somebody else was quicker
+            differences = list(_differences(admin, topic, found, given.replication_factor))
+        print(f"{topic.name}: {'made' if topic.name in made else '; '.join(differences) or 'there already'}")
     return 0
 
 
-def _create(admin: "AdminClient", topics: Sequence[Wanted], replication: int) -> None:
+def _look(admin: "AdminClient", name: str) -> "Mapping[int, PartitionMetadata]":
+    """Return the partitions of a topic, none where it is not there."""
+    from flts.workers.client import ANSWER_SECONDS
+    from flts.workers.problems import NO_RIGHT, refusal
+
+    found = admin.list_topics(name, timeout=ANSWER_SECONDS).topics[name]
+    if found.error and found.error.code() in NO_RIGHT:
+        raise refusal(f"the topic {name} cannot be looked at", found.error, Right(TOPIC, name, DESCRIBE))
+    return found.partitions or {}
+
+
+def _create(admin: "AdminClient", topics: Sequence[Wanted], replication: int) -> set[str]:
+    """Make topics, and return the names of those that were made, not by somebody else meanwhile."""
     from confluent_kafka import KafkaError, KafkaException
     from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 
     from flts.workers.client import ANSWER_SECONDS
+    from flts.workers.problems import refusal
 
+    made: set[str] = set()
     if not topics:
-        return
+        return made
     new = [NewTopic(each.name, each.partitions, replication, config=dict(each.config)) for each in topics]
     for name, future in admin.create_topics(new, operation_timeout=ANSWER_SECONDS).items():
         try:
             future.result()
         except KafkaException as error:
-            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # somebody else was quicker
-                raise _refused(name, error) from None
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                right = Right(TOPIC, name, CREATE)
+                raise refusal(f"the topic {name} cannot be made", error.args[0], right) from None
+        else:
+            made.add(name)
+    return made
 
 
-def _differences(admin: "AdminClient", topic: Wanted, partitions: int) -> Iterator[str]:
+def _differences(
+    admin: "AdminClient", topic: Wanted, partitions: "Mapping[int, PartitionMetadata]", replication: int | None
+) -> Iterator[str]:
     from confluent_kafka import KafkaException
     from confluent_kafka.admin import ConfigResource, ResourceType  # type: ignore[attr-defined]
 
     from flts.workers.client import ANSWER_SECONDS
+    from flts.workers.problems import refusal
 
-    if partitions != topic.partitions:
-        yield f"has {partitions} partitions instead of {topic.partitions}"
+    if len(partitions) != topic.partitions:
+        yield f"has {len(partitions)} partitions instead of {topic.partitions}"
+    copies = sorted({len(each.replicas) for each in partitions.values()})
+    if replication and copies != [replication]:
+        yield f"has replication factor {' and '.join(map(str, copies))} instead of {replication}"
     resource = ConfigResource(ResourceType.TOPIC, topic.name)
     try:
         entries = admin.describe_configs([resource])[resource].result(timeout=ANSWER_SECONDS)
     except KafkaException as error:
-        raise _refused(topic.name, error) from None
+        right = Right(TOPIC, topic.name, DESCRIBE_CONFIGS)
+        raise refusal(f"the topic {topic.name} cannot be looked at", error.args[0], right) from None
     for name, value in topic.config.items():
         if name in entries and entries[name].value != value:
             yield f"has {name} {entries[name].value} instead of {value}"
-
-
-def _refused(name: str, error: Exception) -> FltsError:
-    problem = error.args[0]
-    sentence = f"the topic {name} cannot be made or looked at: {' '.join(problem.str().split())}"
-    return ServiceUnavailableError(sentence) if problem.retriable() else BadInputError(sentence)

@@ -129,7 +129,9 @@ def test_prometheus_finds_the_metrics_of_every_worker(up: Project, promotion: di
         said |= told(up.compose("exec", "--no-TTY", "inference", "python3", "-c", client, url).stdout)
 
     # Those that are there once something failed.
-    assert documented()["worker"] - said <= {"flts_worker_failed_total", "flts_worker_dead_letters_total"}
+    assert documented()["worker"] - said <= {
+        *("flts_worker_failed_total", "flts_worker_dead_letters_total", "flts_worker_lost_total"),
+    }
     assert set(source["names"]) == WORKERS
 
 

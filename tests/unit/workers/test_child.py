@@ -12,9 +12,10 @@ from flts.params import EvalParams
 from flts.runtime.logs import JsonReporter
 from flts.stages import STAGES
 from flts.store.file import FileStore
-from flts.workers.child import Dead, Done, Failed, Order, Reply, Waiting, _work
+from flts.workers.child import _work
 from flts.workers.desk import Desk
 from flts.workers.messages import Outgoing, Received
+from flts.workers.replies import Dead, Done, Failed, Order, Reply, Waiting
 from flts.workers.settings import read_topics
 
 RECEIVED = Received("model-training", 1, 5, 1_700_000_000_000, b"key", b"{}")

@@ -1,10 +1,14 @@
 """A dead letter is the message as it came, with headers that say why, and becomes that message again."""
 
+import hashlib
+
 import pytest
 
-from flts.workers.child import Dead
-from flts.workers.dead_letters import dead_letter, original_headers
+from flts.errors import FltsError
+from flts.store.file import FileStore
+from flts.workers.dead_letters import cut, dead_letter, original_headers, whole_body
 from flts.workers.messages import Received
+from flts.workers.replies import Dead
 from flts.workers.settings import read_topics
 
 DEAD = Dead("column temp is empty", 3, bad=False)
@@ -52,3 +56,41 @@ def test_a_message_that_fails_again_does_not_gather_headers():
     once = dead_letter(received(), "train-gru", TOPICS, DEAD)
     again = dead_letter(received(headers=original_headers(once.headers)), "train-gru", TOPICS, DEAD)
     assert list(again.headers) == list(once.headers)
+
+
+def test_a_letter_that_is_too_large_is_cut_and_becomes_the_whole_message_again(tmp_path):
+    store = FileStore(tmp_path)
+    body = b"x" * 3_000_000
+    headers = [("request_id", b"r1"), ("huge", b"h" * 2_000_000)]
+    message = received(key=b"k" * 1_000_000, value=body, headers=headers)
+    small = cut(dead_letter(message, "train-gru", TOPICS, Dead("e" * 1_000_000, 3, bad=False)), store)
+    said = dict(small.headers)
+
+    size = len(small.key) + len(small.value) + sum(len(name) + len(value) for name, value in small.headers)
+    assert size < 10_000
+    assert body.startswith(small.value)
+    assert said["body_sha256"] == hashlib.sha256(body).hexdigest().encode()
+    assert said["body_object"].startswith(b"model-promotion/trained/dead-letters/blue-training-data/")
+    assert (said["request_id"], said["original_offset"], "huge" in said) == (b"r1", b"17", False)
+    letter = received(topic=small.topic, value=small.value, headers=small.headers)
+    assert whole_body(letter, store) == body
+    assert [name for name, _ in original_headers(letter.headers)] == ["request_id"]
+
+
+def test_a_whole_letter_asks_nothing_of_the_store(tmp_path):
+    assert whole_body(received(), FileStore(tmp_path)) == b"\xff{"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"body_object": b"processed-data/x"}, "names no body of a dead letter"),
+        ({"body_sha256": b"0"}, "is not the body that its header body_sha256 names"),
+    ],
+)
+def test_a_body_that_is_not_the_letters_is_not_sent(tmp_path, changes, said):
+    store = FileStore(tmp_path)
+    small = cut(dead_letter(received(), "train-gru", TOPICS, DEAD), store)
+    letter = received(topic=small.topic, value=small.value, headers=list({**dict(small.headers), **changes}.items()))
+    with pytest.raises(FltsError, match=said):
+        whole_body(letter, store)

@@ -8,6 +8,7 @@ import pytest
 from flts.stages import STAGES
 from flts.workers import dead_letters, liveness, tries
 from flts.workers.measures import Measures
+from flts.workers.rights import ROLES, rights
 from flts.workers.roles.evaluation import trained_key
 from flts.workers.roles.forecasting import DATA_FILE, MODEL_FILE, awaited_folder
 from flts.workers.settings import _OBSOLETE, _VARIABLES, PREFIX_VARIABLE, KafkaSettings, read_topics
@@ -33,7 +34,7 @@ def test_every_setting_of_kafka_and_none_that_there_is_not(page):
     for secret in ("KAFKA_SASL_PASSWORD", "KAFKA_SSL_KEY_PASSWORD"):
         assert secret in named
         named |= {f"{secret}_FILE"}
-    assert named - {"KAFKA_"} == {name.upper() for name in KafkaSettings.model_fields}
+    assert named - {"KAFKA_", "KAFKA_START"} == {name.upper() for name in KafkaSettings.model_fields}
 
 
 def test_variables_that_rename_and_those_that_mean_nothing(page):
@@ -55,9 +56,10 @@ def test_metrics_that_a_worker_tells(page):
     measures.handled("model-training", 1.0)
     measures.failed("model-training", "error")
     measures.dead("model-training")
+    measures.lost("model-training", 3)
     measures.lag("model-training", 0, 3)
     told = [metric for metric in measures.registry.collect() if metric.samples]
-    assert len(told) == 8
+    assert len(told) == 9
     for metric in told:
         assert metric.name.removeprefix("flts_worker") + ("_total" if metric.type == "counter" else "") in page
 
@@ -68,3 +70,20 @@ def test_where_state_lies(page):
     assert awaited_folder("", "<config_hash>").replace("global", "<identifier or global>") + f"/{DATA_FILE}" in page
     assert f"`{MODEL_FILE}`" in page
     assert f"{tries.BUCKET}/{tries._PREFIX}/" in page
+
+
+def rights_row(role: str) -> str:
+    """Return the row of the table of rights, as the page has it."""
+    names: dict[tuple[str, str], list[str]] = {}
+    for right in rights(role, {}):
+        names.setdefault((right.resource, right.name), []).append(right.operation)
+    kinds: dict[tuple[str, str], list[str]] = {}
+    for (resource, name), operations in names.items():
+        kinds.setdefault((" and ".join(operations), resource), []).append(f"`{name}`")
+    may = [f"{operations} {resource} {', '.join(found)}" for (operations, resource), found in kinds.items()]
+    return f"| `{role}` | {'; '.join(may)} |"
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_rights_that_each_worker_and_command_needs(role, page):
+    assert rights_row(role) in page.splitlines()

@@ -198,3 +198,21 @@ def test_a_variable_that_means_nothing_is_named_once_with_what_does(name, now):
 def test_nothing_is_said_of_variables_that_mean_something_or_are_empty():
     known = {name.upper(): "1" for name in KafkaSettings.model_fields}
     assert warnings({**known, "QUEUE_WORKERS": "", "ENABLE_X": "", "QUEUE_MAXSIZE": "5", "CONSUMER_TOPIC": "x"}) == []
+
+
+def test_a_worker_divides_partitions_by_the_classic_protocol_unless_somebody_says_otherwise():
+    made = read_settings({**SERVERS, "KAFKA_SESSION_TIMEOUT_MS": "6000"}).membership()
+    assert made == {
+        "group_protocol": "classic",
+        "partition_assignment_strategy": "cooperative-sticky",
+        "session_timeout_ms": 6000,
+        "heartbeat_interval_ms": 2000,
+    }
+
+
+def test_what_brokers_decide_by_the_newer_protocol_is_not_sent_to_them():
+    variables = {"KAFKA_GROUP_PROTOCOL": "consumer", "KAFKA_GROUP_INSTANCE_ID": "eval-0"}
+    assert read_settings({**SERVERS, **variables}).membership() == {
+        "group_protocol": "consumer",
+        "group_instance_id": "eval-0",
+    }

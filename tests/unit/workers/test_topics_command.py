@@ -1,6 +1,7 @@
 """Which topics a deployment wants, and how they are kept."""
 
 from flts.stages import STAGES
+from flts.workers.messages import LARGEST_BYTES
 from flts.workers.settings import read_topics
 from flts.workers.topics_command import wanted
 
@@ -26,3 +27,7 @@ def test_whatever_a_worker_reads_or_writes_is_wanted():
     for stage in STAGES:
         topics = read_topics(stage, environ)
         assert names >= {*topics.consumes.values(), *topics.produces.values(), *topics.dead_letters.values()}
+
+
+def test_every_topic_takes_the_largest_message_that_a_worker_takes():
+    assert {each.config["max.message.bytes"] for each in wanted({}, 3, 168)} == {str(LARGEST_BYTES)}
