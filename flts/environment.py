@@ -23,15 +23,6 @@ def limit_threads() -> None:
     os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads())))
 
 
-def patience(*, default: int) -> int:
-    """Return ``FLTS_PATIENCE_SECONDS``: how long a stage waits for a service that is away.
-
-    Raises:
-        BadInputError: The variable is not a whole number.
-    """
-    return whole_number("FLTS_PATIENCE_SECONDS", default=default, minimum=0)
-
-
 def whole_number(variable: str, *, default: int, minimum: int, maximum: int = _MOST) -> int:
     """Return what an environment variable says, ``default`` where it is empty or not set.
 

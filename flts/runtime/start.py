@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
-from flts.environment import limit_threads, patience
+from flts import patience
+from flts.environment import limit_threads
 from flts.errors import BadInputError, FltsError
 from flts.os_errors import environment_trouble
 from flts.params import Params
@@ -27,7 +28,6 @@ Work = Callable[[Stage, cli.CommandLine, Reporter], int]
 
 KAFKA_SERVERS = "KAFKA_BOOTSTRAP_SERVERS"
 # Seconds that a stage waits for MLflow: a restart of it takes a minute or two.
-_MLFLOW_PATIENCE = 180
 _BUG = 1
 _BAD_INPUT = 2
 
@@ -136,7 +136,7 @@ def _run_task(stage: Stage, executor_input: str, reporter: Reporter) -> None:
             work_dir=work_dir,
             store=store_of(task.params, patient=True),
             tracking_uri=_required_tracking_uri(task.params),
-            patience=patience(default=_MLFLOW_PATIENCE),
+            patience=patience.for_mlflow(),
             progress=reporter.progress,
         )
         result = stage.run(task.params, context)
@@ -166,7 +166,7 @@ def _run_alone(stage: Stage, line: cli.CommandLine, reporter: Reporter, *, may_u
             work_dir=work_dir,
             store=store,
             tracking_uri=tracking_uri_of(params) if "mlflow_tracking_uri" in given else None,
-            patience=patience(default=_MLFLOW_PATIENCE),
+            patience=patience.for_mlflow(),
             output_dir=output_dir,
             progress=reporter.progress,
         )

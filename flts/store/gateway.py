@@ -23,9 +23,9 @@ from flts.errors import (
 )
 from flts.os_errors import reason
 from flts.outage import needs_mending, why
+from flts.patience import Patience
 from flts.store.base import ObjectInfo, list_by_key
 from flts.store.keys import check_bucket, check_key
-from flts.store.patience import Patience
 from flts.store.receiving import receiving
 from flts.text import printable
 
@@ -232,10 +232,10 @@ class GatewayStore:
 
         def passing(error: Exception) -> str:
             passes = isinstance(error, httpx.TransportError | _TransientError) and not needs_mending(str(error))
-            return reason(error) if passes else ""
+            return f"the gateway {self._url} cannot be reached: {reason(error)}" if passes else ""
 
         try:
-            return self._patience.ask(f"the gateway {self._url}", ask, passing)
+            return self._patience.ask(ask, passing)
         except (_TransientError, httpx.TransportError) as error:
             kind = ServiceUnavailableError if passing(error) else RefusedError
             raise kind(f"cannot {doing} at {self._url}: {reason(error)}") from None

@@ -12,10 +12,10 @@ from uuid import uuid4
 
 from flts.errors import BadInputError, ObjectNotFoundError, PreconditionFailedError, ServiceUnavailableError
 from flts.os_errors import reason
+from flts.patience import Patience
 from flts.store.base import ObjectInfo, list_by_key
 from flts.store.keys import check_bucket, check_key
 from flts.store.parallel import in_order
-from flts.store.patience import Patience
 from flts.store.receiving import receiving
 from flts.store.s3_client import S3Client
 from flts.store.s3_errors import BucketNotFoundError, EmptyRangeError, TruncatedError

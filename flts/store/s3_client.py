@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from flts.errors import BadInputError, RefusedError
-from flts.store.patience import Patience
+from flts.patience import Patience
 from flts.store.s3_errors import (
     SpeaksTlsError,
     TruncatedError,
@@ -70,8 +70,12 @@ class S3Client:
                     raise SpeaksTlsError from error
                 raise
 
+        def away(error: Exception) -> str:
+            reason = passing(error)
+            return f"{self._name} cannot be reached: {reason}" if reason else ""
+
         try:
-            answer = self._patience.ask(self._name, ask_once, passing)
+            answer = self._patience.ask(ask_once, away)
         except ClientError as error:
             raise refused(error, doing, self._name) from None
         except (BotoCoreError, ResponseParserError, HTTPError, SpeaksTlsError, TruncatedError) as error:

@@ -11,8 +11,8 @@ from typing import Protocol
 
 from flts.errors import BadInputError
 from flts.problems import shown
+from flts.tracking.calling import impatient
 from flts.tracking.mlmodel import ModelFromCode, copy_bundle, local_bundle
-from flts.tracking.patience import impatient
 from flts.tracking.records import DatasetSource, LoggedModel, Series
 from flts.tracking.runs import FINGERPRINT_TAG, Tracking
 
@@ -49,14 +49,19 @@ class ModelReference(Protocol):
         ...
 
 
-def prepare(tracking_uri: str, experiment_name: str) -> None:
+def prepare(tracking_uri: str, experiment_name: str, *, patience: int | None = None) -> None:
     """Make the SQLite database and the experiment where they are missing; any number of processes may do so at once.
+
+    Args:
+        tracking_uri: MLflow's address.
+        experiment_name: The experiment.
+        patience: Seconds that an MLflow that is away is waited for; ``None`` where something around this waits.
 
     Raises:
         BadInputError: The address is of no kind that FLTS knows, or its database cannot be used.
         ServiceUnavailableError: The server is out of reach.
     """
-    Tracking(tracking_uri).experiment(experiment_name)
+    Tracking(tracking_uri, patience=patience).experiment(experiment_name)
 
 
 def download_bundle(

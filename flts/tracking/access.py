@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from flts.errors import BadInputError
 from flts.os_errors import reason
 from flts.tracking.artifact_keys import lend_keys
-from flts.tracking.patience import RETRIES, TIMEOUT
+from flts.tracking.calling import RETRIES, TIMEOUT
 from flts.tracking.trouble import DAMAGED, translated
 
 if TYPE_CHECKING:

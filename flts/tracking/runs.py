@@ -10,8 +10,8 @@ from flts.contracts import canonical_json
 from flts.errors import BadInputError, ServiceUnavailableError
 from flts.models.registry import largest_files
 from flts.tracking.access import artifact_root, database_path, open_client
+from flts.tracking.calling import Caller, PersistentClient
 from flts.tracking.mlmodel import BUNDLE, ModelFromCode, copy_bundle, local_bundle
-from flts.tracking.patience import Patience, PersistentClient
 from flts.tracking.records import DatasetSource, LoggedModel, Series
 from flts.tracking.trouble import EXISTS, INVALID, MISSING, allowing, translated
 from flts.untrusted import check_name, check_size
@@ -40,8 +40,8 @@ class Tracking:
             BadInputError: The address is of no kind that FLTS knows, or its database cannot be used.
         """
         self.uri = tracking_uri
-        self._patience = Patience(tracking_uri, patience)
-        self._client = PersistentClient(open_client(tracking_uri), self._patience)
+        self._call = Caller(tracking_uri, patience)
+        self._client = PersistentClient(open_client(tracking_uri), self._call)
 
     def experiment(self, name: str) -> str:
         """Return the id of an experiment, which is made when missing; ``BadInputError`` when it was deleted."""
@@ -246,7 +246,7 @@ class Tracking:
         # Not by the client's own method: its errors do not say whether to try again.
         from mlflow.artifacts import download_artifacts
 
-        return self._patience(
+        return self._call(
             lambda: Path(download_artifacts(address, dst_path=str(destination), tracking_uri=self.uri)), "read"
         )
 

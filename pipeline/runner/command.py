@@ -23,7 +23,6 @@ from pipeline.runner.compiled import Pipeline, load_pipeline
 from pipeline.runner.containers import Containers, open_engine
 from pipeline.runner.dataset import RECOMMENDED, Dataset, LocalDataset, StoredDataset
 from pipeline.runner.home import check_home, make_run_folder, write_results
-from pipeline.runner.patience import STORE_SECONDS, patiently
 from pipeline.runner.processes import Processes
 from pipeline.runner.run import Run, Starter
 from pipeline.runner.services import check_for_containers, make_ready, preparing_mlflow
@@ -41,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     # Libraries that try again log each attempt; what comes of it is one sentence.
     logging.basicConfig(handlers=[logging.NullHandler()])
+    logging.getLogger("flts").handlers = [_Waiting()]
     try:
         return run_pipeline(options)
     except FltsError as error:
@@ -93,7 +93,7 @@ def run_pipeline(options: argparse.Namespace) -> int:
 
         _say(console, _beginning(dataset))
         started, clock = utc_timestamp(), time.monotonic()
-        make_ready(arguments, dataset, _tell)
+        make_ready(arguments, dataset)
         folder = make_run_folder(home, str(arguments["identifier"]))
         environment = {"FLTS_THREADS": "1", **os.environ, VARIABLE: str(folder)}
         starter: Starter = Containers(engine, folder, environment) if engine else Processes(environment)
@@ -178,10 +178,7 @@ def _find_dataset(options: argparse.Namespace, pipeline: Pipeline, store: str) -
         return LocalDataset.find(options.dataset)
     default = str(pipeline.parameters["input_bucket"].default)
     bucket = split_pairs(options.param).get("input_bucket", default)
-    name = options.stored_dataset
-    return patiently(
-        lambda: StoredDataset.find(name, open_store(store, patient=True), bucket), _tell, default=STORE_SECONDS
-    )
+    return StoredDataset.find(options.stored_dataset, open_store(store, patient=True), bucket)
 
 
 def _beginning(dataset: Dataset) -> Iterator[str]:
@@ -204,6 +201,14 @@ def _say(console: Console, lines: Iterable[str]) -> None:
 
 def _tell(line: str) -> None:
     _complain(f"run: {line}")
+
+
+class _Waiting(logging.Handler):
+    """Tells what is waited for before the first stage."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Tell it."""
+        _tell(record.getMessage())
 
 
 def _complain(line: str) -> None:

@@ -6,14 +6,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from flts import patience
 from flts.errors import BadInputError
 from flts.store import open_store
 from pipeline.runner.compiled import Value
 from pipeline.runner.dataset import Dataset
-from pipeline.runner.patience import MLFLOW_SECONDS, STORE_SECONDS, Say, patiently
 
 SQLITE = "sqlite:///"
-_TIMEOUT_SECONDS = 10
 
 
 def check_for_containers(arguments: Mapping[str, Value]) -> None:
@@ -33,24 +32,21 @@ def check_for_containers(arguments: Mapping[str, Value]) -> None:
             )
 
 
-def make_ready(arguments: Mapping[str, Value], dataset: Dataset, say: Say) -> None:
+def make_ready(arguments: Mapping[str, Value], dataset: Dataset) -> None:
     """See to it that the store has the dataset and an MLflow server the experiment, which shows that both answer.
 
-    One that is away is waited for, which ``say`` is told.
+    One that is away is waited for as a stage does.
 
     Raises:
         ServiceUnavailableError: One of them stayed out of reach.
         BadInputError: One of them refuses the credentials, or the dataset cannot be read.
     """
-    store, bucket = str(arguments["gateway_url"]), str(arguments["input_bucket"])
-    patiently(lambda: open_store(store, patient=True).head(bucket, dataset.name), say, default=STORE_SECONDS)
-    dataset.put(open_store(store), bucket)
+    dataset.put(open_store(str(arguments["gateway_url"]), patient=True), str(arguments["input_bucket"]))
     uri = str(arguments["mlflow_tracking_uri"])
     if not uri.startswith(SQLITE):
-        from flts.tracking import impatient, prepare
+        from flts.tracking import prepare
 
-        with impatient(timeout=_TIMEOUT_SECONDS):
-            patiently(lambda: prepare(uri, str(arguments["experiment_name"])), say, default=MLFLOW_SECONDS)
+        prepare(uri, str(arguments["experiment_name"]), patience=patience.for_mlflow())
 
 
 @contextmanager

@@ -12,10 +12,11 @@ from threading import Thread
 
 import pytest
 
+from flts import patience
 from flts.contracts import TrainedModel
 from flts.errors import BadInputError, ServiceUnavailableError
 from flts.timeseries.parquet import write_processed
-from flts.tracking import Tracking, download_bundle, impatient, patience
+from flts.tracking import Tracking, download_bundle, impatient
 from tests.support import faults
 from tests.support.commands import run
 from tests.support.series import make_data
@@ -38,7 +39,7 @@ def waits(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
 def test_a_server_that_stays_away_is_waited_for_and_said_so_once(waits: Callable[[], list[str]]) -> None:
     with pytest.raises(ServiceUnavailableError, match=r"MLflow at .*:9 cannot be reached: nothing listens there"):
         Tracking(DEAD, patience=3).experiment("flts")
-    assert waits() == [f"waiting, 3 s at most, because MLflow at {DEAD} cannot be reached: nothing listens there"]
+    assert waits() == [f"waiting, 3 s at most: MLflow at {DEAD} cannot be reached: nothing listens there"]
 
 
 def test_a_long_wait_is_told_again_and_again(waits: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +64,7 @@ def test_a_stage_tells_what_it_waits_for_and_ends_with_exit_code_3(tmp_path: Pat
     away = f"MLflow at {DEAD} cannot be reached: nothing listens there"
     assert ended.code == 3
     assert ended.stderr.splitlines() == [
-        f"warning: flts: waiting, 2 s at most, because {away}",
+        f"warning: flts: waiting, 2 s at most: {away}",
         f"flts-train-gru: {away}",
     ]
 

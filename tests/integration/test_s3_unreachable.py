@@ -107,13 +107,13 @@ def test_a_server_that_is_not_there_is_waited_for_and_told(s3_environ: S3, tmp_p
     assert time.monotonic() - begun > 3
     assert ended.code == 3
     waiting, told = ended.stderr.splitlines()
-    assert waiting == f"warning: flts: waiting for S3 at {address}, 3 s at most: {reason}"
+    assert waiting == f"warning: flts: waiting, 3 s at most: S3 at {address} cannot be reached: {reason}"
     assert told.startswith(f"flts-preprocess: S3 at {address} cannot be reached to ")
     assert told.endswith(reason)
 
 
 def test_a_stage_waits_for_longer_than_a_server_would(s3_environ: S3, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("flts.store.patience._ATTEMPTS", 2)
+    monkeypatch.setattr("flts.patience._ATTEMPTS", 2)
     with faults.proxy(s3_environ.endpoint, faults.in_turn(*["503"] * 3, method="PUT")) as proxy:
         monkeypatch.setenv("FLTS_S3_ENDPOINT_URL", proxy.url)
         with pytest.raises(ServiceUnavailableError, match="it answers with 503"):

@@ -21,6 +21,7 @@ GROUND = {
         "os_errors",
         "outage",
         "params",
+        "patience",
         "problems",
         "progress",
     ),

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from flts import environment
+from flts import patience
 from flts.contracts import TrainedModel, canonical_json
 from flts.errors import FltsError, ServiceUnavailableError
 from flts.farewell import farewell
@@ -29,7 +29,6 @@ REPORT_FILE = "report.html"
 SCALER_FILE = "scaler/scaler.json"
 
 # Seconds that a finished training waits for services that went away: a server's restart takes a minute or two.
-_PATIENCE = 180
 _METRICS = TypeAdapter(dict[str, int | float])
 _PARENT_TAG = "mlflow.parentRunId"
 
@@ -57,7 +56,7 @@ class TrainingRun:
         self.run_id = ""
         self._tracking = tracking
         self._fingerprint = spec.fingerprint()
-        self._patience = environment.patience(default=_PATIENCE)
+        self._patience = patience.for_mlflow()
         self._experiment_id, self._parent = enclosing_run(tracking, spec.experiment_name)
         self._claim: Claim
         self._shelf: Shelf | None = None

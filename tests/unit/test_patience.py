@@ -1,4 +1,4 @@
-"""How long a store waits for a service that is away, and what it says meanwhile."""
+"""How long a stage waits for a service that is away, and what it says meanwhile."""
 
 import itertools
 
@@ -6,8 +6,8 @@ import pytest
 import stamina
 
 from flts.errors import BadInputError
+from flts.patience import Patience
 from flts.store import open_store
-from flts.store.patience import Patience
 
 
 class AwayError(Exception):
@@ -24,30 +24,30 @@ def ask(patience: Patience, failures: int) -> str:
         return "answered"
 
     with stamina.set_testing(True, attempts=failures + 1):  # without the pauses
-        return patience.ask("S3", once, lambda error: "it is away" if isinstance(error, AwayError) else "")
+        return patience.ask(once, lambda error: "S3 is away" if isinstance(error, AwayError) else "")
 
 
 @pytest.fixture
 def seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let 25 seconds pass from each look at the clock to the next."""
     clock = itertools.count(step=25)
-    monkeypatch.setattr("flts.store.patience.time.monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr("flts.patience.time.monotonic", lambda: float(next(clock)))
 
 
 def test_a_wait_is_told_at_once_and_then_once_a_minute(seconds: None, caplog: pytest.LogCaptureFixture):
-    assert ask(Patience(patient=True), failures=6) == "answered"
+    assert ask(Patience(120), failures=6) == "answered"
     told = [record.message for record in caplog.records if record.name == "flts"]
     # Two looks at the clock, 50 seconds, from one failure to the next.
-    assert told == ["waiting for S3, 120 s at most: it is away"] * 3
+    assert told == ["waiting, 120 s at most: S3 is away"] * 3
 
 
 def test_a_failure_that_the_next_try_mends_is_not_told(caplog: pytest.LogCaptureFixture):
-    assert ask(Patience(patient=True), failures=1) == "answered"
+    assert ask(Patience(120), failures=1) == "answered"
     assert not [record for record in caplog.records if record.name == "flts"]
 
 
 def test_servers_and_people_are_not_told(seconds: None, caplog: pytest.LogCaptureFixture):
-    assert ask(Patience(patient=False), failures=6) == "answered"
+    assert ask(Patience(None), failures=6) == "answered"
     assert not [record for record in caplog.records if record.name == "flts"]
 
 
