@@ -4,6 +4,7 @@ import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from flts.contracts import canonical_json
@@ -144,7 +145,7 @@ class Tracking:
     def log_folder(self, run_id: str, folder: Path) -> None:
         """Log everything in a folder as artifacts of a run."""
         with translated(self.uri):
-            self._client.log_artifacts(run_id, str(folder))
+            self._upload(str(self._client.get_run(run_id).info.artifact_uri), folder)
 
     def log_text(self, run_id: str, name: str, text: str) -> None:
         """Log a text as an artifact of a run."""
@@ -188,7 +189,7 @@ class Tracking:
             made = self._client.create_logged_model(experiment_id, name=name, source_run_id=run_id)
             folder = work_dir / made.model_id
             model.write(folder, run_id=run_id, model_id=made.model_id)
-            self._client.log_model_artifacts(made.model_id, str(folder))
+            self._upload(str(made.artifact_location), folder)
         return LoggedModel(made.model_id, made.artifact_location, ready=False)
 
     def keep_model(self, run_id: str, name: str, location: str) -> None:
@@ -241,6 +242,15 @@ class Tracking:
             for file in sizes:
                 self._download(f"{model.location}/{BUNDLE}/{file}", folder)
         return folder
+
+    def _upload(self, location: str, folder: Path) -> None:
+        """Put a folder's files where artifacts are, each waited for by itself: together one failure costs all."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        repository = get_artifact_repository(location, tracking_uri=self.uri)
+        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+            place = file.parent.relative_to(folder).as_posix()
+            self._call(partial(repository.log_artifact, str(file), None if place == "." else place), "write to")
 
     def _download(self, address: str, destination: Path) -> Path:
         # Not by the client's own method: its errors do not say whether to try again.

@@ -1,5 +1,6 @@
 """One training, one MLflow run: found again by its fingerprint, taken over half-finished, published once."""
 
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -28,7 +29,7 @@ METRICS_FILE = "metrics.json"
 REPORT_FILE = "report.html"
 SCALER_FILE = "scaler/scaler.json"
 
-# Seconds that a finished training waits for services that went away: a server's restart takes a minute or two.
+_SECONDS_TO_SHOW = 2.0
 _METRICS = TypeAdapter(dict[str, int | float])
 _PARENT_TAG = "mlflow.parentRunId"
 
@@ -167,7 +168,7 @@ class TrainingRun:
             # Whoever finished first may have removed what this process was still writing.
             failure = error
         recorded = self._claim.read()
-        counts = self._complete(recorded) if recorded and recorded.status == "SUCCESS" else None
+        counts = self._await_complete(recorded) if recorded and recorded.status == "SUCCESS" else None
         if recorded is None or counts is None:
             raise failure or RuntimeError(f"MLflow run {self.run_id} does not show what was logged to it")
         if model and model.location != recorded.artifact_uri:
@@ -192,6 +193,13 @@ class TrainingRun:
         with suppress(Exception), impatient(), farewell():
             if self._tracking.status(self.run_id) == "RUNNING":
                 self._tracking.set_status(self.run_id, status)
+
+    def _await_complete(self, message: TrainedModel) -> Outcome | None:
+        """Do the same for a message of now: another process of this training may just be writing the same files."""
+        deadline = time.monotonic() + _SECONDS_TO_SHOW
+        while not (outcome := self._complete(message)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return outcome
 
     def _complete(self, message: TrainedModel) -> Outcome | None:
         """Do what is left to do after a finished message; ``None`` when the run or its model is gone."""
