@@ -195,7 +195,7 @@ class TrainingRun:
                 self._tracking.set_status(self.run_id, status)
 
     def _await_complete(self, message: TrainedModel) -> Outcome | None:
-        """Do the same for a message of now: another process of this training may just be writing the same files."""
+        """Do what ``_complete`` does, again for a moment: another process of this training may be writing its files."""
         deadline = time.monotonic() + _SECONDS_TO_SHOW
         while not (outcome := self._complete(message)) and time.monotonic() < deadline:
             time.sleep(0.1)
