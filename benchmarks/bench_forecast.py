@@ -14,9 +14,9 @@ import numpy as np
 import torch
 
 from flts.models.forecasting import forecast_steps
-from flts.models.learning import fit_recurrent
-from flts.models.network import RecurrentNet
-from flts.models.recurrent import RecurrentForecaster
+from flts.models.recurrent.forecaster import RecurrentForecaster
+from flts.models.recurrent.network import RecurrentNet
+from flts.models.recurrent.training import fit_recurrent
 from flts.params import RecurrentParams
 from flts.timeseries.arrays import Floats
 from flts.timeseries.features import time_features

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.load import Seen
+from flts.datafiles.processed_parquet import read_processed
 from flts.params import RecurrentParams
 from flts.timeseries.features import TIME_FEATURES
-from flts.timeseries.parquet import read_processed
 from tests.support.serving import IDENTIFIER, Place, Server, make_place, serving
 
 ROOT = Path(__file__).parents[1]

@@ -25,22 +25,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from flts.datafiles.reading import read_frame
 from flts.models import baselines
 from flts.models.base import Forecaster
 from flts.models.forecasting import one_step
-from flts.models.framing import SkipFraming
 from flts.models.intervals import Intervals
-from flts.models.recurrent import RecurrentForecaster
+from flts.models.recurrent.forecaster import RecurrentForecaster
+from flts.models.recurrent.window_transform import LinearSkipTransform
 from flts.models.registry import MODELS
 from flts.params import PreprocessParams, TrainerParams
 from flts.progress import no_progress
 from flts.stages.forecasting.backtest import backtest
+from flts.stages.preprocessing.transforms import Prepared, prepare
 from flts.stages.training.scoring import evaluate, scored_origins
 from flts.timeseries.arrays import Floats, Indices
 from flts.timeseries.metrics import score
-from flts.timeseries.preparing import Prepared, prepare
 from flts.timeseries.processed import ProcessedData
-from flts.timeseries.reading import read_frame
 from flts.timeseries.windows import forecast_origins
 from pipeline.runner.dataset import RECOMMENDED
 
@@ -158,10 +158,10 @@ def measure_model(name: str, seed: int, train: ProcessedData, test: ProcessedDat
 
 def without_networks(forecaster: Forecaster, data: ProcessedData, origins: Indices) -> Floats | None:
     """Return (k, targets) what the linear skip of a forecaster says alone; ``None`` where it has none."""
-    if not isinstance(forecaster, RecurrentForecaster) or not isinstance(forecaster.framing, SkipFraming):
+    if not isinstance(forecaster, RecurrentForecaster) or not isinstance(forecaster.transform, LinearSkipTransform):
         return None
     nothing = np.zeros((len(origins), forecaster.output_seq_len, len(forecaster.targets)))
-    return forecaster.framing.forecasts(data.frame, data.frame.time, origins, nothing)[:, 0]
+    return forecaster.transform.forecasts(data.frame, data.frame.time, origins, nothing)[:, 0]
 
 
 def linear(train: ProcessedData, test: ProcessedData, origins: Indices) -> Floats:

@@ -21,13 +21,13 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from flts.models.learning import Learner
-from flts.models.network import MAX_GRADIENT_NORM, RecurrentNet, RecurrentType
+from flts.datafiles.reading import read_frame
+from flts.models.recurrent.network import MAX_GRADIENT_NORM, RecurrentNet, RecurrentType
+from flts.models.recurrent.training import NetworkTrainer
 from flts.params import PreprocessParams, RecurrentParams
+from flts.stages.preprocessing.transforms import prepare
 from flts.timeseries.frame import Frame
-from flts.timeseries.preparing import prepare
 from flts.timeseries.processed import ProcessedData
-from flts.timeseries.reading import read_frame
 
 POBLESEC = Path(__file__).parents[2] / "shared" / "data" / "PobleSec.csv"
 GATES = {"GRU": 3, "LSTM": 4}
@@ -46,7 +46,7 @@ def dataset(path: Path) -> tuple[str, ProcessedData]:
     return name, prepare(train, test, PreprocessParams(dataset_name="bench", identifier="bench"), "{}").train
 
 
-def forward_flops(model_type: RecurrentType, learner: Learner, params: RecurrentParams) -> float:
+def forward_flops(model_type: RecurrentType, learner: NetworkTrainer, params: RecurrentParams) -> float:
     """Return the matrix-product FLOPs of one forward pass over all training windows."""
     features, hidden = learner.series.inputs.shape[1], params.hidden_size
     outputs = learner.networks[0].head.out_features
@@ -65,7 +65,9 @@ def plain_step(
     optimizer.step()
 
 
-def plain_epochs(model_type: RecurrentType, learner: Learner, params: RecurrentParams) -> dict[str, Callable[[], None]]:
+def plain_epochs(
+    model_type: RecurrentType, learner: NetworkTrainer, params: RecurrentParams
+) -> dict[str, Callable[[], None]]:
     """Return an epoch of a loop that slices a resident series, and one over a DataLoader; a new network each."""
     series, origins = learner.series, learner.origins
     rnn, head = learner.networks[0].rnn, learner.networks[0].head
@@ -76,7 +78,7 @@ def plain_epochs(model_type: RecurrentType, learner: Learner, params: RecurrentP
 
     sliced_net, sliced_optimizer = fresh()
     loader_net, loader_optimizer = fresh()
-    windows, wanted = series.inputs[series.window_rows(origins).t()], learner.labels.wanted
+    windows, wanted = series.inputs[series.window_rows(origins).t()], learner.labels.targets
     loader = DataLoader(TensorDataset(windows, wanted[origins]), batch_size=params.batch_size, shuffle=True)
 
     def sliced() -> None:
@@ -109,7 +111,7 @@ def measure_model(model_type: RecurrentType, data: ProcessedData, repeats: int) 
     params = RecurrentParams(
         config_hash="", config_json="", identifier="bench", members=1, linear_skip=False, volatility_weighting=False
     )
-    learner = Learner(model_type, data, params, stop=data.parts.fit_end, part="fit part")
+    learner = NetworkTrainer(model_type, data, params, stop=data.parts.fit_end, part="fit part")
     flops = 3 * forward_flops(model_type, learner, params)
     loops: dict[str, Callable[[], object]] = {"flts": learner.epoch, **plain_epochs(model_type, learner, params)}
     epochs: dict[str, list[float]] = {name: [] for name in loops}

@@ -9,13 +9,13 @@ from pathlib import Path
 import pandas as pd
 
 from flts.contracts import Promotion, TrainedModel
+from flts.datafiles import processed_parquet
 from flts.errors import BadInputError
 from flts.models import bundle
 from flts.models.history import measured_columns
 from flts.models.table import forecast_table
-from flts.stage import InputArtifact
+from flts.stage_interface import InputArtifact
 from flts.stages.inputs import load_selected, read_selected
-from flts.timeseries import parquet
 from flts.timeseries.frame import ACTUAL_SUFFIX, TIME_COLUMN
 from flts.tracking import download_bundle
 
@@ -83,7 +83,7 @@ def read_processed(path: str | Path) -> pd.DataFrame:
     """
     if not Path(path).exists():
         raise BadInputError(f"{path} does not exist")
-    data = parquet.read_processed(Path(path))
+    data = processed_parquet.read_processed(Path(path))
     actual = {f"{name}{ACTUAL_SUFFIX}": values for name, values in data.actual.items()}
     frame = pd.DataFrame({TIME_COLUMN: data.frame.time, **data.frame.columns, **actual})
     frame.attrs = {

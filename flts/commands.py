@@ -7,8 +7,8 @@ from typing import NoReturn
 
 from flts.runtime import start
 from flts.runtime.cli import CommandLine
-from flts.runtime.logs import Reporter
-from flts.stage import Stage
+from flts.runtime.reporters import Reporter
+from flts.stage_interface import Stage
 from flts.stages import STAGES
 
 SERVE = "--serve"

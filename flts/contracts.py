@@ -13,9 +13,9 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from flts.boundary.untrusted import read_document
+from flts.diagnostics.validation import first_problem, shown
 from flts.errors import BadInputError
-from flts.problems import first_problem, shown
-from flts.untrusted import read_document
 
 # Which ones there are, flts.models.registry says.
 ModelType = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9]{0,31}$")]

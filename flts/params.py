@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from flts.text import printable
+from flts.diagnostics.terminal import printable
 
 # What a model may be like, whether it is trained here or comes in a bundle; the network as a whole has a limit of its
-# own in flts.models.network.
+# own in flts.models.recurrent.network.
 MAX_HIDDEN_SIZE, MAX_LAYERS, MAX_MEMBERS = 8192, 64, 64
 MAX_WINDOW = 10_000
 
@@ -30,7 +30,7 @@ class Params(BaseModel):
 
 
 @dataclass(frozen=True)
-class Rule:
+class ParamRule:
     """What a parameter takes beyond its type, in words for its help."""
 
     words: str
@@ -76,7 +76,7 @@ def _check_no_path(value: str) -> None:
 Name = Annotated[
     str,
     AfterValidator(check_name),
-    Rule(
+    ParamRule(
         f"at most {_MOST_BYTES} bytes of UTF-8 without '/', '\\', '..' and control characters, not starting with '.' "
         f"or '-', and none of {', '.join(_NAMES_IN_KEYS)}"
     ),

@@ -8,7 +8,7 @@ from kfp import dsl
 from pydantic.fields import FieldInfo
 
 from flts.runtime.executor import TO_CHECK
-from flts.stage import Stage
+from flts.stage_interface import Stage
 
 # At the end of every component's description: what its users have to know before they use it.
 CACHING = (

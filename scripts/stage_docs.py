@@ -7,7 +7,7 @@ from pathlib import Path
 
 from flts.runtime.cli import example, flag, group, variable
 from flts.runtime.parameters import describe_limits
-from flts.stage import Stage
+from flts.stage_interface import Stage
 from flts.stages import STAGES
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from flts.arguments import Parser
+from flts.boundary.arguments import Parser
 from flts.contracts import Promotion
 from flts.errors import BadInputError, FltsError
-from flts.promotion import Entry, choose, entries, production_key, read_pointer, roll_back, rollback_target
+from flts.promotion import HistoryEntry, choose, entries, production_key, read_pointer, roll_back, rollback_target
 from flts.store import ObjectStore, open_store
 from flts.version import __version__
 
@@ -92,7 +92,7 @@ def _list(options: argparse.Namespace, store: ObjectStore) -> int:
     if not found:
         print(f"{options.bucket} has no promotions{f' of {options.identifier}' if options.identifier else ''} yet.")
         return 0
-    from flts.administration.table import print_history
+    from flts.administration.promotions_table import print_history
 
     print_history(found, current)
     return 0
@@ -114,7 +114,7 @@ def _show(options: argparse.Namespace, store: ObjectStore) -> int:
     if options.json:
         _print_json(_fields(entry, current))
         return 0
-    from flts.administration.table import print_entry
+    from flts.administration.promotions_table import print_entry
 
     print_entry(entry, in_production=entry.key in current)
     return 0
@@ -170,7 +170,7 @@ def _user() -> str:
         raise BadInputError("--by is required: the system does not know the user's name") from None
 
 
-def _owner(options: argparse.Namespace, found: list[Entry]) -> str:
+def _owner(options: argparse.Namespace, found: list[HistoryEntry]) -> str:
     """Return whose production is meant: the named one, or the only one that there is."""
     if options.identifier:
         return str(options.identifier)
@@ -181,7 +181,7 @@ def _owner(options: argparse.Namespace, found: list[Entry]) -> str:
     return names[0]
 
 
-def _in_production(store: ObjectStore, bucket: str, found: list[Entry]) -> set[str]:
+def _in_production(store: ObjectStore, bucket: str, found: list[HistoryEntry]) -> set[str]:
     """Return the keys of the decisions that the owners' pointers name."""
     named: dict[str, Promotion] = {}
     for name in {entry.owner for entry in found}:
@@ -191,7 +191,7 @@ def _in_production(store: ObjectStore, bucket: str, found: list[Entry]) -> set[s
     return {entry.key for entry in found if entry.promotion and named.get(entry.owner) == entry.promotion}
 
 
-def _fields(entry: Entry, current: set[str]) -> dict[str, Any]:
+def _fields(entry: HistoryEntry, current: set[str]) -> dict[str, Any]:
     message = json.loads(entry.promotion.to_json()) if entry.promotion else {"problem": entry.problem}
     return {"id": entry.id, "key": entry.key, "in_production": entry.key in current, **message}
 

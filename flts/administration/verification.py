@@ -9,7 +9,7 @@ from pathlib import Path
 from flts.contracts import Promotion, parse_timestamp
 from flts.errors import BadInputError
 from flts.models import bundle
-from flts.promotion import Entry, entries, overtaken, owner, pointer_keys, read_pointer
+from flts.promotion import HistoryEntry, entries, overtaken, owner, pointer_keys, read_pointer
 from flts.stages.inputs import is_path
 from flts.store import ObjectStore
 from flts.tracking import Tracking, download_bundle
@@ -19,7 +19,7 @@ _POINTER = "current.json"
 
 
 @dataclass
-class Checked:
+class Verification:
     """What was looked at, and what does not agree, one sentence each; ``unseen`` models lie in an MLflow not named."""
 
     problems: list[str] = field(default_factory=list)
@@ -29,14 +29,14 @@ class Checked:
     unseen: int = 0
 
 
-def verify(store: ObjectStore, bucket: str, name: str, tracking_uri: str) -> Checked:
+def verify(store: ObjectStore, bucket: str, name: str, tracking_uri: str) -> Verification:
     """Check an owner's promotions, or everybody's where none is named.
 
     Raises:
         ServiceUnavailableError: Store or MLflow are out of reach.
     """
     found = entries(store, bucket, name)
-    checked = Checked(promotions=len(found))
+    checked = Verification(promotions=len(found))
     for entry in found:
         checked.problems += _entry_problems(entry, bucket)
     keys = _pointers(store, bucket, name, found)
@@ -99,7 +99,7 @@ def _run_problem(promotion: Promotion, tracking: Tracking, title: str) -> str:
     return ""
 
 
-def _entry_problems(entry: Entry, bucket: str) -> Iterator[str]:
+def _entry_problems(entry: HistoryEntry, bucket: str) -> Iterator[str]:
     promotion = entry.promotion
     if promotion is None:
         yield entry.problem
@@ -112,7 +112,7 @@ def _entry_problems(entry: Entry, bucket: str) -> Iterator[str]:
             yield f"{bucket}/{entry.key} has {name} {content}, but lies under {key}"
 
 
-def _pointers(store: ObjectStore, bucket: str, name: str, found: list[Entry]) -> list[str]:
+def _pointers(store: ObjectStore, bucket: str, name: str, found: list[HistoryEntry]) -> list[str]:
     """Return the keys of the pointers that there are, and of those that there should be."""
     there = {info.key for info in store.list(bucket, f"{name}/" if name else "")}
     keys = {key for key in there if key == _POINTER or key.endswith(f"/{_POINTER}")}
@@ -123,7 +123,7 @@ def _pointers(store: ObjectStore, bucket: str, name: str, found: list[Entry]) ->
     return sorted(keys)
 
 
-def _pointer_problems(store: ObjectStore, bucket: str, key: str, found: list[Entry]) -> Iterator[str]:
+def _pointer_problems(store: ObjectStore, bucket: str, key: str, found: list[HistoryEntry]) -> Iterator[str]:
     place = f"{bucket}/{key}"
     pointer = read_pointer(store, bucket, key)
     if pointer is None:

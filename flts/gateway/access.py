@@ -15,14 +15,14 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from flts.diagnostics.system import reason
 from flts.errors import BadInputError
-from flts.os_errors import reason
-from flts.web.problems import RefusedError
+from flts.web.errors import HttpError
 
 Access = Literal["read", "write"]
 
 
-class Entry(BaseModel):
+class TokenEntry(BaseModel):
     """One token: its hash, and what it opens."""
 
     model_config = ConfigDict(extra="forbid")
@@ -33,10 +33,10 @@ class Entry(BaseModel):
     access: Access
 
 
-_ENTRIES = TypeAdapter(list[Entry])
+_ENTRIES = TypeAdapter(list[TokenEntry])
 
 
-class Gate:
+class AccessControl:
     """Decides whether a request may do what it asks for."""
 
     def __init__(self, tokens_file: Path | None, buckets: frozenset[str]) -> None:
@@ -52,7 +52,7 @@ class Gate:
         self._file = tokens_file
         self._buckets = buckets
         self._seen: tuple[int, int, int] | None = None
-        self._entries: list[Entry] = []
+        self._entries: list[TokenEntry] = []
         if tokens_file:
             # The stamp first: a change between the two is then noticed.
             self._seen, self._entries = _stamp(tokens_file), _read(tokens_file)
@@ -68,13 +68,13 @@ class Gate:
             entry = self._entry(authorization)
             if not {bucket, "*"} & set(entry.buckets) or (access == "write" and entry.access == "read"):
                 # The same words whether there is such a bucket or not.
-                raise RefusedError(403, f"this token may not {access} in bucket {bucket!r}")
+                raise HttpError(403, f"this token may not {access} in bucket {bucket!r}")
             name = entry.name
         if self._buckets and bucket not in self._buckets:
-            raise RefusedError(403, f"bucket {bucket!r} is not served here")
+            raise HttpError(403, f"bucket {bucket!r} is not served here")
         return name
 
-    def _entry(self, authorization: str) -> Entry:
+    def _entry(self, authorization: str) -> TokenEntry:
         self._refresh()
         scheme, _, token = authorization.partition(" ")
         digest = hashlib.sha256(token.strip().encode("utf-8", "surrogateescape")).hexdigest()
@@ -84,7 +84,7 @@ class Gate:
                 found = entry
         if found is None or scheme.lower() != "bearer":
             sentence = "a bearer token is needed: Authorization: Bearer .." if not token else "this token is not known"
-            raise RefusedError(401, sentence, {"WWW-Authenticate": "Bearer"})
+            raise HttpError(401, sentence, {"WWW-Authenticate": "Bearer"})
         return found
 
     def _refresh(self) -> None:
@@ -108,7 +108,7 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _read(path: Path) -> list[Entry]:
+def _read(path: Path) -> list[TokenEntry]:
     try:
         return _ENTRIES.validate_json(path.read_bytes())
     except OSError as error:

@@ -9,20 +9,19 @@ from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 
-from flts.errors import FltsError, PreconditionFailedError
-from flts.errors import RefusedError as RefusedByServiceError
-from flts.gateway.access import Gate
-from flts.gateway.answers import ALWAYS, BODY, BYTES, STORED, Page, Stored, problems_of
-from flts.gateway.objects import LONGEST_PAGE, Objects
-from flts.gateway.requests import Named, Strict, named
+from flts.errors import FltsError, PreconditionFailedError, RefusedError
+from flts.gateway.access import AccessControl
+from flts.gateway.objects import LONGEST_PAGE, ObjectRoutes
+from flts.gateway.openapi import ALWAYS, BODY, BYTES, STORED, ObjectPage, StoredObject, problems_of
+from flts.gateway.requests import ObjectRef, PathGuard, named
 from flts.gateway.settings import GatewaySettings
-from flts.gateway.transfer import Threads
+from flts.gateway.transfer import TransferThreads
 from flts.store import ObjectStore
 from flts.version import __version__
-from flts.web import problems
-from flts.web.answers import Answers
-from flts.web.observing import Observed
-from flts.web.problems import RefusedError
+from flts.web import errors
+from flts.web.errors import HttpError
+from flts.web.middleware import RequestMiddleware
+from flts.web.openapi import Answers
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -33,10 +32,10 @@ PROBES = frozenset({"/healthz", "/ready", "/metrics"})
 _READY_SECONDS = 5.0
 _PROBED_BUCKET, _PROBED_KEY = "flts-ready", "flts-ready"
 
-_Object = Annotated[Named, Depends(named)]
+_Object = Annotated[ObjectRef, Depends(named)]
 
 
-def make_app(settings: GatewaySettings, store: ObjectStore, gate: Gate) -> "ASGIApp":
+def make_app(settings: GatewaySettings, store: ObjectStore, gate: AccessControl) -> "ASGIApp":
     """Make the gateway for a store."""
     registry = CollectorRegistry()
     app = FastAPI(
@@ -46,11 +45,11 @@ def make_app(settings: GatewaySettings, store: ObjectStore, gate: Gate) -> "ASGI
         redirect_slashes=False,
     )
     failures = Counter("flts_store_errors", "Requests that the store failed.", registry=registry)
-    problems.install(app, failures.inc)
+    errors.install(app, failures.inc)
     _add_probes(app, partial(_try_to_write, store, sorted(settings.served) or [_PROBED_BUCKET]), registry)
-    _add_objects(app, Objects(settings, store, gate))
-    return Observed(
-        Strict(app),
+    _add_objects(app, ObjectRoutes(settings, store, gate))
+    return RequestMiddleware(
+        PathGuard(app),
         service=SERVICE,
         registry=registry,
         most=settings.max_requests,
@@ -64,13 +63,13 @@ def _try_to_write(store: ObjectStore, buckets: Sequence[str]) -> None:
 
     Errors as the store's; of the last bucket where each is refused.
     """
-    refused: RefusedByServiceError | None = None
+    refused: RefusedError | None = None
     for bucket in buckets:
         try:
             store.put(bucket, _PROBED_KEY, b"", if_match="0" * 32)
         except PreconditionFailedError:
             return
-        except RefusedByServiceError as error:
+        except RefusedError as error:
             refused = error
         else:
             return
@@ -79,7 +78,7 @@ def _try_to_write(store: ObjectStore, buckets: Sequence[str]) -> None:
 
 
 def _add_probes(app: FastAPI, check: Callable[[], None], registry: CollectorRegistry) -> None:
-    threads = Threads(2)
+    threads = TransferThreads(2)
 
     @app.get("/healthz", tags=["probes"], summary="Whether the gateway runs")
     async def healthz() -> dict[str, str]:
@@ -93,9 +92,9 @@ def _add_probes(app: FastAPI, check: Callable[[], None], registry: CollectorRegi
             async with asyncio.timeout(_READY_SECONDS):
                 await threads.run(check)
         except TimeoutError:
-            raise RefusedError(503, f"the store did not answer within {_READY_SECONDS:g} seconds") from None
+            raise HttpError(503, f"the store did not answer within {_READY_SECONDS:g} seconds") from None
         except FltsError as error:
-            raise RefusedError(503, str(error)) from None
+            raise HttpError(503, str(error)) from None
         return {"status": "ready"}
 
     @app.get("/metrics", tags=["probes"], summary="Metrics for Prometheus", response_class=PlainTextResponse)
@@ -103,7 +102,7 @@ def _add_probes(app: FastAPI, check: Callable[[], None], registry: CollectorRegi
         return Response(generate_latest(registry), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-def _add_objects(app: FastAPI, objects: Objects) -> None:
+def _add_objects(app: FastAPI, objects: ObjectRoutes) -> None:
     unchanged: Answers = {304: {"description": "It is still the one that `If-None-Match` names."}}
     read = unchanged | {200: {**BYTES, "description": "The bytes."}, 206: {**BYTES, "description": "The range."}}
     looked = unchanged | {200: {"description": "In the headers."}}
@@ -113,7 +112,7 @@ def _add_objects(app: FastAPI, objects: Objects) -> None:
         "/upload/{bucket}/{object:path}",
         tags=tags,
         summary="Write an object",
-        response_model=Stored,
+        response_model=StoredObject,
         responses=STORED | ALWAYS | problems_of(408, 412, 413),
         openapi_extra=BODY,
     )
@@ -151,7 +150,7 @@ def _add_objects(app: FastAPI, objects: Objects) -> None:
         prefix: Annotated[str, Query(max_length=1024, examples=["run-001/"])] = "",
         after: Annotated[str, Query(max_length=2048, description="`next` of the page before")] = "",
         limit: Annotated[int, Query(ge=1, le=LONGEST_PAGE)] = LONGEST_PAGE,
-    ) -> Page:
+    ) -> ObjectPage:
         return await objects.page(request, bucket, prefix, after, limit)
 
     @app.delete(
@@ -168,7 +167,7 @@ def _add_objects(app: FastAPI, objects: Objects) -> None:
         "/copy/{bucket}/{object:path}",
         tags=tags,
         summary="Copy an object within its bucket, replacing the target",
-        response_model=Stored,
+        response_model=StoredObject,
         responses=STORED | ALWAYS | problems_of(404),
     )
     async def copy(
@@ -179,5 +178,5 @@ def _add_objects(app: FastAPI, objects: Objects) -> None:
         return _stored(*await objects.copy(request, at, source))
 
 
-def _stored(stored: Stored, etag: str) -> Response:
+def _stored(stored: StoredObject, etag: str) -> Response:
     return JSONResponse(stored.model_dump(), headers={"ETag": etag})

@@ -11,7 +11,7 @@ from flts.errors import BadInputError
 from flts.gateway.settings import GatewaySettings
 from flts.store import open_store
 from flts.store.keys import check_bucket
-from flts.web.starting import listen, read_settings, run, serve
+from flts.web.server import listen, read_settings, run, serve
 
 COMMAND = "flts-gateway"
 _M_MMAP_THRESHOLD = -3  # its number in malloc.h
@@ -44,11 +44,11 @@ def start(argv: Sequence[str], environ: Mapping[str, str]) -> None:
     for name in sorted(settings.served):
         check_bucket(name)
     try:
-        from flts.gateway.access import Gate
+        from flts.gateway.access import AccessControl
         from flts.gateway.app import make_app
     except ModuleNotFoundError as error:
         raise BadInputError(f"{COMMAND} needs the package {error.name}: install flts[gateway]") from None
-    gate = Gate(Path(settings.tokens_file) if settings.tokens_file else None, settings.served)
+    gate = AccessControl(Path(settings.tokens_file) if settings.tokens_file else None, settings.served)
     listener = listen(settings.host, settings.port)
     if settings.auth == "off":
         print(f"{COMMAND}: everybody who reaches this address may read and write", file=sys.stderr, flush=True)

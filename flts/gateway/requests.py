@@ -9,21 +9,21 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from flts.store import ObjectInfo
 from flts.store.keys import check_bucket, check_key
-from flts.web.problems import RefusedError, answer
+from flts.web.errors import HttpError, answer
 
 _HIDDEN = re.compile(rb"%(2f|5c|[01].|7f)|[\x00-\x1f\x7f]", re.IGNORECASE)
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
 @dataclass(frozen=True)
-class Named:
+class ObjectRef:
     """An object that a request names."""
 
     bucket: str
     key: str
 
 
-class Strict:
+class PathGuard:
     """A layer that refuses addresses of which client, proxy and server may not think alike."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -46,11 +46,11 @@ def _wrong(raw: bytes) -> str:
     return ""
 
 
-def named(bucket: str, object: str) -> Named:
+def named(bucket: str, object: str) -> ObjectRef:
     """Check bucket and key of an address; ``BadInputError`` where they are outside the rules."""
     check_bucket(bucket)
     check_key(object)
-    return Named(bucket, object)
+    return ObjectRef(bucket, object)
 
 
 def quoted(info: ObjectInfo) -> str:
@@ -71,12 +71,12 @@ def write_conditions(request: Request) -> tuple[str | None, bool]:
     """
     match, none_match = request.headers.get("if-match"), request.headers.get("if-none-match")
     if none_match is not None and none_match.strip() != "*":
-        raise RefusedError(400, "If-None-Match of an upload must be *: it then writes only what is not there yet")
+        raise HttpError(400, "If-None-Match of an upload must be *: it then writes only what is not there yet")
     if match is None:
         return None, none_match is not None
     tags = etags(match)
     if len(tags) != 1 or tags == ["*"] or none_match is not None:
-        raise RefusedError(400, "If-Match of an upload must be one etag, without If-None-Match")
+        raise HttpError(400, "If-Match of an upload must be one etag, without If-None-Match")
     return tags[0], False
 
 
@@ -88,7 +88,7 @@ def check_read_conditions(request: Request, info: ObjectInfo) -> bool:
     """
     match, none_match = request.headers.get("if-match"), request.headers.get("if-none-match")
     if match is not None and not {info.etag, "*"} & set(etags(match)):
-        raise RefusedError(412, "the object has another etag")
+        raise HttpError(412, "the object has another etag")
     return none_match is not None and bool({info.etag, "*"} & set(etags(none_match)))
 
 
@@ -110,7 +110,7 @@ def byte_range(request: Request, info: ObjectInfo) -> range | None:
         if last and int(last) < int(first):
             return None
     if start >= stop:
-        raise RefusedError(
+        raise HttpError(
             416, f"the object has {info.size} bytes, none of those asked for", {"Content-Range": f"bytes */{info.size}"}
         )
     return range(start, stop)

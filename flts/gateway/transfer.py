@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from starlette.responses import Response
 
 from flts.errors import FltsError
-from flts.web.problems import RefusedError
+from flts.web.errors import HttpError
 
 if TYPE_CHECKING:
     from anyio import CapacityLimiter
@@ -27,7 +27,7 @@ _SLICE = 1 << 18  # what a slow reader must take within the time that it may sta
 _REMEMBERED = 10_000
 
 
-class Threads:
+class TransferThreads:
     """The threads in which stores work; as many as there may be requests."""
 
     def __init__(self, most: int) -> None:
@@ -44,7 +44,7 @@ class Threads:
         return await to_thread.run_sync(work, limiter=self._room)
 
 
-class Once:
+class Idempotency:
     """Work that is done once however often it is asked for: an answer may be lost, and its request come again."""
 
     def __init__(self) -> None:
@@ -90,10 +90,10 @@ class Upload:
         """Wait for the first piece; 400 where there is none and should be one."""
         self._first = await self._next()
         if not self._first and not may_be_empty:
-            raise RefusedError(400, "the body is empty: an object has at least one byte")
+            raise HttpError(400, "the body is empty: an object has at least one byte")
 
     def pieces(self) -> Iterator[bytes]:
-        """Yield the pieces; in a thread of ``Threads``."""
+        """Yield the pieces; in a thread of ``TransferThreads``."""
         from anyio import from_thread
 
         piece = self._first
@@ -115,12 +115,12 @@ class Upload:
                 gathered.append(chunk)
                 size += len(chunk)
         except TimeoutError:
-            raise RefusedError(408, f"no byte of the body came for {self._idle_seconds:g} seconds") from None
+            raise HttpError(408, f"no byte of the body came for {self._idle_seconds:g} seconds") from None
         except ClientDisconnect:
-            raise RefusedError(400, "the body ended early") from None
+            raise HttpError(400, "the body ended early") from None
         self._left -= size
         if self._left < 0:
-            raise RefusedError(413, f"an object may have at most {self._most >> 20} MiB here")
+            raise HttpError(413, f"an object may have at most {self._most >> 20} MiB here")
         return b"".join(gathered)
 
 
@@ -130,7 +130,7 @@ class Download(Response):
     def __init__(
         self,
         pieces: Iterator[bytes],
-        threads: Threads,
+        threads: TransferThreads,
         status: int,
         headers: dict[str, str],
         idle_seconds: float,

@@ -62,14 +62,14 @@ class BundledForecaster(Forecaster, Protocol):
 
 
 @dataclass(frozen=True)
-class Fit:
+class FitResult:
     """A model fitted on the fit part, with how it learned.
 
     Attributes:
         forecaster: The model.
         refit: Trains it once more on all rows.
         plain: The same model without its residual correction, where it has one.
-        learned: Figures of the fit worth recording.
+        fit_info: Figures of the fit worth recording.
         train_loss: Loss of each epoch's batches while training, in scaled units; empty without epochs.
         validation_loss: Loss on the validation part after each epoch.
         best_epoch: The epoch with the lowest validation loss, from 1; 0 without epochs, or where none was better than
@@ -80,7 +80,7 @@ class Fit:
     forecaster: BundledForecaster
     refit: Callable[[Progress], BundledForecaster]
     plain: Forecaster | None = None
-    learned: Mapping[str, object] = field(default_factory=dict)
+    fit_info: Mapping[str, object] = field(default_factory=dict)
     train_loss: tuple[float, ...] = ()
     validation_loss: tuple[float, ...] = ()
     best_epoch: int = 0

@@ -9,19 +9,19 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from flts.boundary.files import sha256_file
+from flts.boundary.untrusted import check_folder, check_name, json_object
 from flts.contracts import canonical_json
+from flts.diagnostics.validation import first_problem
 from flts.errors import BadInputError, ChecksumMismatchError
-from flts.files import sha256_file
 from flts.models.base import BundledForecaster
 from flts.models.config import BundleConfig
 from flts.models.files import CHECKSUMS_FILE, CONFIG_FILE, SCALER_FILE
 from flts.models.intervals import Intervals
 from flts.models.registry import MODELS, entry, largest_files
-from flts.problems import first_problem
 from flts.timeseries.metrics import target_range
 from flts.timeseries.processed import ProcessedData
 from flts.timeseries.scaling import Scaler
-from flts.untrusted import check_folder, check_name, json_object
 
 
 @dataclass(frozen=True)

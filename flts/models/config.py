@@ -6,10 +6,10 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from flts.contracts import ConfigHash, Message, ModelType
+from flts.diagnostics.validation import first_problem
 from flts.errors import BadInputError
 from flts.models.files import CONFIG_FILE
 from flts.params import MAX_WINDOW
-from flts.problems import first_problem
 from flts.timeseries.frame import Parts
 
 H = TypeVar("H", bound=BaseModel)
@@ -19,7 +19,7 @@ Columns = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_l
 SHORTEST_INTERVAL, LONGEST_INTERVAL = 1e-6, 100 * 366 * 86400.0
 
 STEPS = 48  # ahead that intervals are known for; what lies farther ahead has the width of the last
-RECENT = 500  # scores that a recalibration of intervals looks back on
+RECENT_SCORES = 500  # scores that a recalibration of intervals looks back on
 Score = Annotated[float, Field(ge=0)]
 
 
@@ -31,7 +31,7 @@ class FittedIntervals(BaseModel):
     level: Annotated[float, Field(ge=0.5, lt=1)]
     volatility: dict[str, Annotated[float, Field(gt=0)]]
     widths: dict[str, Annotated[list[Score], Field(min_length=1, max_length=STEPS)]]
-    recent: dict[str, Annotated[list[Score], Field(max_length=RECENT)]]
+    recent: dict[str, Annotated[list[Score], Field(max_length=RECENT_SCORES)]]
 
     @model_validator(mode="after")
     def _alike(self) -> Self:

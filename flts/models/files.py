@@ -1,6 +1,6 @@
 """The files of a model bundle: their names, and how large readers let them be, in bytes."""
 
-from flts.untrusted import LARGEST_DOCUMENT
+from flts.boundary.untrusted import LARGEST_DOCUMENT
 
 CONFIG_FILE = "config.json"
 SCALER_FILE = "scaler.json"

@@ -6,7 +6,7 @@ import numpy as np
 
 from flts.errors import BadInputError
 from flts.models.base import Forecaster
-from flts.models.extension import Extension, sampling_interval
+from flts.models.rollout import Rollout, sampling_interval
 from flts.timeseries.arrays import Flags, Floats, Indices, Times
 from flts.timeseries.processed import ProcessedData
 from flts.timeseries.windows import spans_gap
@@ -67,7 +67,7 @@ def forecast_steps(forecaster: Forecaster, data: ProcessedData, start: int, step
     blocks = np.empty((len(origins), block, len(forecaster.targets)))
     blocks[: len(rolling)] = forecaster.forecast(data.frame, rolling)
     if len(rolling) < len(origins):
-        extension = Extension(forecaster, data, np.array([rows]), room=start + steps + block - rows)
+        extension = Rollout(forecaster, data, np.array([rows]), room=start + steps + block - rows)
         extension.append(blocks[len(rolling) - 1 : len(rolling), rows - rolling[-1] :])
         for position in range(len(rolling), len(origins)):
             [blocks[position]] = extension.forecast()
@@ -102,7 +102,7 @@ def forecast_from(forecaster: Forecaster, data: ProcessedData, origins: Indices,
         (k, steps, targets) in original units.
     """
     block = forecaster.output_seq_len
-    extension = Extension(forecaster, data, origins, room=steps + block)
+    extension = Rollout(forecaster, data, origins, room=steps + block)
     blocks = []
     for _ in range(0, steps, block):
         blocks.append(extension.forecast())

@@ -14,7 +14,7 @@ from typing import Self
 import numpy as np
 
 from flts.models.base import Forecaster
-from flts.models.config import RECENT, STEPS, FittedIntervals
+from flts.models.config import RECENT_SCORES, STEPS, FittedIntervals
 from flts.models.forecasting import Forecast, forecast_from, one_step
 from flts.models.volatility import Volatility
 from flts.timeseries.arrays import Floats, Indices
@@ -38,7 +38,7 @@ class Intervals:
         targets: The columns.
         volatility: What the scores are relative to.
         widths: (steps, targets) half width by steps ahead, in units of volatility.
-        recent: For each target the last scores one step ahead, at most ``RECENT``, in their order.
+        recent: For each target the last scores one step ahead, at most ``RECENT_SCORES``, in their order.
     """
 
     level: float
@@ -66,7 +66,7 @@ class Intervals:
         unit = _units(volatility, data)
         scores = _scores(data, predicted, origins, unit)
         widths = np.array([_quantiles(scores, level), *_widths_ahead(_scores_ahead(forecaster, data, unit), level)])
-        recent = tuple(tuple(_known(column)[-RECENT:].tolist()) for column in scores.T)
+        recent = tuple(tuple(_known(column)[-RECENT_SCORES:].tolist()) for column in scores.T)
         return cls(level, data.targets, volatility, widths, recent)
 
     @classmethod
@@ -104,13 +104,13 @@ class Intervals:
         return CalibratedIntervals(self.widths, unit, np.stack(first, axis=1))
 
     def at_the_end(self, forecaster: Forecaster, data: ProcessedData) -> "CalibratedIntervals":
-        """Recalibrate by the last ``RECENT`` values of each target alone, for forecasts of what follows the data."""
+        """Recalibrate by the last ``RECENT_SCORES`` values of each target, for forecasts of what follows the data."""
         history = forecaster.input_seq_len
         origins = forecast_origins(data.gap_before(), history, len(data), history)
         known = ~np.isnan(data.actual_matrix()[origins])
         # Each target's own last: one that was measured less often looks back further.
         since = known[::-1].cumsum(axis=0)[::-1]
-        origins = np.compress((known & (since <= RECENT)).any(axis=1), origins)
+        origins = np.compress((known & (since <= RECENT_SCORES)).any(axis=1), origins)
         predicted = one_step(forecaster, data, origins) if len(origins) else np.empty((0, len(self.targets)))
         return self.calibrated(data, predicted, origins)
 
@@ -172,17 +172,17 @@ class CalibratedIntervals:
 
 
 def running_quantiles(before: Sequence[float], arriving: Floats, level: float) -> Floats:
-    """Return the corrected quantile of the last ``RECENT`` scores before each arriving one, and after the last.
+    """Return the corrected quantile of the last ``RECENT_SCORES`` scores before each arriving one, and after the last.
 
     Args:
-        before: Scores known before, in their order; the last ``RECENT`` of them count.
+        before: Scores known before, in their order; the last ``RECENT_SCORES`` of them count.
         arriving: (n,) those that arrive, NaN where none does.
         level: As in ``_rank``.
 
     Returns:
         (n + 1,); NaN while there is no score.
     """
-    window = deque(before, maxlen=RECENT)
+    window = deque(before, maxlen=RECENT_SCORES)
     ordered = sorted(window)
     quantiles = np.empty(len(arriving) + 1)
     quantiles[0] = _of_sorted(ordered, level)
@@ -190,7 +190,7 @@ def running_quantiles(before: Sequence[float], arriving: Floats, level: float) -
         if isnan(score):
             quantiles[row] = quantiles[row - 1]
             continue
-        if len(window) == RECENT:
+        if len(window) == RECENT_SCORES:
             del ordered[bisect_left(ordered, window[0])]
         window.append(score)
         insort(ordered, score)

@@ -15,7 +15,7 @@ from flts.progress import Progress
 
 # The stages' declarations come from here, and `--help` imports no NumPy.
 if TYPE_CHECKING:
-    from flts.models.base import BundledForecaster, Fit
+    from flts.models.base import BundledForecaster, FitResult
     from flts.models.config import BundleConfig
     from flts.timeseries.processed import ProcessedData
     from flts.timeseries.scaling import Scaler
@@ -30,7 +30,7 @@ class ModelEntry:
         title: What people call it.
         summary: What its training stage does, one sentence.
         params: The parameters of its training stage.
-        trainer: ``"module:function"`` that fits it; called with data, parameters and progress, returns a ``Fit``.
+        trainer: ``"module:function"`` that fits it; called with data, parameters and progress, returns a ``FitResult``.
         forecaster: ``"module:class"`` of the ``BundledForecaster`` that its bundles are loaded with.
         weights_file: The model file in its bundle; what the ending promises, ``.json`` or ``.safetensors``, it holds.
         extra: The extra of flts that it needs.
@@ -54,9 +54,9 @@ class ModelEntry:
         """Its name in the names of stages and artifacts: ``gru`` in ``train-gru`` and ``gru_model``."""
         return self.model_type.lower()
 
-    def fit(self, data: "ProcessedData", params: TrainerParams, progress: Progress) -> "Fit":
+    def fit(self, data: "ProcessedData", params: TrainerParams, progress: Progress) -> "FitResult":
         """Import the trainer and fit a model; errors as the trainer's."""
-        fit: Fit = resolve(self.trainer)(data, params, progress)
+        fit: FitResult = resolve(self.trainer)(data, params, progress)
         return fit
 
     def load(self, directory: Path, config: "BundleConfig", scaler: "Scaler") -> "BundledForecaster":
@@ -75,8 +75,8 @@ MODELS: Mapping[ModelType, ModelEntry] = MappingProxyType(
                 title="GRU",
                 summary="Train a GRU forecaster and score it beside three baselines.",
                 params=RecurrentParams,
-                trainer="flts.models.learning:fit_gru",
-                forecaster="flts.models.recurrent:RecurrentForecaster",
+                trainer="flts.models.recurrent.training:fit_gru",
+                forecaster="flts.models.recurrent.forecaster:RecurrentForecaster",
                 weights_file="model.safetensors",
                 extra="torch",
             ),
@@ -85,8 +85,8 @@ MODELS: Mapping[ModelType, ModelEntry] = MappingProxyType(
                 title="LSTM",
                 summary="Train an LSTM forecaster and score it beside three baselines.",
                 params=RecurrentParams,
-                trainer="flts.models.learning:fit_lstm",
-                forecaster="flts.models.recurrent:RecurrentForecaster",
+                trainer="flts.models.recurrent.training:fit_lstm",
+                forecaster="flts.models.recurrent.forecaster:RecurrentForecaster",
                 weights_file="model.safetensors",
                 extra="torch",
             ),
@@ -95,8 +95,8 @@ MODELS: Mapping[ModelType, ModelEntry] = MappingProxyType(
                 title="Prophet",
                 summary="Fit one Prophet model per target and score it beside three baselines.",
                 params=ProphetParams,
-                trainer="flts.models.prophet_learning:fit_prophet",
-                forecaster="flts.models.prophet:ProphetForecaster",
+                trainer="flts.models.prophet.training:fit_prophet",
+                forecaster="flts.models.prophet.forecaster:ProphetForecaster",
                 weights_file="prophet.json",
                 extra="prophet",
                 remark="Prophet's curve sees the time and its target only. What recent rows and other columns say "

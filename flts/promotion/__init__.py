@@ -4,8 +4,8 @@ History objects are written once and never change. Pointers move by compare-and-
 ``promotion_time``, so that any number of evaluations at once, in any order, end at the latest that its gate lets pass.
 """
 
-from flts.promotion.gates import Hurdle, asks_baselines, asks_champion, held_by
-from flts.promotion.history import Entry, choose, entries, overtaken
+from flts.promotion.gates import Requirement, asks_baselines, asks_champion, failed_requirements
+from flts.promotion.history import HistoryEntry, choose, entries, overtaken
 from flts.promotion.keys import GLOBAL, history_key, owner, pointer_keys, production_key
 from flts.promotion.pointers import Pointer, read_pointer
 from flts.promotion.promoting import Promoted, promote
@@ -13,15 +13,15 @@ from flts.promotion.rollback import roll_back, rollback_target
 
 __all__ = [
     "GLOBAL",
-    "Entry",
-    "Hurdle",
+    "HistoryEntry",
     "Pointer",
     "Promoted",
+    "Requirement",
     "asks_baselines",
     "asks_champion",
     "choose",
     "entries",
-    "held_by",
+    "failed_requirements",
     "history_key",
     "overtaken",
     "owner",

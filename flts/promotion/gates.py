@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Hurdle:
+class Requirement:
     """Something that a challenger must beat.
 
     Attributes:
@@ -33,21 +33,21 @@ def asks_champion(gate: str) -> bool:
     return gate in ("champion", "both")
 
 
-def held_by(hurdles: Iterable[Hurdle], min_gain: float) -> tuple[str, ...]:
-    """Say why a challenger is held, once per hurdle that it does not take; nothing when it passes.
+def failed_requirements(requirements: Iterable[Requirement], min_gain: float) -> tuple[str, ...]:
+    """Say why a challenger is held, once per requirement that it does not take; nothing when it passes.
 
-    It must score below ``hurdle * (1 - min_gain)``: a tie is not a gain.
+    It must score below ``score * (1 - min_gain)``: a tie is not a gain.
     """
-    return tuple(_shortfall(hurdle, min_gain) for hurdle in hurdles if not _beats(hurdle, min_gain))
+    return tuple(_shortfall(requirement, min_gain) for requirement in requirements if not _beats(requirement, min_gain))
 
 
-def _beats(hurdle: Hurdle, min_gain: float) -> bool:
-    return hurdle.challenger < hurdle.score * (1 - min_gain)  # false for NaN
+def _beats(requirement: Requirement, min_gain: float) -> bool:
+    return requirement.challenger < requirement.score * (1 - min_gain)  # false for NaN
 
 
-def _shortfall(hurdle: Hurdle, min_gain: float) -> str:
-    if math.isnan(hurdle.score):
-        return f"nothing says how {hurdle.name} scores"
+def _shortfall(requirement: Requirement, min_gain: float) -> str:
+    if math.isnan(requirement.score):
+        return f"nothing says how {requirement.name} scores"
     margin = f" by {min_gain:.2%}" if min_gain else ""
-    scores = f"composite score {hurdle.challenger:.4g} against {hurdle.score:.4g}"
-    return f"it does not beat {hurdle.name}{margin}: {scores}"
+    scores = f"composite score {requirement.challenger:.4g} against {requirement.score:.4g}"
+    return f"it does not beat {requirement.name}{margin}: {scores}"

@@ -14,7 +14,7 @@ _READ_AHEAD = 8
 
 
 @dataclass(frozen=True)
-class Entry:
+class HistoryEntry:
     """A decision in the history.
 
     Attributes:
@@ -63,7 +63,7 @@ def record(store: ObjectStore, bucket: str, key: str, promotion: Promotion) -> t
     return promotion, False
 
 
-def entries(store: ObjectStore, bucket: str, name: str = "", *, latest: int | None = None) -> list[Entry]:
+def entries(store: ObjectStore, bucket: str, name: str = "", *, latest: int | None = None) -> list[HistoryEntry]:
     """Return the decisions of an owner, of all where none is named, the earliest first; only the ``latest`` ones."""
     keys = (info.key for info in store.list(bucket, f"{name}/" if name else ""))
     matched = [match for key in keys if (match := _KEY.fullmatch(key))]
@@ -73,7 +73,7 @@ def entries(store: ObjectStore, bucket: str, name: str = "", *, latest: int | No
     return sorted(found, key=lambda entry: (entry.time, entry.key))
 
 
-def choose(found: list[Entry], wanted: str) -> Entry:
+def choose(found: list[HistoryEntry], wanted: str) -> HistoryEntry:
     """Return the one decision whose id begins with ``wanted``.
 
     Raises:
@@ -87,7 +87,7 @@ def choose(found: list[Entry], wanted: str) -> Entry:
     return matching[0]
 
 
-def overtaken(entry: Entry, found: list[Entry]) -> bool:
+def overtaken(entry: HistoryEntry, found: list[HistoryEntry]) -> bool:
     """Tell whether a promotion that passed its gate against a champion came too late to replace that champion.
 
     Another of ``found`` did first. The gate was then asked again, in view of the new champion, and held it.
@@ -98,7 +98,7 @@ def overtaken(entry: Entry, found: list[Entry]) -> bool:
     return any(other.promoted and (promotion.champion_time or "") < other.time < entry.time for other in found)
 
 
-def _entry(store: ObjectStore, bucket: str, match: "re.Match[str]") -> Entry:
+def _entry(store: ObjectStore, bucket: str, match: "re.Match[str]") -> HistoryEntry:
     name, config_hash, time, digest = match.groups()
     promotion, problem = None, ""
     try:
@@ -108,4 +108,4 @@ def _entry(store: ObjectStore, bucket: str, match: "re.Match[str]") -> Entry:
         problem = str(error)
     except ValueError:
         problem = f"{bucket}/{match[0]} names {time!r}, which is not a time"
-    return Entry(match[0], name, config_hash, time, digest, promotion, problem)
+    return HistoryEntry(match[0], name, config_hash, time, digest, promotion, problem)

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from enum import Enum
 from random import SystemRandom
 
+from flts.boundary.untrusted import json_object
 from flts.contracts import Promotion, parse_timestamp
 from flts.errors import BadInputError, ObjectNotFoundError, PreconditionFailedError, ServiceUnavailableError
 from flts.store import ObjectStore
-from flts.untrusted import json_object
 
 # A swap is lost only to another promotion, which moved the pointer forward: as many rounds as promoters are enough.
 _ATTEMPTS = 100

@@ -4,14 +4,14 @@ from datetime import UTC, datetime, timedelta
 
 from flts.contracts import Promotion, utc_timestamp
 from flts.errors import BadInputError
-from flts.promotion.history import Entry, choose, entries, overtaken
+from flts.promotion.history import HistoryEntry, choose, entries, overtaken
 from flts.promotion.keys import owner, pointer_keys, production_key
 from flts.promotion.pointers import read_pointer
 from flts.promotion.promoting import Promoted, promote
 from flts.store import ObjectStore
 
 
-def rollback_target(store: ObjectStore, bucket: str, name: str, wanted: str = "") -> Entry:
+def rollback_target(store: ObjectStore, bucket: str, name: str, wanted: str = "") -> HistoryEntry:
     """Return the decision whose model a rollback promotes.
 
     Args:
@@ -64,7 +64,7 @@ def roll_back(store: ObjectStore, bucket: str, promotion: Promotion, *, by: str,
     return promoted
 
 
-def _previous(store: ObjectStore, bucket: str, name: str) -> Entry:
+def _previous(store: ObjectStore, bucket: str, name: str) -> HistoryEntry:
     """Find what was in production before what is: with another model, and before that first came.
 
     After a rollback that is what came before the model rolled back to, not the model that was given up.

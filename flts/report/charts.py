@@ -14,7 +14,7 @@ from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from flts.report.marks import Chart, Lane, Line
-from flts.report.sampling import Reduced, density, reduce_series
+from flts.report.sampling import ReducedSeries, density, reduce_series
 from flts.timeseries.arrays import Floats, Indices
 
 PAGE_BYTES = 180_000  # for the data of all charts of a page, so that it stays below 400 kB with script and tables
@@ -124,12 +124,12 @@ def chart_data(chart: Chart, points: int) -> dict[str, Any]:
     }
 
 
-def _reduced(line: Line, chart: Chart, points: int) -> Reduced:
+def _reduced(line: Line, chart: Chart, points: int) -> ReducedSeries:
     bottom = reduce_series(line.x, _scaled(line.y, chart), points, line.breaks)
     if line.top is None:
         return bottom
     top = reduce_series(line.x, _scaled(line.top, chart), points, line.breaks)
-    return Reduced(bottom.x, bottom.lowest, top.highest)
+    return ReducedSeries(bottom.x, bottom.lowest, top.highest)
 
 
 def _levels(lane: Lane) -> str:
@@ -160,7 +160,7 @@ def _drawn(y: Floats) -> Floats:
     return np.where(np.abs(y) <= LARGEST, y, np.nan)
 
 
-def _y_axis(parts: Sequence[Reduced], chart: Chart) -> tuple[float, float, int]:
+def _y_axis(parts: Sequence[ReducedSeries], chart: Chart) -> tuple[float, float, int]:
     """Return the lowest value, the unit and its decimals: a power of ten, the range is at least 10,000 of it."""
     known = np.concatenate([_drawn(values) for part in parts for values in (part.lowest, part.highest)])
     low, high = (float(reduce(known, initial=np.nan)) for reduce in (np.fmin.reduce, np.fmax.reduce))

@@ -71,7 +71,7 @@ class TrainingReport:
 
 
 @dataclass(frozen=True)
-class Candidate:
+class CandidateScores:
     """A model that eval compared; ``composite`` is NaN where a metric is missing. Scores in min-max units."""
 
     model_type: str
@@ -100,7 +100,7 @@ class EvaluationReport:
 
     identifier: str
     config_hash: str
-    candidates: Sequence[Candidate]
+    candidates: Sequence[CandidateScores]
     winner: str
     reason: str
     weights: Mapping[str, float]

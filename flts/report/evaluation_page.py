@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from flts.report.charts import Bar, cell_bar
-from flts.report.data import Candidate, EvaluationReport
+from flts.report.data import CandidateScores, EvaluationReport
 from flts.report.numbers import UNKNOWN, number, signed_percent
-from flts.report.render import BASELINES, Entry, Fact, change, render, rmse_bar
+from flts.report.render import BASELINES, Fact, LegendEntry, change, render, rmse_bar
 from flts.timeseries.metrics import Scores
 
 PARTS = {"rmse": "model", "mae": "seasonal", "mse": "persistence"}
@@ -48,7 +48,7 @@ def evaluation_page(report: EvaluationReport) -> str:
         formula=" + ".join(f"{weight:g} \u00d7 {name.upper()}" for name, weight in report.weights.items()),
         candidates=[_row(report, candidate) for candidate in ordered],
         legend=[
-            Entry(f"{weight:g} \u00d7 {name.upper()}", PARTS.get(name, "muted"), "lane")
+            LegendEntry(f"{weight:g} \u00d7 {name.upper()}", PARTS.get(name, "muted"), "lane")
             for name, weight in report.weights.items()
         ],
         groups=_groups(report, ordered),
@@ -85,11 +85,11 @@ def _rank(composite: float) -> float:
     return composite if math.isfinite(composite) else math.inf
 
 
-def _persistence(candidate: Candidate) -> float:
+def _persistence(candidate: CandidateScores) -> float:
     return candidate.baselines["persistence"].rmse if "persistence" in candidate.baselines else math.nan
 
 
-def _against_persistence(candidate: Candidate) -> float:
+def _against_persistence(candidate: CandidateScores) -> float:
     return change(candidate.scores.rmse, _persistence(candidate))
 
 
@@ -109,7 +109,7 @@ def _facts(report: EvaluationReport) -> list[Fact]:
     return facts
 
 
-def _row(report: EvaluationReport, candidate: Candidate) -> _Row:
+def _row(report: EvaluationReport, candidate: CandidateScores) -> _Row:
     valid = math.isfinite(candidate.composite)
     largest = (
         max((entry.composite for entry in report.candidates if math.isfinite(entry.composite)), default=0.0) or 1.0
@@ -134,7 +134,7 @@ def _row(report: EvaluationReport, candidate: Candidate) -> _Row:
     )
 
 
-def _groups(report: EvaluationReport, ordered: list[Candidate]) -> list[list[_Beside]]:
+def _groups(report: EvaluationReport, ordered: list[CandidateScores]) -> list[list[_Beside]]:
     """Put models and baselines in groups: one where all models share their baselines, else one per model."""
     rmse = [scores.rmse for candidate in ordered for scores in (candidate.scores, *candidate.baselines.values())]
     largest = max((value for value in rmse if math.isfinite(value)), default=0.0) or 1.0
@@ -155,7 +155,7 @@ def _groups(report: EvaluationReport, ordered: list[Candidate]) -> list[list[_Be
     return [[model, *beside] for model, beside in zip(models, baselines, strict=True)]
 
 
-def _baselines(candidate: Candidate, largest: float) -> list[_Beside]:
+def _baselines(candidate: CandidateScores, largest: float) -> list[_Beside]:
     return [
         _Beside(
             label=BASELINES.get(name, name),

@@ -44,7 +44,7 @@ class Band:
 
 
 @dataclass(frozen=True)
-class Rule:
+class VerticalLine:
     """A labelled vertical line."""
 
     x: int
@@ -73,7 +73,7 @@ class Chart:
     lines: Sequence[Line]
     dots: Sequence[Dots] = ()
     bands: Sequence[Band] = ()
-    rules: Sequence[Rule] = ()
+    rules: Sequence[VerticalLine] = ()
     lanes: Sequence[Lane] = ()
     time: bool = False
     log: bool = False

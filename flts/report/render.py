@@ -55,7 +55,7 @@ class Fact:
 
 
 @dataclass(frozen=True)
-class Entry:
+class LegendEntry:
     """A legend entry; ``kind`` is line, lane or ring."""
 
     name: str
@@ -69,7 +69,7 @@ class Figure:
 
     title: str
     chart: Chart
-    legend: Sequence[Entry] = ()
+    legend: Sequence[LegendEntry] = ()
     caption: str = ""
 
 
@@ -141,8 +141,8 @@ def asset(name: str) -> str:
 def figure(chart: Chart, caption: str = "", title: str | None = None) -> Figure:
     """Put a chart under a heading, with a legend that names every line and kind of ring, once."""
     entries = [
-        *(Entry(line.name, line.style, "line") for line in chart.lines),
-        *(Entry(dots.name, dots.style, "ring") for dots in chart.dots),
+        *(LegendEntry(line.name, line.style, "line") for line in chart.lines),
+        *(LegendEntry(dots.name, dots.style, "ring") for dots in chart.dots),
     ]
     named = {entry.name: entry for entry in entries}
     legend = tuple(named.values()) if len(named) > 1 else ()

@@ -9,7 +9,7 @@ from flts.timeseries.frame import GAP_FACTOR
 
 
 @dataclass(frozen=True)
-class Reduced:
+class ReducedSeries:
     """A series as (k,) points: ``lowest`` and ``highest`` are one array where every row is a point of its own.
 
     NaN interrupts the line; it begins and ends with a value.
@@ -25,7 +25,7 @@ class Reduced:
         return self.lowest is not self.highest
 
 
-def reduce_series(x: Indices, y: Floats, points: int, breaks: Indices) -> Reduced:
+def reduce_series(x: Indices, y: Floats, points: int, breaks: Indices) -> ReducedSeries:
     """Reduce a series to about ``points`` values.
 
     Up to ``points`` rows are kept as they are; more are grouped into ``points // 2`` spans of x of one width, each with
@@ -58,18 +58,18 @@ def reduce_series(x: Indices, y: Floats, points: int, breaks: Indices) -> Reduce
     apart |= starts[1:] != stops[:-1]
     gaps = np.flatnonzero(apart & (np.diff(used) > 1)) + 1
     centres = x[0] + used * width + width // step // 2 * step
-    return Reduced(
+    return ReducedSeries(
         np.insert(centres, gaps, centres[gaps - 1] + step),
         np.insert(lowest, gaps, np.nan),
         np.insert(highest, gaps, np.nan),
     )
 
 
-def _trimmed(x: Indices, values: Floats) -> Reduced:
+def _trimmed(x: Indices, values: Floats) -> ReducedSeries:
     known = np.flatnonzero(~np.isnan(values))
     rows = slice(known[0], known[-1] + 1) if len(known) else slice(0, 0)
     values = values[rows]
-    return Reduced(x[rows], values, values)
+    return ReducedSeries(x[rows], values, values)
 
 
 def density(x: Indices, flags: Flags, low: int, high: int, cells: int) -> Floats:

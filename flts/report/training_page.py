@@ -6,7 +6,7 @@ import numpy as np
 
 from flts.report.data import TrainingReport
 from flts.report.forecast_charts import excerpt_chart, step_errors
-from flts.report.marks import Chart, Line, Rule
+from flts.report.marks import Chart, Line, VerticalLine
 from flts.report.numbers import fixed, moment, number, plural, signed_percent
 from flts.report.render import (
     BASELINES,
@@ -160,7 +160,7 @@ def _loss_figure(report: TrainingReport) -> Figure | None:
             for name, values, style in (("training", train, "muted"), ("validation", validation, "model"))
             if len(values)
         ],
-        rules=[Rule(report.best_epoch, f"best epoch {report.best_epoch}")] if report.best_epoch else (),
+        rules=[VerticalLine(report.best_epoch, f"best epoch {report.best_epoch}")] if report.best_epoch else (),
         log=log,
         height=230,
         x_label="epoch",

@@ -7,12 +7,12 @@ from typing import Any, Literal, get_origin
 
 from pydantic.fields import FieldInfo
 
+from flts.boundary.paths import read_path
 from flts.errors import BadInputError
 from flts.params import Params
 from flts.runtime.output import check_input
 from flts.runtime.parameters import alone, check_params, describe_default, describe_limits, extra, suggest
-from flts.runtime.paths import read_path
-from flts.stage import InputArtifact, Stage
+from flts.stage_interface import InputArtifact, Stage
 from flts.version import __version__
 
 _GROUP_NOTES = {"Services": "A stage that runs by itself uses a service only when its address is given."}

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from flts.boundary.paths import read_path
 from flts.contracts import MetadataValue
 from flts.errors import BadInputError
 from flts.params import Params
 from flts.runtime.output import check_input, write_whole
 from flts.runtime.parameters import alone, check_params, is_slip, suggest
-from flts.runtime.paths import read_path
-from flts.stage import Artifact, InputArtifact, Result, Stage
+from flts.stage_interface import Artifact, InputArtifact, Result, Stage
 
 _MOUNTS = {"gs://": "/gcs/", "s3://": "/s3/", "minio://": "/minio/"}
 
@@ -51,7 +51,7 @@ class OutputArtifact:
 
 
 @dataclass(frozen=True)
-class Task:
+class ExecutorTask:
     """What one executor input asks for; ``left_alone`` are the outputs in it that are KFP's own."""
 
     params: Params
@@ -62,7 +62,7 @@ class Task:
     left_alone: tuple[str, ...] = ()
 
 
-def read_executor_input(stage: Stage, text: str) -> Task:
+def read_executor_input(stage: Stage, text: str) -> ExecutorTask:
     """Read the JSON that KFP puts in the place of ``{{$}}``.
 
     Raises:
@@ -83,7 +83,7 @@ def read_executor_input(stage: Stage, text: str) -> Task:
     _check_later_stages(stage, params, given)
     parameters, others = _own_outputs(stage, outputs, "parameters")
     artifacts, other_artifacts = _own_outputs(stage, outputs, "artifacts")
-    return Task(
+    return ExecutorTask(
         params=params,
         inputs=_read_inputs(stage, _object(inputs.get("artifacts"), "inputs.artifacts")),
         artifacts={
@@ -103,7 +103,7 @@ def read_executor_input(stage: Stage, text: str) -> Task:
     )
 
 
-def write_executor_output(task: Task, result: Result) -> None:
+def write_executor_output(task: ExecutorTask, result: Result) -> None:
     """Write artifacts, parameters and at last ``outputs.outputFile``, each whole or not at all.
 
     Outputs that the executor input does not name are left out: an older component spec asks for fewer.

@@ -5,10 +5,10 @@ import os
 import tempfile
 from pathlib import Path
 
+from flts.diagnostics.system import reason
 from flts.errors import BadInputError
-from flts.os_errors import reason
-from flts.runtime.folders import TEMPORARY_PREFIX
-from flts.stage import Input, Result, Stage
+from flts.runtime.work_folders import TEMPORARY_PREFIX
+from flts.stage_interface import Input, Result, Stage
 
 
 def check_input(path: Path, declared: Input, label: str) -> None:

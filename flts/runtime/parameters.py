@@ -9,10 +9,10 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
+from flts.boundary.paths import is_text
+from flts.diagnostics.validation import PROBLEMS, problem, shown
 from flts.errors import BadInputError
-from flts.params import Params, Rule
-from flts.problems import PROBLEMS, problem, shown
-from flts.runtime.paths import is_text
+from flts.params import ParamRule, Params
 
 _PROBLEMS = PROBLEMS | {
     "missing": "is required: {description}",
@@ -83,7 +83,7 @@ def describe_limits(field: FieldInfo) -> str:
     if get_origin(field.annotation) is Literal:
         *others, last = get_args(field.annotation)
         return f"{', '.join(others)} or {last}"
-    if rules := [limit.words for limit in field.metadata if isinstance(limit, Rule)]:
+    if rules := [limit.words for limit in field.metadata if isinstance(limit, ParamRule)]:
         return rules[0]
     words = {Ge: "at least", Gt: "greater than", Le: "at most", Lt: "less than"}
     bounds = {type(limit): limit for limit in field.metadata if type(limit) in words}

@@ -9,20 +9,20 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
-from flts import patience
-from flts.environment import limit_threads
+from flts.boundary import retries
+from flts.boundary.environment import limit_threads
+from flts.boundary.paths import read_path
+from flts.diagnostics.system import environment_trouble
+from flts.diagnostics.terminal import printable
 from flts.errors import BadInputError, FltsError
-from flts.os_errors import environment_trouble
 from flts.params import Params
-from flts.runtime import cli, executor, logs, output
-from flts.runtime.folders import output_folder, remove_all, work_folder
-from flts.runtime.logs import Reporter
-from flts.runtime.paths import read_path
-from flts.runtime.stopping import SIGNALS, Stopped, Watch, undisturbed
+from flts.runtime import cli, executor, output, reporters
+from flts.runtime.reporters import Reporter
+from flts.runtime.signals import SIGNALS, SignalWatch, Stopped, signals_blocked
 from flts.runtime.termination import tell_termination
-from flts.stage import Context, InputArtifact, Stage
+from flts.runtime.work_folders import output_folder, remove_all, work_folder
+from flts.stage_interface import Context, InputArtifact, Stage
 from flts.store import ObjectStore, open_store
-from flts.text import printable
 
 Work = Callable[[Stage, cli.CommandLine, Reporter], int]
 
@@ -54,15 +54,15 @@ def main(stage: Stage, argv: Sequence[str] | None = None, work: Work | None = No
 
 def run(stage: Stage, argv: Sequence[str], work: Work | None = None) -> int:
     """Run a stage and return its exit code; every failure is told on stderr."""
-    reporter = logs.open_reporter(stage, sys.stderr, argv)
-    logs.pass_on_logs(reporter)
+    reporter = reporters.open_reporter(stage, sys.stderr, argv)
+    reporters.pass_on_logs(reporter)
     try:
-        logs.check_choice()
+        reporters.check_choice()
         line = cli.read_command_line(stage, argv)
         if work and _is_for_kafka(line, argv):
             # It has a way of its own to end: a worker may finish what it works on.
             return work(stage, line, reporter)
-        with Watch(remove_all, partial(_say_stopped, reporter)) as watch:
+        with SignalWatch(remove_all, partial(_say_stopped, reporter)) as watch:
             with contextlib.suppress(Stopped):
                 try:
                     limit_threads()
@@ -136,12 +136,12 @@ def _run_task(stage: Stage, executor_input: str, reporter: Reporter) -> None:
             work_dir=work_dir,
             store=store_of(task.params, patient=True),
             tracking_uri=_required_tracking_uri(task.params),
-            patience=patience.for_mlflow(),
+            patience=retries.for_mlflow(),
             progress=reporter.progress,
         )
         result = stage.run(task.params, context)
         output.check_result(stage, result)
-        with undisturbed():
+        with signals_blocked():
             executor.write_executor_output(task, result)
     reporter.about(_ids_of(result.parameters))
     reporter.done(result)
@@ -166,7 +166,7 @@ def _run_alone(stage: Stage, line: cli.CommandLine, reporter: Reporter, *, may_u
             work_dir=work_dir,
             store=store,
             tracking_uri=tracking_uri_of(params) if "mlflow_tracking_uri" in given else None,
-            patience=patience.for_mlflow(),
+            patience=retries.for_mlflow(),
             output_dir=output_dir,
             progress=reporter.progress,
         )
@@ -174,7 +174,7 @@ def _run_alone(stage: Stage, line: cli.CommandLine, reporter: Reporter, *, may_u
         output.check_result(stage, result)
         closing = _sentence(result.message)
         if output_dir is not None:
-            with undisturbed():
+            with signals_blocked():
                 names = output.publish(stage, result, work_dir, output_dir)
             closing += f" Wrote {', '.join(names)} to {line.output_dir}"
     reporter.about(_ids_of(result.parameters))
@@ -226,8 +226,8 @@ def _fail(reporter: Reporter, message: str, exit_code: int, details: str = "") -
 def _close(sentence: str) -> None:
     """Write the closing line to stdout, whichever characters that can show; it may be missing."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    text = printable(logs.redact(sentence)).encode(encoding, "backslashreplace").decode(encoding)
-    logs.write_line(sys.stdout, text)
+    text = printable(reporters.redact(sentence)).encode(encoding, "backslashreplace").decode(encoding)
+    reporters.write_line(sys.stdout, text)
 
 
 def _sentence(message: str) -> str:

@@ -4,8 +4,8 @@ import os
 import stat
 from contextlib import suppress
 
-from flts.runtime.logs import redact
-from flts.text import printable
+from flts.diagnostics.terminal import printable
+from flts.runtime.reporters import redact
 
 VARIABLE = "FLTS_TERMINATION_LOG"
 _DEFAULT = "/dev/termination-log"

@@ -13,31 +13,31 @@ from fastapi.routing import APIRoute
 from prometheus_client import CollectorRegistry, generate_latest
 
 from flts.serving import page
-from flts.serving.answers import (
+from flts.serving.forecasts import ForecastResult, ForecastService
+from flts.serving.loading import LoadedModel
+from flts.serving.metrics import add_model_metrics
+from flts.serving.model_info import describe
+from flts.serving.model_watcher import SERVICE, ModelWatcher
+from flts.serving.protocols.mlflow import mlflow_version, read_invocation, render_invocation
+from flts.serving.protocols.openapi import (
     INVOCATION_TAKES,
     INVOKED,
     PREDICT_TAKES,
     PREDICTED,
     REFUSED,
     UNAVAILABLE,
-    Ready,
-    State,
+    Readiness,
+    ServerState,
     problems_of,
 )
-from flts.serving.bodies import read_body, steps_asked, while_connected
-from flts.serving.describing import describe
-from flts.serving.documents import Question, read_question, render_answer
-from flts.serving.forecasts import Forecasts, Made
-from flts.serving.invocations import mlflow_version, read_invocation, render_invocation
-from flts.serving.loading import Loaded
-from flts.serving.measures import add_model_metrics
+from flts.serving.protocols.predict import PredictRequest, read_question, render_answer
+from flts.serving.protocols.request_body import read_body, steps_asked, while_connected
 from flts.serving.settings import KIB, ServingSettings
-from flts.serving.watching import SERVICE, Watch
 from flts.store import ObjectStore
 from flts.version import __version__
-from flts.web import problems
-from flts.web.observing import Observed
-from flts.web.problems import RefusedError
+from flts.web import errors
+from flts.web.errors import HttpError
+from flts.web.middleware import RequestMiddleware
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -50,7 +50,7 @@ _SMALL_BODY, _FEW_STEPS = 4 * KIB, 100  # which are read and written faster than
 def make_app(settings: ServingSettings, store: ObjectStore) -> "ASGIApp":
     """Make the server of the models that a store promotes."""
     registry = CollectorRegistry()
-    watch, forecasts = Watch(store, settings, registry), Forecasts(settings, registry)
+    watch, forecasts = ModelWatcher(store, settings, registry), ForecastService(settings, registry)
     add_model_metrics(watch, registry)
 
     @asynccontextmanager
@@ -67,12 +67,12 @@ def make_app(settings: ServingSettings, store: ObjectStore) -> "ASGIApp":
         redirect_slashes=False,
         lifespan=lifespan,
     )
-    problems.install(app, on_outage=lambda: None)  # the watch alone meets any, and counts them
+    errors.install(app, on_outage=lambda: None)  # the watch alone meets any, and counts them
     _add_forecasts(app, settings, watch, forecasts)  # first: they are looked for most
     _add_probes(app, watch, registry)
     _add_model(app, settings, watch)
     page.install(app)
-    return Observed(
+    return RequestMiddleware(
         app,
         service=SERVICE,
         registry=registry,
@@ -83,22 +83,22 @@ def make_app(settings: ServingSettings, store: ObjectStore) -> "ASGIApp":
     )
 
 
-def _served(request: Request, watch: Watch) -> Loaded:
+def _served(request: Request, watch: ModelWatcher) -> LoadedModel:
     """Return the model that is served now, and note it for the request's line in the log."""
     loaded = watch.loaded
     if loaded is None:
-        raise RefusedError(503, watch.nothing)
+        raise HttpError(503, watch.nothing)
     request.scope.setdefault("state", {})["log"] = loaded.log
     return loaded
 
 
-def _add_probes(app: FastAPI, watch: Watch, registry: CollectorRegistry) -> None:
+def _add_probes(app: FastAPI, watch: ModelWatcher, registry: CollectorRegistry) -> None:
     tags: Any = ["probes"]
 
     @app.get("/healthz", tags=tags, summary="Whether the server runs")
     @app.get("/v2/health/live", tags=tags, summary="The same, as the Open Inference Protocol asks")
-    async def healthz() -> State:
-        return State(status="ok")
+    async def healthz() -> ServerState:
+        return ServerState(status="ok")
 
     @app.get("/ready", tags=tags, summary="Whether forecasts are made", responses=problems_of(503))
     @app.get(
@@ -108,9 +108,9 @@ def _add_probes(app: FastAPI, watch: Watch, registry: CollectorRegistry) -> None
         responses=problems_of(503),
     )
     @app.get("/ping", tags=tags, summary="The same, as MLflow and SageMaker ask", responses=problems_of(503))
-    async def ready(request: Request) -> Ready:
+    async def ready(request: Request) -> Readiness:
         identity = _served(request, watch).identity
-        return Ready(status="ready", **identity, problem=watch.problem or None, notice=watch.notice or None)
+        return Readiness(status="ready", **identity, problem=watch.problem or None, notice=watch.notice or None)
 
     @app.get("/version", tags=tags, summary="Version of MLflow's scoring protocol", response_class=PlainTextResponse)
     async def version() -> str:
@@ -130,11 +130,11 @@ class _Plain(APIRoute):
         return handler
 
 
-def _add_forecasts(app: FastAPI, settings: ServingSettings, watch: Watch, forecasts: Forecasts) -> None:
+def _add_forecasts(app: FastAPI, settings: ServingSettings, watch: ModelWatcher, forecasts: ForecastService) -> None:
     tags: list[str | Enum] = ["forecasts"]
 
     async def make(
-        request: Request, read: Callable[[bytes, int | None], Question], render: Callable[[Made], bytes]
+        request: Request, read: Callable[[bytes, int | None], PredictRequest], render: Callable[[ForecastResult], bytes]
     ) -> Response:
         loaded = _served(request, watch)
         body = await read_body(request, settings.max_body_mib)
@@ -182,13 +182,13 @@ def _add_forecasts(app: FastAPI, settings: ServingSettings, watch: Watch, foreca
         summary="Forecast a step and tell that it went well",
         responses=problems_of(400, 429) | UNAVAILABLE,
     )
-    async def predict_ping(request: Request) -> State:
+    async def predict_ping(request: Request) -> ServerState:
         with forecasts.counting_refusals():
             await forecasts.make(_served(request, watch), 1, None)
-        return State(status="ok")
+        return ServerState(status="ok")
 
 
-def _add_model(app: FastAPI, settings: ServingSettings, watch: Watch) -> None:
+def _add_model(app: FastAPI, settings: ServingSettings, watch: ModelWatcher) -> None:
     tags: Any = ["model"]
 
     @app.get("/model", tags=tags, summary="The model that is served, and the promotions so far", responses=UNAVAILABLE)
@@ -207,5 +207,5 @@ def _add_model(app: FastAPI, settings: ServingSettings, watch: Watch) -> None:
             async with asyncio.timeout(settings.deadline_seconds):
                 changed = await asyncio.to_thread(watch.look)
         except TimeoutError:
-            raise RefusedError(504, "the store or MLflow did not answer in time") from None
+            raise HttpError(504, "the store or MLflow did not answer in time") from None
         return {"status": "reloaded" if changed else "unchanged", **_served(request, watch).identity}

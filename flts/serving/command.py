@@ -6,13 +6,13 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
-from flts.environment import limit_threads
+from flts.boundary.environment import limit_threads
 from flts.errors import BadInputError
+from flts.observability.events import flush
 from flts.serving.settings import PLAIN_VARIABLES, ServingSettings
 from flts.store import open_store
 from flts.store.keys import check_bucket
-from flts.web.events import flush
-from flts.web.starting import listen, read_settings, run, serve
+from flts.web.server import listen, read_settings, run, serve
 
 COMMAND = "flts-inference --serve"
 _SUMMARY = "Serve live forecasts with the promoted model over HTTP."

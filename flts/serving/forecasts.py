@@ -14,12 +14,12 @@ from flts.errors import BadInputError
 from flts.models.bundle import Bundle
 from flts.models.forecasting import Forecast
 from flts.models.intervals import Bounds
-from flts.models.onward import Onward
-from flts.serving.loading import Loaded
-from flts.serving.passes import Passes
+from flts.models.stepwise import StepwiseForecast
+from flts.serving.batching import ForecastBatcher
+from flts.serving.loading import LoadedModel
 from flts.serving.settings import ServingSettings
 from flts.timeseries.processed import ProcessedData
-from flts.web.problems import RefusedError
+from flts.web.errors import HttpError
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -34,15 +34,15 @@ ReadHistory = Callable[[Bundle], ProcessedData]
 
 
 @dataclass(frozen=True)
-class Made:
+class ForecastResult:
     """A forecast, the bounds around it where its model has intervals, and the model."""
 
     forecast: Forecast
     bounds: Bounds | None
-    loaded: Loaded
+    loaded: LoadedModel
 
 
-class Forecasts:
+class ForecastService:
     """Makes forecasts with whichever model is served when a request comes."""
 
     def __init__(self, settings: ServingSettings, registry: "CollectorRegistry") -> None:
@@ -51,7 +51,7 @@ class Forecasts:
 
         self._most, self._deadline = settings.queue_length, settings.deadline_seconds
         self._pending = 0
-        self._passes = Passes(
+        self._passes = ForecastBatcher(
             most=settings.max_batch, window_seconds=settings.batch_window_ms / 1000, registry=registry
         )
         self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="data")
@@ -81,14 +81,14 @@ class Forecasts:
         """Count why a request in the block gets no forecast."""
         try:
             yield
-        except RefusedError as error:
+        except HttpError as error:
             self._refused.labels(_REASONS.get(error.status, "bad_request")).inc()
             raise
         except BadInputError:
             self._refused.labels("bad_request").inc()
             raise
 
-    async def make(self, loaded: Loaded, steps: int, read: ReadHistory | None) -> Made:
+    async def make(self, loaded: LoadedModel, steps: int, read: ReadHistory | None) -> ForecastResult:
         """Forecast the ``steps`` behind what ``read`` gives, or behind the stored data.
 
         Raises:
@@ -96,43 +96,43 @@ class Forecasts:
             BadInputError: The data cannot be forecast from.
         """
         if self._pending >= self._most:
-            raise RefusedError(429, f"{self._most} forecasts are waited for already: try again in a moment")
+            raise HttpError(429, f"{self._most} forecasts are waited for already: try again in a moment")
         self._pending += 1
         begun = time.monotonic()
         try:
             async with asyncio.timeout(self._deadline):
                 made = await (self._behind(loaded, steps, read) if read else self._stored(loaded, steps))
         except TimeoutError:
-            raise RefusedError(504, f"the forecast took longer than {self._deadline:g} seconds") from None
+            raise HttpError(504, f"the forecast took longer than {self._deadline:g} seconds") from None
         finally:
             self._pending -= 1
         self._seconds.observe(time.monotonic() - begun)
         _check_finite(made)
         return made
 
-    async def _stored(self, loaded: Loaded, steps: int) -> Made:
+    async def _stored(self, loaded: LoadedModel, steps: int) -> ForecastResult:
         stored = loaded.stored
         if stored is None:
             raise BadInputError(_NO_DATA)
         forecast = await self._passes.forecast(loaded.bundle.forecaster, lambda: stored.onward(steps))
-        return Made(forecast, stored.intervals.around(forecast) if stored.intervals else None, loaded)
+        return ForecastResult(forecast, stored.intervals.around(forecast) if stored.intervals else None, loaded)
 
-    async def _behind(self, loaded: Loaded, steps: int, read: ReadHistory) -> Made:
+    async def _behind(self, loaded: LoadedModel, steps: int, read: ReadHistory) -> ForecastResult:
         bundle = loaded.bundle
         data = await self.aside(lambda: read(bundle))
         forecaster, intervals = bundle.forecaster, bundle.intervals
-        forecasting = self._passes.forecast(forecaster, lambda: Onward(forecaster, data, steps))
+        forecasting = self._passes.forecast(forecaster, lambda: StepwiseForecast(forecaster, data, steps))
         if intervals is None:
-            return Made(await forecasting, None, loaded)
+            return ForecastResult(await forecasting, None, loaded)
         # Two cores work on them at once: the intervals take as long as some eighty steps.
         forecast, calibrated = await asyncio.gather(
             forecasting,
             self.aside(lambda: intervals.at_the_end(forecaster, data)),
         )
-        return Made(forecast, calibrated.around(forecast), loaded)
+        return ForecastResult(forecast, calibrated.around(forecast), loaded)
 
 
-def _check_finite(made: Made) -> None:
+def _check_finite(made: ForecastResult) -> None:
     bounds = made.bounds
     values = [made.forecast.values, *([bounds.lower, bounds.upper] if bounds else [])]
     if not all(np.isfinite(each).all() for each in values):

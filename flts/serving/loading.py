@@ -7,21 +7,21 @@ from pathlib import Path
 import numpy as np
 
 from flts.contracts import Promotion, utc_timestamp
+from flts.datafiles.processed_parquet import read_processed
 from flts.errors import BadInputError, ObjectNotFoundError
 from flts.models.bundle import Bundle
 from flts.models.intervals import CalibratedIntervals
-from flts.models.onward import Beginnings, Onward
+from flts.models.stepwise import ForecastCache, StepwiseForecast
 from flts.serving.settings import ServingSettings
-from flts.stages.forecasting.input import suited_to
+from flts.stages.forecasting.input import adapt_to_model
 from flts.stages.inputs import load_selected
 from flts.stages.preprocessing.objects import TEST_FILE, DatasetMeta, meta_name
 from flts.store import ObjectStore
-from flts.timeseries.parquet import read_processed
 from flts.timeseries.processed import ProcessedData
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredSeries:
     """The stored inference data of the promoted model's configuration.
 
     Attributes:
@@ -31,12 +31,12 @@ class Stored:
     """
 
     data: ProcessedData
-    onward: Beginnings
+    onward: ForecastCache
     intervals: CalibratedIntervals | None
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedModel:
     """A model that is served.
 
     Attributes:
@@ -50,7 +50,7 @@ class Loaded:
     promotion: Promotion
     etag: str
     bundle: Bundle
-    stored: Stored | None
+    stored: StoredSeries | None
     loaded_at: str
 
     @property
@@ -70,7 +70,7 @@ class Loaded:
         return self.log | {"promotion_time": self.promotion.promotion_time}
 
 
-def load(store: ObjectStore, promotion: Promotion, etag: str, settings: ServingSettings) -> Loaded:
+def load(store: ObjectStore, promotion: Promotion, etag: str, settings: ServingSettings) -> LoadedModel:
     """Fetch and verify a promoted model and its data, and let it make a first forecast.
 
     Raises:
@@ -81,7 +81,7 @@ def load(store: ObjectStore, promotion: Promotion, etag: str, settings: ServingS
     with tempfile.TemporaryDirectory(prefix="flts-serving-") as scratch:
         bundle = load_selected(promotion, settings.mlflow_tracking_uri or None, Path(scratch) / "model")
         data = _inference_data(store, promotion, bundle, settings.data_bucket, Path(scratch))
-    return Loaded(promotion, etag, bundle, _stored(bundle, data) if data else None, utc_timestamp())
+    return LoadedModel(promotion, etag, bundle, _stored(bundle, data) if data else None, utc_timestamp())
 
 
 def _inference_data(
@@ -97,17 +97,17 @@ def _inference_data(
         store.download(bucket, key, path, sha256=meta.sha256)
     except ObjectNotFoundError:
         return None
-    return suited_to(bundle.forecaster, read_processed(path), f"{bucket}/{key}")
+    return adapt_to_model(bundle.forecaster, read_processed(path), f"{bucket}/{key}")
 
 
-def _stored(bundle: Bundle, data: ProcessedData) -> Stored | None:
+def _stored(bundle: Bundle, data: ProcessedData) -> StoredSeries | None:
     forecaster = bundle.forecaster
     if len(data) < forecaster.input_seq_len:
         return None
     # The first forecast after a start is slow; a model that forecasts nonsense must not replace one that does not.
-    onward = Beginnings(forecaster, data)
+    onward = ForecastCache(forecaster, data)
     first = onward(1)
-    Onward.advance([first])
+    StepwiseForecast.advance([first])
     if not np.isfinite(first.forecast().values).all():
         raise BadInputError("the promoted model forecasts values that are not finite numbers for the stored data")
-    return Stored(data, onward, bundle.intervals.at_the_end(forecaster, data) if bundle.intervals else None)
+    return StoredSeries(data, onward, bundle.intervals.at_the_end(forecaster, data) if bundle.intervals else None)

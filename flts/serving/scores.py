@@ -4,32 +4,32 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from flts.boundary.untrusted import json_object
 from flts.contracts import Promotion
 from flts.errors import FltsError
-from flts.untrusted import json_object
 
 BASELINES = ("persistence", "linear", "seasonal_naive")
 _METRICS_FILE = "metrics.json"
 
 
 @dataclass(frozen=True)
-class Scores:
+class NaiveScores:
     """RMSE of the naive forecasts, in min-max units, by name; those that are not known are missing."""
 
     baselines: Mapping[str, float]
 
 
-def read_scores(promotion: Promotion, tracking_uri: str) -> Scores:
+def read_scores(promotion: Promotion, tracking_uri: str) -> NaiveScores:
     """Ask MLflow; where it cannot tell, nothing is known of them."""
-    from flts.tracking import Tracking, impatient
+    from flts.tracking import Tracking, short_timeouts
 
     if not promotion.model_uri.startswith("runs:/"):
-        return Scores({})
+        return NaiveScores({})
     try:
-        with impatient():
+        with short_timeouts():
             texts = Tracking(tracking_uri).read_artifacts(promotion.run_id, (_METRICS_FILE,))
         fields: dict[str, Any] = json_object(texts.get(_METRICS_FILE, "{}"), _METRICS_FILE, "a metrics file")
     except FltsError:
-        return Scores({})
+        return NaiveScores({})
     found = {name: fields.get(f"{name}_test_rmse") for name in BASELINES}
-    return Scores({name: float(value) for name, value in found.items() if isinstance(value, int | float)})
+    return NaiveScores({name: float(value) for name, value in found.items() if isinstance(value, int | float)})

@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 from flts.models.registry import MODELS
 from flts.params import EvalParams, InferenceParams, PreprocessParams
-from flts.stage import Input, Output, Stage
+from flts.stage_interface import Input, Output, Stage
 
 PREPROCESS = Stage(
     name="preprocess",

@@ -7,18 +7,18 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from flts.boundary.files import readable, sha256_file
+from flts.boundary.untrusted import json_object, read_document
 from flts.contracts import ClaimCheck, Promotion, TrainedModel, utc_timestamp
+from flts.diagnostics.system import refused
+from flts.diagnostics.terminal import printable
+from flts.diagnostics.validation import shown
 from flts.errors import BadInputError, ChecksumMismatchError
-from flts.files import sha256_file
 from flts.models import bundle
 from flts.models.config import LONGEST_INTERVAL, SHORTEST_INTERVAL
 from flts.models.files import CHECKSUMS_FILE
-from flts.os_errors import readable, refused
-from flts.problems import shown
-from flts.stage import Context, InputArtifact
+from flts.stage_interface import Context, InputArtifact
 from flts.store import ObjectStore
-from flts.text import printable
-from flts.untrusted import json_object, read_document
 
 if TYPE_CHECKING:
     from flts.timeseries.processed import ProcessedData
@@ -28,7 +28,7 @@ _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:")
 M = TypeVar("M", TrainedModel, Promotion)
 
 
-def given(context: Context, name: str) -> InputArtifact:
+def required_input(context: Context, name: str) -> InputArtifact:
     """Return the input artifact ``name``; ``BadInputError`` when it was not given or is not there."""
     artifact = context.inputs.get(name)
     if artifact is None:
@@ -47,7 +47,7 @@ def read_dataset(artifact: InputArtifact, store: ObjectStore | None, work_dir: P
     Raises:
         BadInputError: As there; or the data cannot be read, or are not what the claim check announces.
     """
-    from flts.timeseries.parquet import read_processed
+    from flts.datafiles.processed_parquet import read_processed
 
     path, claim = _redeem(artifact, store, work_dir)
     data = read_processed(path)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from flts.contracts import canonical_json
-from flts.stage import Artifact
+from flts.stage_interface import Artifact
 
 
 def scores_artifact(metrics: Mapping[str, object], names: Sequence[str]) -> Artifact:

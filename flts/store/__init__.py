@@ -1,8 +1,8 @@
 """Object stores behind one protocol."""
 
-from flts import patience
+from flts.boundary import retries
+from flts.boundary.retries import RetryPolicy
 from flts.errors import BadInputError
-from flts.patience import Patience
 from flts.store.base import ObjectInfo, ObjectStore
 
 __all__ = ["ObjectInfo", "ObjectStore", "open_store"]
@@ -26,7 +26,7 @@ def open_store(url: str, *, patient: bool = False) -> ObjectStore:
     if url == "s3://":
         from flts.store.s3 import S3Store
 
-        return S3Store(Patience(patience.for_store() if patient else None))
+        return S3Store(RetryPolicy(retries.for_store() if patient else None))
     if url.startswith("s3://"):
         raise BadInputError(
             f"gateway_url {url!r} says too much: expected s3:// alone; each bucket has its own parameter"
@@ -34,7 +34,7 @@ def open_store(url: str, *, patient: bool = False) -> ObjectStore:
     if url.startswith(("http://", "https://")):
         from flts.store.gateway import GatewayStore
 
-        return GatewayStore(url, Patience(patience.for_store() if patient else None))
+        return GatewayStore(url, RetryPolicy(retries.for_store() if patient else None))
     raise BadInputError(
         f"gateway_url {url!r} is not an object store address: expected http(s)://host:port, file:///dir or s3://"
     )

@@ -18,11 +18,11 @@ from typing import BinaryIO, Self
 from urllib.parse import unquote
 from uuid import uuid4
 
+from flts.diagnostics.system import reason, refused
 from flts.errors import BadInputError, ObjectNotFoundError, PreconditionFailedError
-from flts.os_errors import reason, refused
+from flts.store.atomic_download import receiving
 from flts.store.base import ObjectInfo
 from flts.store.keys import check_bucket, check_key
-from flts.store.receiving import receiving
 
 _CHUNK = 1 << 20
 _HASHED_UP_TO = 1 << 20

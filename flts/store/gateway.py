@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
-from flts import tracing
+from flts.boundary.retries import RetryPolicy
+from flts.diagnostics.services import is_permanent, outage_reason
+from flts.diagnostics.system import reason
+from flts.diagnostics.terminal import printable
 from flts.errors import (
     BadInputError,
     FltsError,
@@ -21,13 +24,10 @@ from flts.errors import (
     RefusedError,
     ServiceUnavailableError,
 )
-from flts.os_errors import reason
-from flts.outage import needs_mending, why
-from flts.patience import Patience
+from flts.observability import request_ids
+from flts.store.atomic_download import receiving
 from flts.store.base import ObjectInfo, list_by_key
 from flts.store.keys import check_bucket, check_key
-from flts.store.receiving import receiving
-from flts.text import printable
 
 if TYPE_CHECKING:
     import httpx
@@ -45,7 +45,7 @@ _CHUNK = 1 << 20
 class GatewayStore:
     """The ``ObjectStore`` that a gateway serves; threads may share it."""
 
-    def __init__(self, url: str, patience: Patience) -> None:
+    def __init__(self, url: str, patience: RetryPolicy) -> None:
         """Connect at the first call.
 
         Raises:
@@ -228,10 +228,10 @@ class GatewayStore:
         def reason(error: Exception) -> str:
             if isinstance(error, _TransientError):
                 return str(error)
-            return why("timed out" if isinstance(error, httpx.TimeoutException) else str(error))
+            return outage_reason("timed out" if isinstance(error, httpx.TimeoutException) else str(error))
 
         def passing(error: Exception) -> str:
-            passes = isinstance(error, httpx.TransportError | _TransientError) and not needs_mending(str(error))
+            passes = isinstance(error, httpx.TransportError | _TransientError) and not is_permanent(str(error))
             return f"the gateway {self._url} cannot be reached: {reason(error)}" if passes else ""
 
         try:
@@ -252,7 +252,7 @@ class GatewayStore:
     ) -> Iterator["httpx.Response"]:
         """Ask once, and give the answer before its body is read; errors as a store's, or one to try again after."""
         body = content() if content else None
-        headers = {**tracing.headers(), **asked.pop("headers", {})}
+        headers = {**request_ids.headers(), **asked.pop("headers", {})}
         with self._client.stream(method, address, content=body, headers=headers, **asked) as answer:
             if not answer.is_success:
                 answer.read()

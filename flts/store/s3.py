@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
+from flts.boundary.retries import RetryPolicy
+from flts.diagnostics.system import reason
 from flts.errors import BadInputError, ObjectNotFoundError, PreconditionFailedError, ServiceUnavailableError
-from flts.os_errors import reason
-from flts.patience import Patience
+from flts.store.atomic_download import receiving
 from flts.store.base import ObjectInfo, list_by_key
 from flts.store.keys import check_bucket, check_key
 from flts.store.parallel import in_order
-from flts.store.receiving import receiving
 from flts.store.s3_client import S3Client
 from flts.store.s3_errors import BucketNotFoundError, EmptyRangeError, TruncatedError
 from flts.store.s3_parts import parts_of, ranges, unchanged
@@ -35,7 +35,7 @@ _STREAMED_AT_ONCE = 3  # for each of many readers
 class S3Store:
     """The ``ObjectStore`` of the S3 service that the environment names; threads may share it."""
 
-    def __init__(self, patience: Patience) -> None:
+    def __init__(self, patience: RetryPolicy) -> None:
         """Connect at the first call."""
         self._s3 = S3Client(patience)
 

@@ -7,8 +7,8 @@ from threading import Lock
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from flts.boundary.retries import RetryPolicy
 from flts.errors import BadInputError, RefusedError
-from flts.patience import Patience
 from flts.store.s3_errors import (
     SpeaksTlsError,
     TruncatedError,
@@ -32,7 +32,7 @@ class S3Client:
     Endpoint, region, keys and the like come from ``s3_settings``. Connecting waits for the first call.
     """
 
-    def __init__(self, patience: Patience) -> None:
+    def __init__(self, patience: RetryPolicy) -> None:
         """Read the settings.
 
         Raises:

@@ -8,6 +8,7 @@ import time
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from flts.diagnostics.services import BROKEN_OFF, is_permanent, outage_reason
 from flts.errors import (
     BadInputError,
     FltsError,
@@ -16,7 +17,6 @@ from flts.errors import (
     RefusedError,
     ServiceUnavailableError,
 )
-from flts.outage import BROKEN_OFF, needs_mending, why
 from flts.store import s3_settings as settings
 
 _TRANSIENT_STATUS = frozenset({408, 429, 500, 502, 503, 504})
@@ -67,7 +67,7 @@ def is_that_of_a_tls_server(error: Exception) -> bool:
 
     if isinstance(error, ClientError):
         return _code(error) == "400"
-    return why(_cause(error)) == BROKEN_OFF
+    return outage_reason(_cause(error)) == BROKEN_OFF
 
 
 def speaks_tls(host: str, port: int) -> bool:
@@ -95,11 +95,11 @@ def passing(error: Exception) -> str:
         *(exceptions.ConnectionError, exceptions.HTTPClientError, exceptions.FlexibleChecksumError),
         *(exceptions.IncompleteReadError, ResponseParserError, HTTPError, TruncatedError),
     )
-    if not isinstance(error, kinds) or needs_mending(_cause(error)):
+    if not isinstance(error, kinds) or is_permanent(_cause(error)):
         return ""
     if isinstance(error, exceptions.ProxyConnectionError):
-        return f"the proxy of HTTP_PROXY or HTTPS_PROXY does not lead to it: {why(_cause(error))}"
-    return why(_cause(error))
+        return f"the proxy of HTTP_PROXY or HTTPS_PROXY does not lead to it: {outage_reason(_cause(error))}"
+    return outage_reason(_cause(error))
 
 
 def refused(error: Any, doing: str, service: str) -> FltsError:
@@ -147,10 +147,10 @@ def unreachable(error: Exception, doing: str, service: str) -> FltsError:
     if reason := passing(error):
         return ServiceUnavailableError(f"{service} cannot be reached to {doing}: {reason}")
     cause = _cause(error)
-    if not needs_mending(cause):
+    if not is_permanent(cause):
         return RefusedError(f"the settings for {service} are wrong: {wrong_setting(error)}")
     names = [_address(), *([_bundle()] if "CERTIFICATE_VERIFY_FAILED" in cause else [])]
-    return RefusedError(f"{service} cannot be reached to {doing}: {why(cause)} (see {' and '.join(names)})")
+    return RefusedError(f"{service} cannot be reached to {doing}: {outage_reason(cause)} (see {' and '.join(names)})")
 
 
 def wrong_setting(error: Exception) -> str:

@@ -9,8 +9,8 @@ import ssl
 from dataclasses import dataclass
 from typing import Any
 
+from flts.diagnostics.system import reason
 from flts.errors import BadInputError, RefusedError
-from flts.os_errors import reason
 
 ENDPOINT_URL = "FLTS_S3_ENDPOINT_URL"
 ACCESS_KEY_ID = "FLTS_S3_ACCESS_KEY_ID"

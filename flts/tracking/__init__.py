@@ -9,24 +9,24 @@ import re
 from pathlib import Path
 from typing import Protocol
 
+from flts.diagnostics.validation import shown
 from flts.errors import BadInputError
-from flts.problems import shown
-from flts.tracking.calling import impatient
 from flts.tracking.mlmodel import ModelFromCode, copy_bundle, local_bundle
-from flts.tracking.records import DatasetSource, LoggedModel, Series
+from flts.tracking.records import DatasetSource, LoggedModel, MetricSeries
+from flts.tracking.retries import short_timeouts
 from flts.tracking.runs import FINGERPRINT_TAG, Tracking
 
 __all__ = [
     "FINGERPRINT_TAG",
     "DatasetSource",
     "LoggedModel",
+    "MetricSeries",
     "ModelFromCode",
     "ModelReference",
-    "Series",
     "Tracking",
     "download_bundle",
-    "impatient",
     "prepare",
+    "short_timeouts",
 ]
 
 

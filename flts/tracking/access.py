@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from flts.diagnostics.system import reason
 from flts.errors import BadInputError
-from flts.os_errors import reason
 from flts.tracking.artifact_keys import lend_keys
-from flts.tracking.calling import RETRIES, TIMEOUT
-from flts.tracking.trouble import DAMAGED, translated
+from flts.tracking.mlflow_errors import DAMAGED, translated
+from flts.tracking.retries import RETRIES, TIMEOUT
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

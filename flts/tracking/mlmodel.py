@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from flts.boundary.untrusted import copy_folder
 from flts.models.registry import largest_files
-from flts.untrusted import copy_folder
 
 BUNDLE = "artifacts/bundle"
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Series:
+class MetricSeries:
     """A metric over epochs; the first value has step 1."""
 
     name: str

@@ -7,15 +7,15 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from flts.boundary.untrusted import check_name, check_size
 from flts.contracts import canonical_json
 from flts.errors import BadInputError, ServiceUnavailableError
 from flts.models.registry import largest_files
 from flts.tracking.access import artifact_root, database_path, open_client
-from flts.tracking.calling import Caller, PersistentClient
+from flts.tracking.mlflow_errors import EXISTS, INVALID, MISSING, ignoring_codes, translated
 from flts.tracking.mlmodel import BUNDLE, ModelFromCode, copy_bundle, local_bundle
-from flts.tracking.records import DatasetSource, LoggedModel, Series
-from flts.tracking.trouble import EXISTS, INVALID, MISSING, allowing, translated
-from flts.untrusted import check_name, check_size
+from flts.tracking.records import DatasetSource, LoggedModel, MetricSeries
+from flts.tracking.retries import MlflowCaller, PersistentClient
 
 FINGERPRINT_TAG = "flts.fingerprint"
 
@@ -41,7 +41,7 @@ class Tracking:
             BadInputError: The address is of no kind that FLTS knows, or its database cannot be used.
         """
         self.uri = tracking_uri
-        self._call = Caller(tracking_uri, patience)
+        self._call = MlflowCaller(tracking_uri, patience)
         self._client = PersistentClient(open_client(tracking_uri), self._call)
 
     def experiment(self, name: str) -> str:
@@ -57,13 +57,13 @@ class Tracking:
                             f"{found.experiment_id}) or choose another experiment_name"
                         )
                     return str(found.experiment_id)
-                with allowing(EXISTS):  # another process was first
+                with ignoring_codes(EXISTS):  # another process was first
                     return str(self._client.create_experiment(name, location))
         raise ServiceUnavailableError(f"MLflow at {self.uri} neither shows experiment {name!r} nor lets it be made")
 
     def has_experiment(self, experiment_id: str) -> bool:
         """Tell whether there is an experiment of this id that is not deleted."""
-        with translated(self.uri), allowing(MISSING | INVALID):
+        with translated(self.uri), ignoring_codes(MISSING | INVALID):
             return str(self._client.get_experiment(experiment_id).lifecycle_stage) == "active"
         return False
 
@@ -84,7 +84,7 @@ class Tracking:
 
     def status(self, run_id: str) -> str | None:
         """Return ``RUNNING``, ``FINISHED``, ``FAILED`` or ``KILLED``; ``None`` for a run that is missing or deleted."""
-        with translated(self.uri), allowing(MISSING | INVALID):
+        with translated(self.uri), ignoring_codes(MISSING | INVALID):
             info = self._client.get_run(run_id).info
             return str(info.status) if info.lifecycle_stage == "active" else None
         return None
@@ -99,7 +99,7 @@ class Tracking:
 
     def delete_run(self, run_id: str) -> None:
         """Delete a run; no error when there is none."""
-        with translated(self.uri), allowing(MISSING):
+        with translated(self.uri), ignoring_codes(MISSING):
             self._client.delete_run(run_id)
 
     def log(
@@ -108,7 +108,7 @@ class Tracking:
         *,
         params: Mapping[str, object],
         metrics: Mapping[str, float],
-        series: Sequence[Series],
+        series: Sequence[MetricSeries],
         dataset: DatasetSource,
         model: LoggedModel,
     ) -> None:
@@ -167,7 +167,7 @@ class Tracking:
         """Return the models of a run that have this name, oldest first; none for a run that is missing."""
         with translated(self.uri):
             found = []
-            with allowing(MISSING):
+            with ignoring_codes(MISSING):
                 experiment_id = self._client.get_run(run_id).info.experiment_id
                 found = self._client.search_logged_models(
                     [experiment_id],
@@ -178,7 +178,7 @@ class Tracking:
 
     def has_bundle(self, model: LoggedModel) -> bool:
         """Tell whether the files of a model are there."""
-        with translated(self.uri), allowing(MISSING):
+        with translated(self.uri), ignoring_codes(MISSING):
             return bool(self._client.list_logged_model_artifacts(model.model_id, BUNDLE))
         return False
 
@@ -208,7 +208,7 @@ class Tracking:
         """Delete a model and its files; no error when there is none."""
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-        with translated(self.uri), allowing(MISSING):
+        with translated(self.uri), ignoring_codes(MISSING):
             self._client.delete_logged_model(model.model_id)
             # A store that cannot delete keeps files that nobody refers to.
             with suppress(Exception):
@@ -226,7 +226,7 @@ class Tracking:
             raise BadInputError(f"MLflow at {self.uri} has no model runs:/{run_id}/{name}")
         model, label = ready[-1], f"runs:/{run_id}/{name}"
         files = []
-        with translated(self.uri), allowing(MISSING):
+        with translated(self.uri), ignoring_codes(MISSING):
             files = self._client.list_logged_model_artifacts(model.model_id, BUNDLE)
         if not files:
             raise BadInputError(f"the model {label} has no {BUNDLE}: only models that FLTS logged do")

@@ -12,9 +12,9 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from flts.errors import RefusedError
-from flts.workers.messages import LARGEST_BYTES, Received
-from flts.workers.problems import NO_RIGHT, Client, Watched, refusal, wrong_settings
-from flts.workers.rights import DESCRIBE, GROUP, TOPIC, Right
+from flts.workers.kafka_errors import NO_RIGHT, Client, ConnectionErrors, refusal, wrong_settings
+from flts.workers.messages import LARGEST_BYTES, ReceivedMessage
+from flts.workers.permissions import DESCRIBE, GROUP, TOPIC, Permission
 from flts.workers.settings import KafkaSettings
 
 _Headers = list[tuple[str, str | bytes | None]]
@@ -41,13 +41,13 @@ def open_admin(settings: KafkaSettings) -> AdminClient:
         BadInputError: A setting is wrong, the credentials are refused, or the broker's certificate is not trusted.
         ServiceUnavailableError: No broker answers in time.
     """
-    watched = Watched(settings)
+    watched = ConnectionErrors(settings)
     admin = open_client(AdminClient, settings, watched)
     await_brokers(admin, watched, _SECONDS_TO_CONNECT)
     return admin
 
 
-def await_brokers(client: Client, watched: Watched, seconds: float) -> None:
+def await_brokers(client: Client, watched: ConnectionErrors, seconds: float) -> None:
     """Wait until a broker answers; errors as ``open_admin``."""
     deadline = time.monotonic() + seconds
     while True:
@@ -62,7 +62,9 @@ def await_brokers(client: Client, watched: Watched, seconds: float) -> None:
             return
 
 
-def open_client(kind: Callable[[dict[str, Any]], _C], settings: KafkaSettings, watched: Watched, **more: Any) -> _C:
+def open_client(
+    kind: Callable[[dict[str, Any]], _C], settings: KafkaSettings, watched: ConnectionErrors, **more: Any
+) -> _C:
     """Make a client; ``more`` are settings of the library, with underscores for dots.
 
     Raises:
@@ -75,7 +77,7 @@ def open_client(kind: Callable[[dict[str, Any]], _C], settings: KafkaSettings, w
         raise wrong_settings(error.args[0]) from None
 
 
-def open_consumer(settings: KafkaSettings, group: str, watched: Watched, **more: Any) -> Consumer:
+def open_consumer(settings: KafkaSettings, group: str, watched: ConnectionErrors, **more: Any) -> Consumer:
     """Return a consumer of a group that commits what is stored, and gives up what others get.
 
     It says where a partition ends, and where the group has no place yet, or one whose messages are gone.
@@ -113,14 +115,14 @@ def looking(settings: KafkaSettings, group: str, operation: str = DESCRIBE) -> I
         BadInputError: The credentials are refused, or the broker's certificate is not trusted.
         ServiceUnavailableError: No broker answers in time.
     """
-    watched = Watched(settings)
+    watched = ConnectionErrors(settings)
     consumer = open_consumer(settings, group, watched, enable_auto_commit=False, enable_partition_eof=False)
     try:
         await_brokers(consumer, watched, _SECONDS_TO_CONNECT)
         yield consumer
     except KafkaException as error:
         what = f"{settings.where} does not say what the group {group} has handled, or note it"
-        raise refusal(what, error.args[0], Right(GROUP, group, operation)) from None
+        raise refusal(what, error.args[0], Permission(GROUP, group, operation)) from None
     finally:
         consumer.close()
 
@@ -133,7 +135,7 @@ def backlogs(consumer: Consumer, topic: str) -> list[Backlog] | None:
     """
     found = consumer.list_topics(topic, timeout=ANSWER_SECONDS).topics[topic]
     if found.error and found.error.code() in NO_RIGHT:
-        raise RefusedError(f"nothing is told of {topic}: the right is missing to {Right(TOPIC, topic, DESCRIBE)}")
+        raise RefusedError(f"nothing is told of {topic}: the right is missing to {Permission(TOPIC, topic, DESCRIBE)}")
     if found.error:
         return None
     partitions = [TopicPartition(topic, number) for number in sorted(found.partitions)]
@@ -160,10 +162,10 @@ def _patiently(consumer: Consumer, ask: Callable[[], _T]) -> _T:
             time.sleep(_SECONDS_BETWEEN_ASKING)
 
 
-def received_of(message: Message) -> Received:
+def received_of(message: Message) -> ReceivedMessage:
     """Return a record as it came."""
     kind, moment = message.timestamp()
-    return Received(
+    return ReceivedMessage(
         topic=message.topic() or "",
         partition=message.partition() or 0,
         offset=message.offset() or 0,

@@ -9,19 +9,19 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 
+from flts.boundary.environment import limit_threads, whole_number
+from flts.boundary.untrusted import json_object, read_document
 from flts.contracts import ModelType
-from flts.environment import limit_threads, whole_number
 from flts.errors import BadInputError, ServiceUnavailableError
 from flts.models.registry import MODELS
 from flts.params import Params
 from flts.runtime.cli import CommandLine, read_params, variable
-from flts.runtime.folders import remove_all
-from flts.runtime.logs import JsonReporter, Reporter, pass_on_logs
+from flts.runtime.reporters import JsonReporter, Reporter, pass_on_logs
+from flts.runtime.signals import SignalWatch, Stopped
 from flts.runtime.start import store_of
-from flts.runtime.stopping import Stopped, Watch
-from flts.stage import Stage
+from flts.runtime.work_folders import remove_all
+from flts.stage_interface import Stage
 from flts.store import ObjectStore
-from flts.untrusted import json_object, read_document
 from flts.workers.settings import KafkaSettings, Topics, read_settings, read_topics, warnings
 
 _SECONDS_TO_START = 5.0
@@ -65,23 +65,23 @@ def _listen(
     model_types: Sequence[ModelType],
     environ: Mapping[str, str],
 ) -> int:
-    from flts.workers.awaited import keep_looking
-    from flts.workers.child import Plan
     from flts.workers.client import await_brokers, open_consumer
-    from flts.workers.intake import Intake
-    from flts.workers.liveness import Pulse
-    from flts.workers.measures import Measures
-    from flts.workers.problems import Watched
-    from flts.workers.sender import Sender
-    from flts.workers.worker import Limits, Told, Worker
+    from flts.workers.consumer import MessageConsumer
+    from flts.workers.kafka_errors import ConnectionErrors
+    from flts.workers.liveness import Heartbeat
+    from flts.workers.metrics import WorkerMetrics
+    from flts.workers.pending import keep_looking
+    from flts.workers.producer import MessageProducer
+    from flts.workers.worker import TimeLimits, Worker, WorkerLog
+    from flts.workers.worker_process import WorkerSpec
 
     tries = whole_number("FAILURE_MAX_RETRIES", default=3, minimum=1)
-    limits, more = Limits(), {}
+    limits, more = TimeLimits(), {}
     if stage.name == "inference":
         limits.message = whole_number("INFERENCE_TIMEOUT", default=0, minimum=0)
         if environ.get("QUEUE_MAXSIZE"):
             more["queued_min_messages"] = whole_number("QUEUE_MAXSIZE", default=100_000, minimum=1, maximum=10_000_000)
-    watched, measures = Watched(settings), Measures(stage.name)
+    watched, measures = ConnectionErrors(settings), WorkerMetrics(stage.name)
     consumer = open_consumer(settings, topics.group, watched, **more)
     measures.serve(environ)
     if stage.name == "eval":
@@ -89,10 +89,10 @@ def _listen(
         keep_looking(store, bucket, model_types, measures.awaited)
     with suppress(ServiceUnavailableError):  # it may come later: a worker waits for it
         await_brokers(consumer, watched, _SECONDS_TO_START)
-    plan = Plan(stage.name, params, topics, tries, model_types)
-    told = Told(stage.name)
-    intake = Intake(consumer, topics, settings, watched, measures, Pulse(environ), told.say, told.complain)
-    worker = Worker(plan, intake, Sender(settings), measures, limits, told)
+    plan = WorkerSpec(stage.name, params, topics, tries, model_types)
+    told = WorkerLog(stage.name)
+    intake = MessageConsumer(consumer, topics, settings, watched, measures, Heartbeat(environ), told.say, told.complain)
+    worker = Worker(plan, intake, MessageProducer(settings), measures, limits, told)
 
     def end(_number: int, _frame: FrameType | None) -> None:
         worker.stop()
@@ -106,16 +106,16 @@ def _listen(
 
 def _once(stage: Stage, params: Params, topics: Topics, settings: KafkaSettings, store: ObjectStore) -> int:
     """Preprocess one dataset, and send the claim checks on what came of it."""
-    from flts.workers.desk import Desk
+    from flts.workers.handlers.preprocessing import claim_checks
     from flts.workers.messages import traced
-    from flts.workers.roles.preprocessing import claim_checks
-    from flts.workers.sender import Sender
+    from flts.workers.producer import MessageProducer
+    from flts.workers.stage_runner import StageRunner
 
     reporter = JsonReporter(stage, sys.stderr)
     pass_on_logs(reporter)
-    sender = Sender(settings)
-    desk = Desk(stage, params, topics, store, reporter, sender.send_at_once)
-    with Watch(remove_all, lambda _: None) as watch:
+    sender = MessageProducer(settings)
+    desk = StageRunner(stage, params, topics, store, reporter, sender.send_at_once)
+    with SignalWatch(remove_all, lambda _: None) as watch:
         with suppress(Stopped):
             sender.await_brokers(_SECONDS_TO_START)
             result = desk.run({}, {})

@@ -7,10 +7,10 @@ import hashlib
 
 from flts.errors import BadInputError, ChecksumMismatchError
 from flts.store import ObjectStore
-from flts.workers.messages import Headers, Outgoing, Received
-from flts.workers.replies import Dead
+from flts.workers.attempts import BUCKET
+from flts.workers.messages import Headers, OutgoingMessage, ReceivedMessage
+from flts.workers.outcomes import DeadLettered
 from flts.workers.settings import Topics
-from flts.workers.tries import BUCKET
 
 ERROR, STAGE, ATTEMPTS = "error", "stage", "attempts"
 TOPIC, PARTITION, OFFSET, TIME = "original_topic", "original_partition", "original_offset", "original_timestamp"
@@ -23,7 +23,7 @@ _CUT_BYTES = 1000
 _CUT_HEADERS = 20
 
 
-def dead_letter(received: Received, stage: str, topics: Topics, dead: Dead) -> Outgoing:
+def dead_letter(received: ReceivedMessage, stage: str, topics: Topics, dead: DeadLettered) -> OutgoingMessage:
     """Return the dead letter of a message; ``original_timestamp`` in milliseconds since 1970."""
     headers = {
         ERROR: dead.reason,
@@ -34,7 +34,7 @@ def dead_letter(received: Received, stage: str, topics: Topics, dead: Dead) -> O
         OFFSET: str(received.offset),
         TIME: "" if received.timestamp is None else str(received.timestamp),
     }
-    return Outgoing(
+    return OutgoingMessage(
         topics.dead_letters[received.topic],
         received.key,
         received.value,
@@ -47,7 +47,7 @@ def original_headers(headers: Headers) -> Headers:
     return [(name, value) for name, value in headers if name not in _OWN]
 
 
-def cut(letter: Outgoing, store: ObjectStore) -> Outgoing:
+def cut(letter: OutgoingMessage, store: ObjectStore) -> OutgoingMessage:
     """Put the body of a dead letter into the store, and return a letter that is small enough for any topic.
 
     Raises:
@@ -61,12 +61,12 @@ def cut(letter: Outgoing, store: ObjectStore) -> Outgoing:
     own = [(name, value[:_CUT_BYTES]) for name, value in letter.headers if name in _OWN]
     others = [each for each in original_headers(letter.headers) if len(each[0]) + len(each[1]) <= _CUT_BYTES]
     place = ((SHA256, digest.encode()), (OBJECT, f"{BUCKET}/{key}".encode()))
-    return Outgoing(
+    return OutgoingMessage(
         letter.topic, letter.key and letter.key[:_CUT_BYTES], body[:_CUT_BYTES], (*others[:_CUT_HEADERS], *own, *place)
     )
 
 
-def whole_body(letter: Received, store: ObjectStore) -> bytes | None:
+def whole_body(letter: ReceivedMessage, store: ObjectStore) -> bytes | None:
     """Return the body of a message that became a dead letter, also of one that was cut.
 
     Raises:

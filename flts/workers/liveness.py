@@ -16,7 +16,7 @@ _SECONDS_BETWEEN = 5.0
 _OLDEST_SECONDS = 60.0
 
 
-class Pulse:
+class Heartbeat:
     """Touches the file every few seconds, as long as it is called."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:

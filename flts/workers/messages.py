@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from flts import tracing
+from flts.boundary.files import sha256_file
+from flts.boundary.untrusted import json_object
 from flts.contracts import ClaimCheck, Message
+from flts.diagnostics.validation import shown
 from flts.errors import BadInputError
-from flts.files import sha256_file
-from flts.problems import shown
-from flts.runtime.folders import work_folder
-from flts.stage import Artifact
+from flts.observability import request_ids
+from flts.runtime.work_folders import work_folder
+from flts.stage_interface import Artifact
 from flts.store import ObjectStore
-from flts.untrusted import json_object
 
 M = TypeVar("M", bound=Message)
 Headers = Sequence[tuple[str, bytes]]
@@ -24,7 +24,7 @@ LARGEST_BYTES = 8 << 20
 
 
 @dataclass(frozen=True)
-class Received:
+class ReceivedMessage:
     """A record as it came; ``timestamp`` in milliseconds since 1970, ``None`` where the broker keeps none."""
 
     topic: str
@@ -42,7 +42,7 @@ class Received:
 
 
 @dataclass(frozen=True)
-class Outgoing:
+class OutgoingMessage:
     """A record to send."""
 
     topic: str
@@ -51,7 +51,7 @@ class Outgoing:
     headers: Headers = ()
 
 
-def fields_of(received: Received) -> dict[str, Any]:
+def fields_of(received: ReceivedMessage) -> dict[str, Any]:
     """Return the JSON object that a record holds.
 
     Raises:
@@ -67,7 +67,7 @@ def fields_of(received: Received) -> dict[str, Any]:
     return fields
 
 
-def parse(kind: type[M], received: Received, fields: dict[str, Any] | None = None) -> M:
+def parse(kind: type[M], received: ReceivedMessage, fields: dict[str, Any] | None = None) -> M:
     """Return a record as a message of a kind; ``fields`` where they are known already; errors as ``fields_of``."""
     if fields is None:
         fields_of(received)
@@ -75,7 +75,7 @@ def parse(kind: type[M], received: Received, fields: dict[str, Any] | None = Non
     return kind.parse(json.dumps(fields), source=received.place)
 
 
-def claim_check(received: Received, store: ObjectStore, identifier: str) -> ClaimCheck:
+def claim_check(received: ReceivedMessage, store: ObjectStore, identifier: str) -> ClaimCheck:
     """Return a record as a claim check; what older producers left out is filled in from the object.
 
     Args:
@@ -101,7 +101,7 @@ def claim_check(received: Received, store: ObjectStore, identifier: str) -> Clai
 
 
 def _describe(store: ObjectStore, bucket: str, key: str) -> dict[str, Any]:
-    from flts.timeseries.parquet import read_processed
+    from flts.datafiles.processed_parquet import read_processed
 
     with work_folder() as scratch:
         path = scratch / "described.parquet"
@@ -112,15 +112,15 @@ def _describe(store: ObjectStore, bucket: str, key: str) -> dict[str, Any]:
     return {"size": info.size, "sha256": digest, "config_hash": data.config_hash, "rows": len(data)}
 
 
-def headers_at_hand(received: Received) -> dict[str, str]:
-    """Return what joins the work on a record with the work that led to it, as `flts.tracing` has it."""
+def headers_at_hand(received: ReceivedMessage) -> dict[str, str]:
+    """Return the request ids that join the work on a record with the work that led to it."""
     found = {name: value.decode("latin-1") for name, value in received.headers}
-    return tracing.headers_of(found.get(_REQUEST_ID, ""), found.get(_TRACEPARENT, ""))
+    return request_ids.headers_of(found.get(_REQUEST_ID, ""), found.get(_TRACEPARENT, ""))
 
 
-def traced(outgoing: Outgoing) -> Outgoing:
+def traced(outgoing: OutgoingMessage) -> OutgoingMessage:
     """Add the headers that join what all workers log of one dataset."""
-    at_hand = tracing.headers()
+    at_hand = request_ids.headers()
     found = {_REQUEST_ID: at_hand["X-Request-ID"], _TRACEPARENT: at_hand.get("traceparent", "")}
     return replace(outgoing, headers=tuple((name, text.encode()) for name, text in found.items() if text))
 

@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from flts.boundary.files import readable
 from flts.errors import BadInputError
 from flts.models.registry import MODELS
-from flts.os_errors import readable
 from flts.params import Params
 from flts.runtime.parameters import check_params, suggest
 

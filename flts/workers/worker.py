@@ -6,16 +6,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from flts.errors import RefusedError, ServiceUnavailableError
-from flts.web.events import say
-from flts.workers.child import Plan
+from flts.observability.events import say
+from flts.workers.consumer import MessageConsumer, Partition
 from flts.workers.dead_letters import dead_letter
-from flts.workers.intake import Intake, Partition
-from flts.workers.job import Job
-from flts.workers.measures import Measures
-from flts.workers.messages import Outgoing, Received
-from flts.workers.problems import TooLargeError
-from flts.workers.replies import Announced, Crashed, Dead, Done, Order, Reply, Waiting
-from flts.workers.sender import SECONDS_TO_ACKNOWLEDGE, Sender
+from flts.workers.kafka_errors import TooLargeError
+from flts.workers.messages import OutgoingMessage, ReceivedMessage
+from flts.workers.metrics import WorkerMetrics
+from flts.workers.outcomes import Announced, Completed, Crashed, DeadLettered, Postponed, Reply, WorkItem
+from flts.workers.process import WorkerProcess
+from flts.workers.producer import SECONDS_TO_ACKNOWLEDGE, MessageProducer
+from flts.workers.worker_process import WorkerSpec
 
 _IDLE_SECONDS = 1.0
 # Shorter work is not worth pausing for: nobody takes a partition away from a worker that is silent for that long.
@@ -26,7 +26,7 @@ _LONGEST_REST = 5.0
 _SECONDS_BETWEEN_COMPLAINTS = 60.0
 
 
-class Told:
+class WorkerLog:
     """What a worker writes to its log."""
 
     def __init__(self, stage: str) -> None:
@@ -48,7 +48,7 @@ class Told:
 
 
 @dataclass
-class Limits:
+class TimeLimits:
     """How long things may take, in seconds.
 
     Attributes:
@@ -67,12 +67,12 @@ class Worker:
 
     def __init__(
         self,
-        plan: Plan,
-        intake: Intake,
-        sender: Sender,
-        measures: Measures,
-        limits: Limits,
-        told: Told,
+        plan: WorkerSpec,
+        intake: MessageConsumer,
+        sender: MessageProducer,
+        measures: WorkerMetrics,
+        limits: TimeLimits,
+        told: WorkerLog,
     ) -> None:
         """Put a worker together; it takes nothing before `run`."""
         self._plan = plan
@@ -81,7 +81,7 @@ class Worker:
         self._measures = measures
         self._limits = limits
         self._told = told
-        self._job = Job(plan)
+        self._job = WorkerProcess(plan)
         self._working_on: Partition | None = None
         self._handled: set[Partition] = set()
         self._stop_at: float | None = None
@@ -118,7 +118,7 @@ class Worker:
 
     # What is done with a message
 
-    def _handle(self, received: Received) -> None:
+    def _handle(self, received: ReceivedMessage) -> None:
         place = (received.topic, received.partition)
         self._intake.at_work = self._working_on = place
         begun = time.monotonic()
@@ -137,7 +137,9 @@ class Worker:
             self._measures.busy.set(0)
             self._measures.waits("service", False)
 
-    def _work(self, received: Received, letter: Outgoing | None = None) -> Done | Dead | None:
+    def _work(
+        self, received: ReceivedMessage, letter: OutgoingMessage | None = None
+    ) -> Completed | DeadLettered | None:
         """Have a message worked on until there is something to show for it; ``None`` when it may no longer be.
 
         With its dead ``letter``, which no broker took for its size, that is cut instead.
@@ -145,12 +147,12 @@ class Worker:
         crash, pause = "", 1.0
         first = self._intake.at_work not in self._handled
         while self._may_work():
-            self._job.start(Order(received, first, crash, letter))
+            self._job.start(WorkItem(received, first, crash, letter))
             reply = self._await_reply()
-            if reply is None or isinstance(reply, Done | Dead):
+            if reply is None or isinstance(reply, Completed | DeadLettered):
                 return reply
             crash = reply.reason if isinstance(reply, Crashed) else ""
-            if isinstance(reply, Waiting):
+            if isinstance(reply, Postponed):
                 self._wait_for_service(reply.reason, pause)
             else:
                 self._measures.failed(received.topic, "crash" if crash else "error")
@@ -196,27 +198,27 @@ class Worker:
 
     # What comes of it
 
-    def _announce(self, outgoing: Outgoing) -> None:
+    def _announce(self, outgoing: OutgoingMessage) -> None:
         try:
             self._sender.send_at_once(outgoing)
         except (RefusedError, ServiceUnavailableError, TooLargeError) as error:
             self._told.complain(str(error))
 
-    def _send_all(self, received: Received, reply: Done | Dead) -> Done | Dead | None:
+    def _send_all(self, received: ReceivedMessage, reply: Completed | DeadLettered) -> Completed | DeadLettered | None:
         """Send what came of a message, and return what it was in the end; ``None`` when it may no longer be sent."""
-        if isinstance(reply, Done):
+        if isinstance(reply, Completed):
             try:
                 return reply if self._send(reply.outgoing) else None
             except TooLargeError as error:
-                reply = Dead(str(error), 1, bad=True)
+                reply = DeadLettered(str(error), 1, bad=True)
         letter = dead_letter(received, self._plan.stage, self._plan.topics, reply)
         try:
             return reply if self._send([letter]) else None
         except TooLargeError:
             kept = self._work(received, letter)
-        return reply if isinstance(kept, Done) and self._send(kept.outgoing) else None
+        return reply if isinstance(kept, Completed) and self._send(kept.outgoing) else None
 
-    def _send(self, outgoing: Sequence[Outgoing]) -> bool:
+    def _send(self, outgoing: Sequence[OutgoingMessage]) -> bool:
         """Send messages, for as long as it takes; false when the worker ends or lost the partition before.
 
         Raises:
@@ -247,14 +249,14 @@ class Worker:
                 break
         return False
 
-    def _finish(self, received: Received, reply: Done | Dead, seconds: float) -> None:
+    def _finish(self, received: ReceivedMessage, reply: Completed | DeadLettered, seconds: float) -> None:
         """Let the offset be committed: whatever was to be kept is kept."""
         place = self._working_on
         if not self._intake.handled(received):  # it is another worker's now, who does it again, to the same effect
             return
         if place:
             self._handled.add(place)
-        if isinstance(reply, Dead):
+        if isinstance(reply, DeadLettered):
             self._measures.failed(received.topic, "bad_message" if reply.bad else "attempts")
             self._measures.dead(received.topic)
             topic = self._plan.topics.dead_letters[received.topic]

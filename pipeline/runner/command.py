@@ -11,12 +11,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from flts.boundary.environment import threads
 from flts.contracts import utc_timestamp
-from flts.environment import threads
+from flts.diagnostics.system import environment_trouble
+from flts.diagnostics.terminal import printable
 from flts.errors import BadInputError, FltsError
-from flts.os_errors import environment_trouble
 from flts.store import open_store
-from flts.text import printable
 from pipeline.runner.arguments import choose_arguments, split_pairs
 from pipeline.runner.closing import ending, failures, places, shown
 from pipeline.runner.compiled import Pipeline, load_pipeline

@@ -51,7 +51,7 @@ class Parameter:
 
 
 @dataclass(frozen=True)
-class Produced:
+class TaskOutput:
     """An output of another task."""
 
     task: str
@@ -96,8 +96,8 @@ class Task:
     command: tuple[str, ...]
     after: frozenset[str]
     inputs: Mapping[str, Parameter]
-    arguments: Mapping[str, Produced | PipelineParameter | Constant]
-    artifacts: Mapping[str, Produced]
+    arguments: Mapping[str, TaskOutput | PipelineParameter | Constant]
+    artifacts: Mapping[str, TaskOutput]
     output_parameters: Mapping[str, Parameter]
     output_artifacts: Mapping[str, Mapping[str, str]]
 
@@ -202,23 +202,23 @@ def _parameters(definitions: Mapping[str, Any]) -> dict[str, Parameter]:
     return found
 
 
-def _argument(task: str, name: str, source: Mapping[str, Any]) -> Produced | PipelineParameter | Constant:
+def _argument(task: str, name: str, source: Mapping[str, Any]) -> TaskOutput | PipelineParameter | Constant:
     if "componentInputParameter" in source:
         return PipelineParameter(source["componentInputParameter"])
     if "taskOutputParameter" in source:
         produced = source["taskOutputParameter"]
-        return Produced(produced["producerTask"], produced["outputParameterKey"])
+        return TaskOutput(produced["producerTask"], produced["outputParameterKey"])
     constant = source.get("runtimeValue", {}).get("constant")
     if constant is None or EXECUTOR_INPUT[:3] in str(constant):
         raise BadInputError(f"parameter {name} of task {task} has a source that the local runner cannot follow")
     return Constant(constant)
 
 
-def _produced_artifact(task: str, name: str, source: Mapping[str, Any]) -> Produced:
+def _produced_artifact(task: str, name: str, source: Mapping[str, Any]) -> TaskOutput:
     if "taskOutputArtifact" not in source:
         raise BadInputError(f"artifact {name} of task {task} has a source that the local runner cannot follow")
     produced = source["taskOutputArtifact"]
-    return Produced(produced["producerTask"], produced["outputArtifactKey"])
+    return TaskOutput(produced["producerTask"], produced["outputArtifactKey"])
 
 
 def _in_order(tasks: Mapping[str, Task]) -> dict[str, Task]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from flts.errors import BadInputError, FltsError, ServiceUnavailableError
 from pipeline.runner.compiled import Task
-from pipeline.runner.state import Ended
+from pipeline.runner.state import TaskExit
 from pipeline.runner.watchdog import LABEL
 
 # Where the services are, how to reach them, and how many threads compute: nothing else of this machine's environment.
@@ -100,12 +100,12 @@ class _Container:
         if number == 1:
             self._last_words = next((line for line in reversed(lines) if line.strip()), self._last_words)
 
-    def wait(self) -> Ended:
+    def wait(self) -> TaskExit:
         with _watching_engine(self._task):
             try:
                 code = self._container.wait()["StatusCode"]
                 self._container.reload()
-                return Ended(
+                return TaskExit(
                     code,
                     out_of_memory=self._container.attrs["State"]["OOMKilled"],
                     last_words=self._last_words.decode(errors="replace").strip(),

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from flts.boundary.files import DATASET_SUFFIXES, split_dataset_name
+from flts.diagnostics.system import reason
 from flts.errors import BadInputError, ObjectNotFoundError
-from flts.files import DATASET_SUFFIXES, split_dataset_name
-from flts.os_errors import reason
 from flts.params import check_name
 from flts.store import ObjectStore
 from flts.store.file import FileStore

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flts.os_errors import reason
+from flts.diagnostics.system import reason
 from pipeline.runner.compiled import Parameter, Task, Value
 
 _SUFFIXES = {"system.HTML": ".html"}  # by which a browser knows a page
@@ -33,7 +33,7 @@ class RuntimeArtifact:
 
 
 @dataclass(frozen=True)
-class Outputs:
+class TaskOutputs:
     """What a task produced, by output name."""
 
     parameters: Mapping[str, Value] = field(default_factory=dict)
@@ -57,7 +57,7 @@ def executor_input(
     }
 
 
-def read_outputs(task: Task, folder: Path) -> Outputs:
+def read_outputs(task: Task, folder: Path) -> TaskOutputs:
     """Collect what a task wrote into ``folder``, as strictly as the launcher does.
 
     Raises:
@@ -76,7 +76,7 @@ def read_outputs(task: Task, folder: Path) -> Outputs:
         name: _parameter_value(task, parameter, folder / name, message["parameterValues"])
         for name, parameter in task.output_parameters.items()
     }
-    return Outputs(parameters, artifacts)
+    return TaskOutputs(parameters, artifacts)
 
 
 def _promised(task: Task, folder: Path) -> dict[str, RuntimeArtifact]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from flts.errors import FltsError
 from pipeline.runner.compiled import Task
-from pipeline.runner.state import Ended
+from pipeline.runner.state import TaskExit
 
 
 class Processes:
@@ -55,9 +55,9 @@ class _Process:
         with self._process.stdout as output:
             yield from output
 
-    def wait(self) -> Ended:
+    def wait(self) -> TaskExit:
         code = self._process.wait()
-        return Ended(code if code >= 0 else 128 - code)
+        return TaskExit(code if code >= 0 else 128 - code)
 
     def send(self, number: int) -> None:
         # Each task leads a process group, so that its own children end with it.

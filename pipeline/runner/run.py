@@ -18,9 +18,9 @@ from types import FrameType
 from typing import Protocol
 
 from flts.errors import BadInputError, FltsError
-from pipeline.runner.compiled import EXECUTOR_INPUT, Constant, Pipeline, PipelineParameter, Produced, Task, Value
+from pipeline.runner.compiled import EXECUTOR_INPUT, Constant, Pipeline, PipelineParameter, Task, TaskOutput, Value
 from pipeline.runner.messages import OutputsError, executor_input, read_outputs
-from pipeline.runner.state import Ended, Status, TaskState
+from pipeline.runner.state import Status, TaskExit, TaskState
 
 GRACE_SECONDS = 10.0
 
@@ -33,7 +33,7 @@ class Execution(Protocol):
     def lines(self) -> Iterator[bytes]:
         """Give what it writes to stdout and stderr, line by line, until it has ended."""
 
-    def wait(self) -> Ended:
+    def wait(self) -> TaskExit:
         """Wait for its end, clean up after it, and say how it ended."""
 
     def send(self, number: int) -> None:
@@ -152,13 +152,13 @@ class Run:
                 return value
             case PipelineParameter(parameter):
                 return self._arguments[parameter]
-            case Produced(producer, output):
+            case TaskOutput(producer, output):
                 return self.states[producer].outputs.parameters[output]
         return task.inputs[name].default
 
     def _follow(self, state: TaskState, execution: Execution) -> None:
         """Thread: copy a task's output to its log and to the queue until the last of its processes closes it."""
-        how: Ended | Exception
+        how: TaskExit | Exception
         try:
             with state.log.open("ab", buffering=0) as log:
                 for line in execution.lines():
@@ -180,13 +180,13 @@ class Run:
             self._kill_at = time.monotonic() + GRACE_SECONDS
             return None
 
-    def _finish(self, state: TaskState, how: Ended | Exception) -> None:
+    def _finish(self, state: TaskState, how: TaskExit | Exception) -> None:
         match how:
             case FltsError():
                 self._fail(state, how.exit_code, str(how))
             case Exception():
                 raise how
-            case Ended(0):
+            case TaskExit(0):
                 try:
                     state.outputs = read_outputs(state.task, state.folder)
                 except OutputsError as error:
@@ -257,7 +257,7 @@ class _Line:
 @dataclass(frozen=True)
 class _End:
     task: str
-    how: Ended | Exception
+    how: TaskExit | Exception
 
 
 @dataclass(frozen=True)

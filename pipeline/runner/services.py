@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from flts import patience
+from flts.boundary import retries
 from flts.errors import BadInputError
 from flts.store import open_store
 from pipeline.runner.compiled import Value
@@ -46,7 +46,7 @@ def make_ready(arguments: Mapping[str, Value], dataset: Dataset) -> None:
     if not uri.startswith(SQLITE):
         from flts.tracking import prepare
 
-        prepare(uri, str(arguments["experiment_name"]), patience=patience.for_mlflow())
+        prepare(uri, str(arguments["experiment_name"]), patience=retries.for_mlflow())
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.runner.compiled import Task
-from pipeline.runner.messages import Outputs
+from pipeline.runner.messages import TaskOutputs
 
 
 class Status(StrEnum):
@@ -28,7 +28,7 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True)
-class Ended:
+class TaskExit:
     """How a process or a container ended.
 
     Attributes:
@@ -71,7 +71,7 @@ class TaskState:
     notes: list[str] = field(default_factory=list)
     error: str | None = None
     exit_code: int | None = None
-    outputs: Outputs = field(default_factory=Outputs)
+    outputs: TaskOutputs = field(default_factory=TaskOutputs)
     reused: bool = False
 
     @property
@@ -116,7 +116,7 @@ class TaskState:
                 return False
         return True
 
-    def explain(self, ended: Ended) -> str:
+    def explain(self, ended: TaskExit) -> str:
         """Say why the task failed: in its own words, or else what is known of a process that ended so."""
         code, number = ended.code, ended.code - 128
         if self.error:

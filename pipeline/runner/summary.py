@@ -37,7 +37,7 @@ class StageSummary(_Part):
     exit_code: int | None = Field(description="exit code of its process; null when it did not end by itself")
 
 
-class Scores(_Part):
+class ScoreSummary(_Part):
     """Errors one step ahead on the selection part; null when there is none."""
 
     rmse: float | None = Field(description="root of the mean squared error")
@@ -50,11 +50,11 @@ class ModelSummary(_Part):
 
     run_id: str = Field(description="MLflow run that holds it")
     composite_score: float | None = Field(description="0.5 rmse + 0.3 mae + 0.2 mse of `test`; the lowest is promoted")
-    test: Scores = Field(description="the model's own errors")
-    test_original: Scores = Field(description="the same in original units")
-    persistence: Scores = Field(description="errors of repeating the last value")
-    seasonal_naive: Scores = Field(description="errors of repeating the value of a day before")
-    linear: Scores = Field(description="errors of a ridge regression on the same windows")
+    test: ScoreSummary = Field(description="the model's own errors")
+    test_original: ScoreSummary = Field(description="the same in original units")
+    persistence: ScoreSummary = Field(description="errors of repeating the last value")
+    seasonal_naive: ScoreSummary = Field(description="errors of repeating the value of a day before")
+    linear: ScoreSummary = Field(description="errors of a ridge regression on the same windows")
 
 
 class PromotionSummary(_Part):
@@ -189,8 +189,8 @@ def _models(states: Mapping[str, TaskState]) -> dict[str, ModelSummary]:
     return models
 
 
-def _scores(metrics: Mapping[str, Any], metric_name: str) -> Scores:
-    return Scores(**{kind: metrics.get(metric_name.format(kind)) for kind in ("rmse", "mae", "mse")})
+def _scores(metrics: Mapping[str, Any], metric_name: str) -> ScoreSummary:
+    return ScoreSummary(**{kind: metrics.get(metric_name.format(kind)) for kind in ("rmse", "mae", "mse")})
 
 
 def _promotion(states: Mapping[str, TaskState]) -> PromotionSummary | None:

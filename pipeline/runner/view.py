@@ -10,7 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from flts.text import printable
+from flts.diagnostics.terminal import printable
 from pipeline.runner.compiled import Task
 from pipeline.runner.state import Status, TaskState
 

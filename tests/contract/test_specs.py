@@ -10,7 +10,7 @@ import yaml
 from kfp.components import load_component_from_file
 from pydantic.fields import FieldInfo
 
-from flts.stage import Stage
+from flts.stage_interface import Stage
 from flts.stages import STAGES
 from pipeline.pipeline import TASK_TIMEOUT_SECONDS
 from scripts.compile_specs import publish

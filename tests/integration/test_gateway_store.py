@@ -91,7 +91,7 @@ def test_requests_carry_the_ids_of_whoever_asks(tmp_path: Path):
 
 
 def test_a_gateway_that_is_not_there_is_out_of_reach(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("flts.patience._ATTEMPTS", 3)
+    monkeypatch.setattr("flts.boundary.retries._ATTEMPTS", 3)
     store = open_store(f"http://127.0.0.1:{free_ports(1)[0]}")
     with pytest.raises(ServiceUnavailableError, match="nothing listens there"):
         store.get(BUCKET, "key")

@@ -9,9 +9,9 @@ import boto3
 import pytest
 
 from flts.contracts import TrainedModel
+from flts.datafiles.processed_parquet import write_processed
 from flts.errors import RefusedError, ServiceUnavailableError
 from flts.models import bundle
-from flts.timeseries.parquet import write_processed
 from flts.tracking import download_bundle
 from flts.tracking.artifact_keys import lend_keys
 from tests.support.commands import run

@@ -12,11 +12,11 @@ from threading import Thread
 
 import pytest
 
-from flts import patience
+from flts.boundary import retries
 from flts.contracts import TrainedModel
+from flts.datafiles.processed_parquet import write_processed
 from flts.errors import BadInputError, ServiceUnavailableError
-from flts.timeseries.parquet import write_processed
-from flts.tracking import Tracking, download_bundle, impatient
+from flts.tracking import Tracking, download_bundle, short_timeouts
 from tests.support import faults
 from tests.support.commands import run
 from tests.support.series import make_data
@@ -43,7 +43,7 @@ def test_a_server_that_stays_away_is_waited_for_and_said_so_once(waits: Callable
 
 
 def test_a_long_wait_is_told_again_and_again(waits: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "_SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr(retries, "_SECONDS_BETWEEN_LINES", 0.0)
     with pytest.raises(ServiceUnavailableError):
         Tracking(DEAD, patience=5).experiment("flts")
     assert len(waits()) > 1
@@ -52,7 +52,7 @@ def test_a_long_wait_is_told_again_and_again(waits: Callable[[], list[str]], mon
 @pytest.mark.parametrize("seconds", [0, None, LONG])
 def test_who_has_no_patience_waits_for_nothing(seconds: int | None, waits: Callable[[], list[str]]) -> None:
     tracking = Tracking(DEAD, patience=seconds)
-    with impatient() if seconds != 0 else ExitStack(), pytest.raises(ServiceUnavailableError):
+    with short_timeouts() if seconds != 0 else ExitStack(), pytest.raises(ServiceUnavailableError):
         tracking.experiment("flts")
     assert not waits()
 

@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from flts.contracts import TrainedModel
+from flts.datafiles.processed_parquet import write_processed
 from flts.errors import BadInputError, ServiceUnavailableError
 from flts.models import bundle
-from flts.stage import Result
+from flts.stage_interface import Result
 from flts.store import open_store
-from flts.timeseries.parquet import write_processed
 from flts.tracking import Tracking, download_bundle
 from tests.support import faults
 from tests.support.series import make_data

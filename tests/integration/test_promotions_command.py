@@ -10,12 +10,12 @@ import tomllib
 import pytest
 
 from flts.contracts import Promotion, TrainedModel
+from flts.datafiles.processed_parquet import write_processed
 from flts.lazy import resolve
 from flts.promotion import promote
-from flts.stage import Context, InputArtifact
+from flts.stage_interface import Context, InputArtifact
 from flts.stages import STAGES
 from flts.store.file import FileStore
-from flts.timeseries.parquet import write_processed
 from tests.support.champions import evaluate, noise, off_by, trained, until, write_metrics
 from tests.support.training import Place
 

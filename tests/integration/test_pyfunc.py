@@ -10,7 +10,7 @@ import pytest
 
 from flts.models import bundle, pyfunc
 from flts.models.forecasting import forecast_steps
-from flts.models.prophet_learning import fit_prophet
+from flts.models.prophet.training import fit_prophet
 from flts.params import ProphetParams, RecurrentParams
 from flts.tracking import ModelFromCode
 from tests.support.processed import processed
@@ -36,7 +36,7 @@ def train(model_type: str, data):
     common = {"config_hash": "", "config_json": "", "identifier": ""}
     if model_type == "PROPHET":
         return fit_prophet(data, ProphetParams(**common, output_seq_len=2)).forecaster
-    from flts.models.learning import fit_recurrent
+    from flts.models.recurrent.training import fit_recurrent
 
     return fit_recurrent(model_type, data, RecurrentParams(**common, hidden_size=8, epochs=1)).forecaster
 

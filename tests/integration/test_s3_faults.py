@@ -57,7 +57,7 @@ def spoil(s3_environ: S3, monkeypatch: pytest.MonkeyPatch) -> Iterator[Spoil]:
 @pytest.fixture
 def few_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give up sooner, where all attempts fail alike."""
-    monkeypatch.setattr("flts.patience._ATTEMPTS", 3)
+    monkeypatch.setattr("flts.boundary.retries._ATTEMPTS", 3)
 
 
 @pytest.fixture

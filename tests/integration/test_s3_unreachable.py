@@ -113,7 +113,7 @@ def test_a_server_that_is_not_there_is_waited_for_and_told(s3_environ: S3, tmp_p
 
 
 def test_a_stage_waits_for_longer_than_a_server_would(s3_environ: S3, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("flts.patience._ATTEMPTS", 2)
+    monkeypatch.setattr("flts.boundary.retries._ATTEMPTS", 2)
     with faults.proxy(s3_environ.endpoint, faults.in_turn(*["503"] * 3, method="PUT")) as proxy:
         monkeypatch.setenv("FLTS_S3_ENDPOINT_URL", proxy.url)
         with pytest.raises(ServiceUnavailableError, match="it answers with 503"):

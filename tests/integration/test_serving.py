@@ -15,7 +15,7 @@ import httpx
 import pandas as pd
 import pytest
 
-from flts.timeseries.parquet import read_processed
+from flts.datafiles.processed_parquet import read_processed
 from tests.support.commands import BIN
 from tests.support.serving import IDENTIFIER, Place, Server, history, make_place, serving
 

@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 
 import flts
+from flts.datafiles.processed_parquet import read_processed
 from flts.models import bundle
-from flts.stage import Context, InputArtifact
+from flts.stage_interface import Context, InputArtifact
 from flts.stages import STAGES
-from flts.timeseries.parquet import read_processed
 from tests.support.serving import IDENTIFIER, Place, Server, history, make_place, serving
 
 STEPS = 25

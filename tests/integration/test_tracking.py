@@ -14,10 +14,10 @@ from urllib.request import urlopen
 import pytest
 
 from flts.contracts import TrainedModel
+from flts.datafiles.processed_parquet import write_processed
 from flts.errors import BadInputError, ServiceUnavailableError
 from flts.models import bundle
 from flts.models.files import LARGEST_DOCUMENTS
-from flts.timeseries.parquet import write_processed
 from flts.tracking import Tracking, access, download_bundle
 from flts.tracking.__main__ import main
 from tests.support.series import make_data

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from flts.contracts import TrainedModel
+from flts.datafiles.processed_parquet import read_processed, write_processed
 from flts.errors import BadInputError
 from flts.models import bundle
 from flts.models.forecasting import forecast_steps
 from flts.store import open_store
-from flts.timeseries.parquet import read_processed, write_processed
 from flts.tracking import Tracking, download_bundle, prepare
 from tests.support.series import make_data
 from tests.support.training import SERVER, Place
@@ -162,9 +162,9 @@ def test_processes_that_train_the_same_at_once_agree_on_one_run_and_model(place,
 
 def test_the_first_of_two_to_finish_wins_and_the_other_takes_its_result(place, identifier, monkeypatch):
     """The second begins, trains and ends while the first is about to write its finished message."""
-    from flts.stages.training.claim import StoreClaim
+    from flts.stages.training.run_lock import StoreLock
 
-    write, others = StoreClaim.write, []
+    write, others = StoreLock.write, []
 
     def late(record, message):
         if message.status == "SUCCESS" and not others:
@@ -172,7 +172,7 @@ def test_the_first_of_two_to_finish_wins_and_the_other_takes_its_result(place, i
             others[0] = place.train(identifier=identifier)
         return write(record, message)
 
-    monkeypatch.setattr(StoreClaim, "write", late)
+    monkeypatch.setattr(StoreLock, "write", late)
     result = place.train(identifier=identifier)
     assert result.artifacts == others[0].artifacts
     assert_one_finished(place, identifier, result)

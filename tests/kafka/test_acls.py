@@ -15,7 +15,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourceType,
 )
 
-from flts.workers.rights import ROLES, rights
+from flts.workers.permissions import ROLES, rights
 from tests.support import kafka
 from tests.support.acls import PASSWORD, Users, add_user
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from flts.workers.rights import CREATE, GROUP, TOPIC, Right, rights
+from flts.workers.permissions import CREATE, GROUP, TOPIC, Permission, rights
 from tests.support import kafka
 from tests.support.acls import PASSWORD, Users, add_user, allow
 
@@ -16,7 +16,7 @@ pytestmark = [
 ]
 
 
-def admitted(place: kafka.Place, users: Users | None, role: str, lacking: Right, **environ: str) -> dict[str, str]:
+def admitted(place: kafka.Place, users: Users | None, role: str, lacking: Permission, **environ: str) -> dict[str, str]:
     """The variables of a user who may do all that a role needs but for one right."""
     assert users is not None
     user = f"{place.prefix}{role}"
@@ -45,7 +45,7 @@ def admitted(place: kafka.Place, users: Users | None, role: str, lacking: Right,
 def test_a_worker_names_the_right_that_it_lacks_and_goes_on_when_it_has_it(
     place: kafka.Place, users: Users | None, resource: str, name: str, operation: str, protocol: str
 ) -> None:
-    lacking = Right(resource, place.topic(name), operation)
+    lacking = Permission(resource, place.topic(name), operation)
     environ = admitted(place, users, "preprocess", lacking)
     place.send("preprocess-requests", b"bad")
     place.send("preprocess-requests", json.dumps({"dataset_name": "slice-0", "identifier": "x"}).encode())
@@ -75,7 +75,7 @@ def test_a_worker_names_the_right_that_it_lacks_and_goes_on_when_it_has_it(
 def test_a_command_names_the_right_that_it_lacks(
     place: kafka.Place, users: Users | None, role: str, command: list[str], resource: str, name: str, operation: str
 ) -> None:
-    lacking = Right(resource, place.topic(name), operation)
+    lacking = Permission(resource, place.topic(name), operation)
     environ = admitted(place, users, role, lacking)
     place.send("DLQ-training-data", b"x", headers={"original_topic": place.topic("training-data")})
     if "replay" in command:
@@ -90,7 +90,7 @@ def test_a_command_names_the_right_that_it_lacks(
 
 
 def test_who_may_make_no_topic_is_told_so(place: kafka.Place, users: Users | None) -> None:
-    lacking = Right(TOPIC, f"{place.prefix}other-training-data", CREATE)
+    lacking = Permission(TOPIC, f"{place.prefix}other-training-data", CREATE)
     environ = admitted(place, users, "flts-topics", lacking, FLTS_TOPIC_PREFIX=f"{place.prefix}other-")
     ended = place.run("flts-topics", **environ)
     assert ended.returncode == 2

@@ -25,7 +25,7 @@ def arm():
         os.kill(os.getpid(), signal.SIGKILL)
     stage.run = run
 if os.environ.get("KILLS"):
-    import flts.workers.child as child
+    import flts.workers.worker_process as child
     warm = child._warm
     def warm_and_arm(stage):
         warm(stage)

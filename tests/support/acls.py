@@ -15,7 +15,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     UserScramCredentialUpsertion,
 )
 
-from flts.workers.rights import ROLES, Right, rights
+from flts.workers.permissions import ROLES, Permission, rights
 from tests.support.brokers import Started, await_answer
 
 PASSWORD = "a-password-of-the-tests"  # noqa: S105
@@ -37,7 +37,7 @@ class Users:
     servers: str
     guarded_servers: str
     admin: AdminClient = field(init=False)
-    _allowed: set[tuple[str, Right]] = field(default_factory=set)
+    _allowed: set[tuple[str, Permission]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.admin = await_answer(self.servers)
@@ -70,7 +70,7 @@ def add_user(admin: AdminClient, name: str, password: str, mechanism: str = "SCR
         answer.result(timeout=_SECONDS)
 
 
-def allow(admin: AdminClient, wanted: Mapping[str, Sequence[Right]]) -> None:
+def allow(admin: AdminClient, wanted: Mapping[str, Sequence[Permission]]) -> None:
     """Allow users something."""
     bindings = [
         AclBinding(

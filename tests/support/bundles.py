@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from flts.models import bundle
-from flts.models.prophet import ProphetForecaster
-from flts.models.residuals import Correction
+from flts.models.prophet.forecaster import ProphetForecaster
+from flts.models.prophet.residual_correction import ResidualCorrection
 from tests.support.processed import processed, prophet_line
 
 DATA = processed({"y": range(10, 20), "x": [3] * 10, "z": range(20)[::-2]}, targets=("z", "y"))
@@ -20,7 +20,7 @@ def prophet_bundle(folder: Path) -> Path:
     """Write the bundle of a Prophet that draws two lines."""
     forecaster = ProphetForecaster(
         {"z": prophet_line(-2, 19), "y": prophet_line(1, 10)},
-        corrections={"z": Correction.decay(0.25, 2), "y": Correction.decay(0.5, 2)},
+        corrections={"z": ResidualCorrection.decay(0.25, 2), "y": ResidualCorrection.decay(0.5, 2)},
         input_seq_len=4,
         output_seq_len=2,
         sampling_seconds=3600,
@@ -34,14 +34,14 @@ def gru_bundle(folder: Path) -> Path:
     """Write the bundle of a GRU with arbitrary weights, without a skip."""
     import torch
 
-    from flts.models.framing import ScaledFraming
-    from flts.models.network import RecurrentNet
-    from flts.models.recurrent import RecurrentForecaster
+    from flts.models.recurrent.forecaster import RecurrentForecaster
+    from flts.models.recurrent.network import RecurrentNet
+    from flts.models.recurrent.window_transform import ScalingTransform
 
     torch.manual_seed(0)
     gru = RecurrentForecaster(
         [RecurrentNet("GRU", len(DATA.features), 8, 2, 2 * len(DATA.targets))],
-        ScaledFraming(DATA.features, DATA.targets, DATA.scaler, input_seq_len=4, output_seq_len=2),
+        ScalingTransform(DATA.features, DATA.targets, DATA.scaler, input_seq_len=4, output_seq_len=2),
         input_seq_len=4,
         output_seq_len=2,
         features=DATA.features,
@@ -55,12 +55,12 @@ def skip_bundle(folder: Path) -> Path:
     """Write the bundle of two GRUs with arbitrary weights that add to a linear skip."""
     import torch
 
-    from flts.models.framing import SkipFraming
-    from flts.models.network import RecurrentNet
-    from flts.models.recurrent import RecurrentForecaster
+    from flts.models.recurrent.forecaster import RecurrentForecaster
+    from flts.models.recurrent.network import RecurrentNet
+    from flts.models.recurrent.window_transform import LinearSkipTransform
 
     torch.manual_seed(0)
-    framing = SkipFraming.learn(
+    transform = LinearSkipTransform.learn(
         DATA.frame,
         DATA.features,
         DATA.targets,
@@ -71,8 +71,8 @@ def skip_bundle(folder: Path) -> Path:
         sampling_seconds=DATA.sampling_seconds,
     )
     grus = RecurrentForecaster(
-        [RecurrentNet("GRU", framing.width, 8, 2, 2 * len(DATA.targets)) for _ in range(2)],
-        framing,
+        [RecurrentNet("GRU", transform.width, 8, 2, 2 * len(DATA.targets)) for _ in range(2)],
+        transform,
         input_seq_len=4,
         output_seq_len=2,
         features=DATA.features,

@@ -14,7 +14,7 @@ from flts.models.forecasting import one_step
 from flts.models.registry import MODELS
 from flts.params import EvalParams, ProphetParams
 from flts.progress import no_progress
-from flts.stage import Context, InputArtifact, Result
+from flts.stage_interface import Context, InputArtifact, Result
 from flts.stages.evaluation.stage import run
 from flts.stages.selection import SelectionForecasts
 from flts.store import ObjectStore

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from flts.models.base import Forecaster
-from flts.models.framing import Framing, ScaledFraming, SkipFraming
-from flts.models.network import RecurrentNet
-from flts.models.prophet import ProphetForecaster
-from flts.models.recurrent import RecurrentForecaster
-from flts.models.residuals import Correction
+from flts.models.prophet.forecaster import ProphetForecaster
+from flts.models.prophet.residual_correction import ResidualCorrection
+from flts.models.recurrent.forecaster import RecurrentForecaster
+from flts.models.recurrent.network import RecurrentNet
+from flts.models.recurrent.window_transform import LinearSkipTransform, ScalingTransform, WindowTransform
 from flts.timeseries.processed import ProcessedData
 from tests.support.processed import prophet_line
 from tests.support.series import ToyForecaster
@@ -25,10 +25,10 @@ def truncated(data: ProcessedData, rows: int) -> ProcessedData:
 
 def recurrent(model_type: str, skip: bool, data: ProcessedData, block: int) -> RecurrentForecaster:
     sizes = {"input_seq_len": 5, "output_seq_len": block}
-    framing: Framing = ScaledFraming(data.features, data.targets, data.scaler, **sizes)
+    transform: WindowTransform = ScalingTransform(data.features, data.targets, data.scaler, **sizes)
     if skip:
         origins = np.arange(5, 50)
-        framing = SkipFraming.learn(
+        transform = LinearSkipTransform.learn(
             data.frame,
             data.features,
             data.targets,
@@ -38,17 +38,17 @@ def recurrent(model_type: str, skip: bool, data: ProcessedData, block: int) -> R
             **sizes,
         )
     torch.manual_seed(3)
-    nets = [RecurrentNet(model_type, framing.width, 8, 2, block * len(data.targets)) for _ in range(2 if skip else 1)]
-    return RecurrentForecaster(nets, framing, features=data.features, targets=data.targets, **sizes)
+    nets = [RecurrentNet(model_type, transform.width, 8, 2, block * len(data.targets)) for _ in range(2 if skip else 1)]
+    return RecurrentForecaster(nets, transform, features=data.features, targets=data.targets, **sizes)
 
 
 def prophet(ridge: bool, data: ProcessedData, block: int) -> ProphetForecaster:
     lines = {name: prophet_line(slope=0.3 + position, level=4.0) for position, name in enumerate(data.targets)}
-    corrections = {name: Correction.decay(0.8, block) for name in lines}
+    corrections = {name: ResidualCorrection.decay(0.8, block) for name in lines}
     if ridge:
         origins = np.arange(5, 50)
         corrections = {
-            name: Correction.learn(
+            name: ResidualCorrection.learn(
                 data.frame,
                 data.frame.columns[name] - 3.0,
                 origins,

@@ -8,7 +8,14 @@ import numpy as np
 
 from flts.contracts import SCORE_WEIGHTS
 from flts.models.registry import MODELS
-from flts.report.data import Candidate, EvaluationReport, ForecastReport, PreprocessReport, SeriesReport, TrainingReport
+from flts.report.data import (
+    CandidateScores,
+    EvaluationReport,
+    ForecastReport,
+    PreprocessReport,
+    SeriesReport,
+    TrainingReport,
+)
 from flts.timeseries.metrics import HorizonScores, Scores, score
 
 PROPHET = Scores(0.0391, 0.0202, 0.00153)
@@ -139,7 +146,7 @@ def evaluation_report(prophet: Scores = PROPHET) -> EvaluationReport:
     return EvaluationReport(
         identifier="run-001",
         config_hash="ab" * 32,
-        candidates=[Candidate(name, f"run-of-{name}", s, s.composite, baselines) for name, s in given.items()],
+        candidates=[CandidateScores(name, f"run-of-{name}", s, s.composite, baselines) for name, s in given.items()],
         winner="GRU",
         reason="GRU has the lowest composite score",
         weights=SCORE_WEIGHTS,

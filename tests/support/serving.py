@@ -13,16 +13,16 @@ import httpx
 import numpy as np
 
 from flts.contracts import ModelType, Promotion, composite_score, utc_timestamp
+from flts.datafiles.processed_parquet import read_processed
 from flts.models import bundle
 from flts.params import PreprocessParams, ProphetParams, RecurrentParams, TrainerParams
 from flts.progress import no_progress
 from flts.promotion import promote
-from flts.stage import Context
+from flts.stage_interface import Context
 from flts.stages import STAGES
 from flts.stages.preprocessing.objects import TEST_FILE, TRAIN_FILE
 from flts.stages.training.fitting import train
 from flts.store.file import FileStore
-from flts.timeseries.parquet import read_processed
 from flts.timeseries.windows import forecast_origins
 from tests.support.commands import BIN
 from tests.support.listening import listening

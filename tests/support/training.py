@@ -12,7 +12,7 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
-from flts.stage import Context, InputArtifact, Result
+from flts.stage_interface import Context, InputArtifact, Result
 from flts.stages import STAGES
 from flts.store import open_store
 
@@ -92,10 +92,10 @@ def _run(place: Place, barrier: Barrier | None, given: dict[str, Any]) -> None:
 
 
 def _arm(method: str, *, before: bool) -> None:
-    from flts.stages.training.claim import RunClaim, StoreClaim
+    from flts.stages.training.run_lock import RunLock, StoreLock
     from flts.tracking import Tracking
 
-    for owner in (Tracking, StoreClaim, RunClaim):
+    for owner in (Tracking, StoreLock, RunLock):
         if method and (original := getattr(owner, method, None)):
 
             def dying(*args: Any, _original: Any = original, **given: Any) -> None:

@@ -7,8 +7,8 @@ from flts.tracking.access import load_mlflow
 load_mlflow()
 for name in (
     "mlflow.store.tracking.sqlalchemy_store",
-    "flts.models.learning",
-    "flts.models.prophet_learning",
+    "flts.models.recurrent.training",
+    "flts.models.prophet.training",
     "flts.stages.training.stage",
 ):
     import_module(name)

@@ -10,42 +10,29 @@ import pytest
 
 # What everything may use; these know each other at most.
 GROUND = {
-    *(
-        "arguments",
-        "contracts",
-        "environment",
-        "errors",
-        "farewell",
-        "files",
-        "lazy",
-        "os_errors",
-        "outage",
-        "params",
-        "patience",
-        "problems",
-        "progress",
-    ),
-    *("text", "tracing", "untrusted", "version"),
+    *("boundary", "contracts", "diagnostics", "errors", "lazy", "observability", "params", "progress", "version"),
 }
 ALLOWED = dict.fromkeys(GROUND, GROUND) | {
-    "stage": GROUND | {"store"},
-    "config": GROUND,
+    "stage_interface": GROUND | {"store"},
     "store": GROUND,
-    "timeseries": GROUND | {"config"},
+    "timeseries": GROUND,
+    "datafiles": GROUND | {"timeseries"},
     "models": GROUND | {"timeseries"},
     "tracking": GROUND | {"store", "models"},
     "promotion": GROUND | {"store"},
-    "report": GROUND | {"timeseries"},
-    "stages": GROUND | {"stage", "config", "store", "timeseries", "models", "tracking", "promotion", "report"},
-    "runtime": GROUND | {"stage", "store"},
+    "report": GROUND | {"timeseries", "datafiles"},
+    "stages": GROUND
+    | {"stage_interface", "store", "timeseries", "datafiles", "models", "tracking", "promotion", "report"},
+    "runtime": GROUND | {"stage_interface", "store"},
     "web": GROUND | {"runtime"},
     "gateway": GROUND | {"store", "web"},
     "serving": GROUND
-    | {"report", "store", "timeseries", "models", "tracking", "promotion", "stages", "runtime", "web"},
-    "workers": GROUND | {"store", "models", "timeseries", "tracking", "promotion", "stage", "stages", "runtime", "web"},
-    "commands": {"runtime", "stage", "stages", "serving", "workers"},
+    | {"report", "store", "timeseries", "datafiles", "models", "tracking", "promotion", "stages", "runtime", "web"},
+    "workers": GROUND
+    | {"store", "models", "datafiles", "tracking", "promotion", "stage_interface", "stages", "runtime", "web"},
+    "commands": {"runtime", "stage_interface", "stages", "serving", "workers"},
     "administration": GROUND | {"store", "tracking", "models", "promotion", "stages"},
-    "api": GROUND | {"stage", "stages", "models", "timeseries", "tracking"},
+    "api": GROUND | {"stage_interface", "stages", "models", "timeseries", "datafiles", "tracking"},
 }
 HEAVY = (
     "numpy",

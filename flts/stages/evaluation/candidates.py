@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flts.boundary.untrusted import json_object, read_document
 from flts.contracts import ModelType, TrainedModel
+from flts.diagnostics.validation import shown
 from flts.errors import BadInputError
 from flts.models.registry import MODELS, ModelEntry
-from flts.problems import shown
-from flts.stage import Context
-from flts.stages.inputs import given, read_trained
+from flts.stage_interface import Context
+from flts.stages.inputs import read_trained, required_input
 from flts.stages.selection import SELECTION_FILE
 from flts.timeseries.metrics import Scores
-from flts.untrusted import json_object, read_document
 
 BASELINES: Mapping[str, str] = {"persistence": "persistence", "linear": "the linear model"}
 
@@ -76,7 +76,7 @@ def common_config_hash(expected: str, candidates: Sequence[Candidate]) -> str:
 
 def _candidate(context: Context, expected: ModelEntry) -> Candidate:
     slot = expected.slot
-    model, metrics = given(context, f"{slot}_model"), given(context, f"{slot}_metrics")
+    model, metrics = required_input(context, f"{slot}_model"), required_input(context, f"{slot}_metrics")
     message = read_trained(model)
     if message.model_type != expected.model_type:
         raise BadInputError(

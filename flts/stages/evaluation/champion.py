@@ -14,9 +14,9 @@ from flts.contracts import Promotion, parse_timestamp
 from flts.errors import BadInputError
 from flts.models.bundle import Bundle
 from flts.models.forecasting import one_step
-from flts.stage import Context
+from flts.stage_interface import Context
 from flts.stages.evaluation.candidates import Candidate
-from flts.stages.inputs import given, is_path, load_selected, read_dataset, with_time_features
+from flts.stages.inputs import is_path, load_selected, read_dataset, required_input, with_time_features
 from flts.stages.selection import SELECTION_FILE, SelectionForecasts
 from flts.timeseries.arrays import Floats, Indices, Times
 from flts.timeseries.metrics import Scores, score, target_range
@@ -29,7 +29,7 @@ _TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
-class Comparison:
+class SameRowScores:
     """Scores of champion and challenger on the same ``rows`` rows, in min-max units of the challenger's fit part."""
 
     champion: Scores
@@ -38,7 +38,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Forecasts:
+class SelectionSeries:
     """What a candidate forecast before it was refitted: row numbers (k,), and (k, targets) in original units."""
 
     origins: Indices
@@ -51,7 +51,7 @@ def read_data(context: Context, config_hash: str) -> ProcessedData:
     Raises:
         BadInputError: It cannot be read, or is not what the candidates were trained on.
     """
-    artifact = given(context, "training_data")
+    artifact = required_input(context, "training_data")
     data = read_dataset(artifact, context.store, context.work_dir)[1]
     if data.config_hash != config_hash:
         raise BadInputError(
@@ -61,7 +61,7 @@ def read_data(context: Context, config_hash: str) -> ProcessedData:
     return data
 
 
-def read_forecasts(winner: Candidate, data: ProcessedData, context: Context) -> Forecasts:
+def read_forecasts(winner: Candidate, data: ProcessedData, context: Context) -> SelectionSeries:
     """Read what the winner forecast for the rows that it was scored on, and hold it to its scores."""
     text, source = _selection(winner, context)
     found = SelectionForecasts.parse(text, source=source)
@@ -75,7 +75,7 @@ def read_forecasts(winner: Candidate, data: ProcessedData, context: Context) -> 
             f"{source} gives {winner.name} the composite score {scores.composite:.6g}, its metrics "
             f"{winner.scores.composite:.6g}"
         )
-    return Forecasts(row.astype(np.int64), predicted)
+    return SelectionSeries(row.astype(np.int64), predicted)
 
 
 def load_champion(champion: Promotion, data: ProcessedData, context: Context) -> Bundle:
@@ -92,7 +92,7 @@ def load_champion(champion: Promotion, data: ProcessedData, context: Context) ->
     return loaded
 
 
-def compare(champion: Bundle, data: ProcessedData, challenger: Forecasts) -> Comparison:
+def compare(champion: Bundle, data: ProcessedData, challenger: SelectionSeries) -> SameRowScores:
     """Score champion and challenger on the rows that neither has learned from.
 
     Args:
@@ -115,7 +115,7 @@ def compare(champion: Bundle, data: ProcessedData, challenger: Forecasts) -> Com
     scores = score(actual, predicted[:, [forecaster.targets.index(name) for name in data.targets]], unit=unit)
     if not np.isfinite(scores.composite):
         raise BadInputError("it forecasts values that are not finite numbers")
-    return Comparison(scores, score(actual, challenger.predicted[chosen], unit=unit), measured)
+    return SameRowScores(scores, score(actual, challenger.predicted[chosen], unit=unit), measured)
 
 
 def _selection(winner: Candidate, context: Context) -> tuple[str, str]:

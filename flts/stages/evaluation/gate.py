@@ -7,12 +7,12 @@ from functools import cached_property
 from flts.contracts import Promotion
 from flts.errors import BadInputError
 from flts.params import EvalParams
-from flts.promotion import Hurdle, Pointer, asks_baselines, asks_champion, held_by
-from flts.stage import Context
+from flts.promotion import Pointer, Requirement, asks_baselines, asks_champion, failed_requirements
+from flts.stage_interface import Context
 from flts.stages.evaluation.candidates import BASELINES, Candidate
 from flts.stages.evaluation.champion import (
-    Comparison,
-    Forecasts,
+    SameRowScores,
+    SelectionSeries,
     compare,
     load_champion,
     read_data,
@@ -22,7 +22,7 @@ from flts.timeseries.processed import ProcessedData
 
 
 @dataclass(frozen=True)
-class Contest:
+class ChampionComparison:
     """How the winner did beside what is in production.
 
     Attributes:
@@ -32,7 +32,7 @@ class Contest:
     """
 
     champion: Promotion
-    comparison: Comparison | None = None
+    comparison: SameRowScores | None = None
     obstacle: str = ""
 
 
@@ -42,9 +42,9 @@ class Gate:
     def __init__(self, params: EvalParams, context: Context, winner: Candidate, promotion: Promotion) -> None:
         """Decide about ``promotion``, which promotes ``winner``."""
         self.notes: list[str] = []
-        self.contest: Contest | None = None
+        self.contest: ChampionComparison | None = None
         self._params, self._context, self._winner, self._promotion = params, context, winner, promotion
-        self._read: Forecasts | None = None
+        self._read: SelectionSeries | None = None
 
     def decide(self, pointer: Pointer | None) -> Promotion:
         """Return the promotion, held or not; ``pointer`` names what is in production.
@@ -57,27 +57,27 @@ class Gate:
         self.notes, self.contest = [], None
         if gate == "none":
             return self._promotion
-        hurdles: list[Hurdle] = []
+        requirements: list[Requirement] = []
         update: dict[str, str] = {"gate": gate}
         remark = ""
         if asks_baselines(gate):
-            hurdles += self._baselines()
+            requirements += self._baselines()
         if asks_champion(gate):
             champion, remark = self._champion(pointer)
-            hurdles += champion
+            requirements += champion
             if pointer and pointer.promotion:
                 update |= {
                     "champion_run_id": pointer.promotion.run_id,
                     "champion_time": pointer.promotion.promotion_time,
                 }
-        if reasons := held_by(hurdles, self._params.min_gain):
+        if reasons := failed_requirements(requirements, self._params.min_gain):
             update |= {"status": "HELD", "reason": f"{name} is held: {', and '.join(reasons)}"}
         else:
-            beaten = " and ".join(f"{one.name} ({one.challenger:.4g} against {one.score:.4g})" for one in hurdles)
+            beaten = " and ".join(f"{one.name} ({one.challenger:.4g} against {one.score:.4g})" for one in requirements)
             update["reason"] = "; ".join(filter(None, [beaten and f"{name} beats {beaten}", remark]))
         return self._promotion.model_copy(update=update)
 
-    def stand_in(self, champion: Promotion | None) -> Promotion | None:
+    def fallback_champion(self, champion: Promotion | None) -> Promotion | None:
         """Return the champion as what is forecast with in place of the held winner; ``None`` where it cannot be."""
         if champion is None or champion.config_hash == self._promotion.config_hash:
             return champion
@@ -95,20 +95,20 @@ class Gate:
             return None
         return read_data(self._context, self._promotion.config_hash)
 
-    def _forecasts(self, data: ProcessedData) -> Forecasts:
+    def _forecasts(self, data: ProcessedData) -> SelectionSeries:
         if self._read is None:
             self._read = read_forecasts(self._winner, data, self._context)
         return self._read
 
-    def _baselines(self) -> list[Hurdle]:
+    def _baselines(self) -> list[Requirement]:
         challenger, known = self._winner.scores.composite, self._winner.baselines
         return [
-            Hurdle(label, known[name].composite if name in known else math.nan, challenger)
+            Requirement(label, known[name].composite if name in known else math.nan, challenger)
             for name, label in BASELINES.items()
         ]
 
-    def _champion(self, pointer: Pointer | None) -> tuple[list[Hurdle], str]:
-        """Return the champion as a hurdle; none, and a remark, where there is nothing to be compared with."""
+    def _champion(self, pointer: Pointer | None) -> tuple[list[Requirement], str]:
+        """Return the champion as a requirement; none, and a remark, where there is nothing to be compared with."""
         if pointer is None:
             return [], "nothing is in production yet"
         if pointer.promotion is None:
@@ -125,16 +125,18 @@ class Gate:
             )
             return [], self.notes[-1]
         name = f"{_title(pointer.promotion)} on the same {met.rows} rows"
-        return [Hurdle(name, met.champion.composite, met.challenger.composite)], ""
+        return [Requirement(name, met.champion.composite, met.challenger.composite)], ""
 
-    def _meet(self, champion: Promotion) -> Contest:
+    def _meet(self, champion: Promotion) -> ChampionComparison:
         data = self._data  # that of other candidates is an error, not an obstacle
         try:
             if data is None:
                 raise BadInputError("training_data was not given")
-            return Contest(champion, compare(load_champion(champion, data, self._context), data, self._forecasts(data)))
+            return ChampionComparison(
+                champion, compare(load_champion(champion, data, self._context), data, self._forecasts(data))
+            )
         except BadInputError as error:
-            return Contest(champion, obstacle=str(error))
+            return ChampionComparison(champion, obstacle=str(error))
 
 
 def _title(champion: Promotion) -> str:

@@ -11,7 +11,7 @@ from flts.params import EvalParams
 from flts.promotion import Promoted, promote
 from flts.report import data as report_data
 from flts.report.pages import evaluation_page
-from flts.stage import Artifact, Context, Result
+from flts.stage_interface import Artifact, Context, Result
 from flts.stages.evaluation import ranking
 from flts.stages.evaluation.candidates import Candidate, common_config_hash, read_candidates
 from flts.stages.evaluation.gate import Gate
@@ -46,7 +46,7 @@ def run(params: EvalParams, context: Context, *, model_types: str = ",".join(MOD
     else:
         done = Promoted(gate.decide(None), history_key="", repeated=False)
     decided = done.promotion
-    stand_in = gate.stand_in(done.champion) if decided.held else None
+    fallback = gate.fallback_champion(done.champion) if decided.held else None
     notes = [
         *ranking.notes(candidates, winner, "held" if decided.held else "promoted"),
         *gate.notes,
@@ -57,7 +57,7 @@ def run(params: EvalParams, context: Context, *, model_types: str = ",".join(MOD
         identifier=params.identifier,
         config_hash=config_hash,
         candidates=[
-            report_data.Candidate(c.name, c.message.run_id, c.scores, c.scores.composite, c.baselines)
+            report_data.CandidateScores(c.name, c.message.run_id, c.scores, c.scores.composite, c.baselines)
             for c in candidates
         ],
         winner=winner.name,
@@ -69,7 +69,7 @@ def run(params: EvalParams, context: Context, *, model_types: str = ",".join(MOD
         decision=decided.reason or "",
         champion=_champion(gate, done.champion),
     )
-    selected = stand_in or decided
+    selected = fallback or decided
     return Result(
         artifacts={
             "selected_model": Artifact(selected.to_json(), selected.metadata()),
@@ -77,7 +77,7 @@ def run(params: EvalParams, context: Context, *, model_types: str = ",".join(MOD
             "scores": scores_artifact(decided.model_dump() | {"promoted": int(not decided.held)}, _SCORES),
             "report": Artifact(evaluation_page(report)),
         },
-        message=_message(params, winner, done, stand_in),
+        message=_message(params, winner, done, fallback),
         cached=done.repeated,
         notes=tuple(notes),
     )
@@ -141,10 +141,10 @@ def _champion(gate: Gate, champion: Promotion | None) -> report_data.Champion | 
     )
 
 
-def _message(params: EvalParams, winner: Candidate, done: Promoted, stand_in: Promotion | None) -> str:
+def _message(params: EvalParams, winner: Candidate, done: Promoted, fallback: Promotion | None) -> str:
     model = f"{winner.name} (run {winner.message.run_id}), composite score {winner.scores.composite:.4g}"
     kept = f"{params.promotion_bucket}/{done.history_key}" if done.history_key else ""
     if not done.promotion.held:
         return f"selected {model}" + (f", {'found' if done.repeated else 'promoted'} as {kept}" if kept else "")
-    instead = f"{stand_in.model_type} (run {stand_in.run_id}) stays in production" if stand_in else "it is not promoted"
+    instead = f"{fallback.model_type} (run {fallback.run_id}) stays in production" if fallback else "it is not promoted"
     return f"held {model}: {instead}" + (f"; kept as {kept}" if kept else "")

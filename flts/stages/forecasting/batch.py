@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flts.contracts import ForecastBatch
+from flts.datafiles.arrow import table_of
 from flts.models.forecasting import Forecast
 from flts.models.intervals import Bounds
 from flts.timeseries.arrays import Floats
-from flts.timeseries.arrow import table_of
 from flts.timeseries.metrics import score
 
 ROLLING, RECURSIVE = "rolling", "recursive"

@@ -9,8 +9,8 @@ from flts.models import bundle
 from flts.models.base import Forecaster
 from flts.models.intervals import Intervals
 from flts.params import InferenceParams
-from flts.stage import Context
-from flts.stages.inputs import given, load_selected, read_dataset, read_selected, with_time_features
+from flts.stage_interface import Context
+from flts.stages.inputs import load_selected, read_dataset, read_selected, required_input, with_time_features
 from flts.timeseries.processed import ProcessedData
 
 # A model that knows one sampling interval forecasts another: worth a warning.
@@ -46,12 +46,12 @@ def read_input(params: InferenceParams, context: Context) -> ForecastInput:
     Raises:
         BadInputError: One of them is missing or cannot be read, they do not fit each other, or the data is too short.
     """
-    path, data = read_dataset(given(context, "inference_data"), context.store, context.work_dir)
-    selected = read_selected(given(context, "selected_model"))
+    path, data = read_dataset(required_input(context, "inference_data"), context.store, context.work_dir)
+    selected = read_selected(required_input(context, "selected_model"))
     _check_config_hash(params.config_hash, data, selected, path)
     loaded = load_selected(selected, context.tracking_uri, context.work_dir / "model", patience=context.patience)
     forecaster = loaded.forecaster
-    data = suited_to(forecaster, data, str(path))
+    data = adapt_to_model(forecaster, data, str(path))
     start = params.sample_idx + forecaster.input_seq_len
     if start > len(data):
         raise BadInputError(
@@ -84,7 +84,7 @@ def _check_config_hash(expected: str, data: ProcessedData, selected: Promotion |
         )
 
 
-def suited_to(forecaster: Forecaster, data: ProcessedData, source: str) -> ProcessedData:
+def adapt_to_model(forecaster: Forecaster, data: ProcessedData, source: str) -> ProcessedData:
     """Return data as a model needs it: with its time features, and its targets, of which a foreign file names none.
 
     Args:

@@ -9,8 +9,8 @@ from typing import ClassVar
 from pydantic import ValidationError
 
 from flts.contracts import ForecastBatch, Message, canonical_json, parse_timestamp
+from flts.diagnostics.validation import shown
 from flts.errors import BadInputError, PreconditionFailedError, ServiceUnavailableError
-from flts.problems import shown
 from flts.promotion import owner
 from flts.stages.forecasting.batch import predictions_parquet
 from flts.store import ObjectStore
@@ -47,7 +47,7 @@ class ForecastIndex(ForecastRequest):
 
 
 @dataclass(frozen=True)
-class Logged:
+class LoggedForecast:
     """A forecast in the log: the batch as it is kept, its folder, and whether it was whole already."""
 
     batch: ForecastBatch
@@ -60,7 +60,7 @@ def index_key(identifier: str, request: ForecastRequest) -> str:
     return f"{owner(identifier)}/index/{request.digest}.json"
 
 
-def log_forecast(store: ObjectStore, bucket: str, request: ForecastRequest, batch: ForecastBatch) -> Logged:
+def log_forecast(store: ObjectStore, bucket: str, request: ForecastRequest, batch: ForecastBatch) -> LoggedForecast:
     """Keep a forecast, or find the one that the same request left; completes a folder that a killed run left.
 
     The index is put first, only if absent, and names the folder and the batch's timestamp. The folder belongs to
@@ -91,7 +91,7 @@ def log_forecast(store: ObjectStore, bucket: str, request: ForecastRequest, batc
         if _answers(kept, request):
             predictions = predictions_parquet(kept)
             _, found_predictions = _put_once(store, bucket, f"{index.folder}{PREDICTIONS_FILE}", predictions)
-            return Logged(kept, index.folder, repeated=found_results and found_predictions)
+            return LoggedForecast(kept, index.folder, repeated=found_results and found_predictions)
         _move_on(store, bucket, key, index, _folder(batch.identifier, moment + timedelta(seconds=1)))
     raise ServiceUnavailableError(f"{_ATTEMPTS} folders from {bucket}/{first} on belong to other forecasts")
 

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
+from flts.boundary.files import sha256_file
 from flts.contracts import ForecastBatch, MetadataValue, canonical_json, flat_metadata, utc_timestamp
 from flts.errors import BadInputError
-from flts.files import sha256_file
 from flts.models.forecasting import Forecast, forecast_steps
 from flts.models.intervals import Bounds
 from flts.params import InferenceParams
 from flts.progress import Progress
 from flts.report.data import ForecastReport
 from flts.report.pages import forecast_page
-from flts.stage import Artifact, Context, Result
+from flts.stage_interface import Artifact, Context, Result
 from flts.stages.forecasting.backtest import Backtest, backtest
 from flts.stages.forecasting.batch import batch_metrics, batch_samples, predictions_parquet, step_maes
 from flts.stages.forecasting.horizons import horizon_entries, longest_horizon, score_horizons

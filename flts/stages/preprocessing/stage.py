@@ -7,22 +7,22 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-from flts.config import config_hash, preprocess_config
+from flts.boundary.files import DATASET_SUFFIXES, sha256_file, split_dataset_name
+from flts.datafiles.processed_parquet import write_processed
+from flts.datafiles.reading import read_frame
 from flts.errors import BadInputError, ObjectNotFoundError
-from flts.files import DATASET_SUFFIXES, sha256_file, split_dataset_name
 from flts.params import PreprocessParams, check_name
 from flts.report.data import PreprocessReport, SeriesReport
-from flts.stage import Artifact, Context, InputArtifact, Result
+from flts.stage_interface import Artifact, Context, InputArtifact, Result
 from flts.stages.inputs import load_dataset
 from flts.stages.preprocessing import objects
+from flts.stages.preprocessing.cleaning import sample
+from flts.stages.preprocessing.config_hash import config_hash, preprocess_config
 from flts.stages.preprocessing.objects import REPORT_FILE, TEST_FILE, TRAIN_FILE, DatasetMeta
+from flts.stages.preprocessing.transforms import Prepared, gaps, prepare
 from flts.store.base import ObjectStore
-from flts.timeseries.cleaning import sample
 from flts.timeseries.frame import Frame
-from flts.timeseries.parquet import write_processed
-from flts.timeseries.preparing import Prepared, gaps, prepare
 from flts.timeseries.processed import ProcessedData
-from flts.timeseries.reading import read_frame
 
 # Share of the rows that is the training part where there is no test file.
 TRAIN_SHARE = 0.8

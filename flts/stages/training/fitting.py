@@ -10,12 +10,12 @@ import numpy as np
 
 from flts.contracts import ModelType, utc_timestamp
 from flts.models import bundle
-from flts.models.base import Fit
+from flts.models.base import FitResult
 from flts.models.intervals import Intervals
 from flts.models.registry import MODELS
 from flts.params import TrainerParams
 from flts.progress import Progress, part_of
-from flts.stages.training.scoring import Evaluation, evaluate
+from flts.stages.training.scoring import SelectionEvaluation, evaluate
 from flts.timeseries.arrays import Indices
 from flts.timeseries.processed import ProcessedData
 
@@ -25,7 +25,7 @@ _LOADED, _SCORED, _MEASURED = 0.05, 0.77, 0.8
 
 
 @dataclass(frozen=True)
-class Trained:
+class FittedModel:
     """A model that is fitted, scored and bundled.
 
     Attributes:
@@ -38,8 +38,8 @@ class Trained:
         until: Time of the last row that was learned from, a timestamp.
     """
 
-    fit: Fit
-    evaluation: Evaluation
+    fit: FitResult
+    evaluation: SelectionEvaluation
     coverage: float
     bundle: Path
     start: str
@@ -69,7 +69,7 @@ def train(
     origins: Indices,
     folder: Path,
     progress: Progress,
-) -> Trained:
+) -> FittedModel:
     """Train a model.
 
     Args:
@@ -98,10 +98,10 @@ def train(
     until = utc_timestamp(data.frame.time[learned - 1].item().replace(tzinfo=UTC))
     bundle.save(folder, forecaster, data, trained_until=until, intervals=intervals)
     coverage = intervals.coverage(data, evaluation.predicted, origins) if intervals else math.nan
-    return Trained(fit, evaluation, coverage, folder, start=start, end=utc_timestamp(), until=until)
+    return FittedModel(fit, evaluation, coverage, folder, start=start, end=utc_timestamp(), until=until)
 
 
-def _intervals(fit: Fit, data: ProcessedData, evaluation: Evaluation, level: float) -> Intervals | None:
+def _intervals(fit: FitResult, data: ProcessedData, evaluation: SelectionEvaluation, level: float) -> Intervals | None:
     """Learn the intervals; none where there are forecasts that are not finite, or a target without a score."""
     scored = ~np.isnan(evaluation.actual)
     if not np.isfinite(evaluation.predicted).all() or not scored.any(axis=0).all():

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flts.contracts import TrainedModel
-from flts.tracking import DatasetSource, Series
+from flts.tracking import DatasetSource, MetricSeries
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainingOutcome:
     """What the training stage hands on: its message, its metrics, and its report as HTML."""
 
     message: TrainedModel
@@ -30,9 +30,9 @@ class Publication:
         files: Texts beside the model, by ``/``-separated name.
     """
 
-    outcome: Outcome
+    outcome: TrainingOutcome
     bundle: Path
     params: Mapping[str, object]
-    series: Sequence[Series]
+    series: Sequence[MetricSeries]
     dataset: DatasetSource
     files: Mapping[str, str]

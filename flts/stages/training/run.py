@@ -8,21 +8,21 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from flts import patience
+from flts.boundary import retries
 from flts.contracts import TrainedModel, canonical_json
 from flts.errors import FltsError, ServiceUnavailableError
-from flts.farewell import farewell
 from flts.models import pyfunc
 from flts.models.registry import MODELS
+from flts.observability.shutdown import last_messages
 from flts.promotion import owner
-from flts.stages.training.claim import Claim, RunClaim, StoreClaim
-from flts.stages.training.enclosing import enclosing_run
-from flts.stages.training.publication import Outcome, Publication
-from flts.stages.training.shelf import Shelf
+from flts.stages.training.outbox import Outbox
+from flts.stages.training.parent_run import enclosing_run
+from flts.stages.training.publication import Publication, TrainingOutcome
+from flts.stages.training.run_lock import RunLock, StoreLock, TrainingLock
 from flts.stages.training.spec import TrainingSpec
 from flts.store import ObjectStore
 from flts.store.file import FileStore
-from flts.tracking import FINGERPRINT_TAG, LoggedModel, ModelFromCode, Tracking, impatient
+from flts.tracking import FINGERPRINT_TAG, LoggedModel, ModelFromCode, Tracking, short_timeouts
 from flts.version import __version__
 
 METRICS_FILE = "metrics.json"
@@ -57,20 +57,20 @@ class TrainingRun:
         self.run_id = ""
         self._tracking = tracking
         self._fingerprint = spec.fingerprint()
-        self._patience = patience.for_mlflow()
+        self._patience = retries.for_mlflow()
         self._experiment_id, self._parent = enclosing_run(tracking, spec.experiment_name)
-        self._claim: Claim
-        self._shelf: Shelf | None = None
+        self._claim: TrainingLock
+        self._shelf: Outbox | None = None
         key = f"{owner(spec.identifier)}/trainings/{self._fingerprint}"
         if store:
-            self._claim = StoreClaim(store, f"{key}.json")
-            self._shelf = Shelf(store, key, "")
+            self._claim = StoreLock(store, f"{key}.json")
+            self._shelf = Outbox(store, key, "")
         else:
-            self._claim = RunClaim(tracking, self._experiment_id, self._fingerprint)
+            self._claim = RunLock(tracking, self._experiment_id, self._fingerprint)
             if output_dir:
-                self._shelf = Shelf(FileStore(output_dir / "kept"), key, f"{output_dir}/kept/")
+                self._shelf = Outbox(FileStore(output_dir / "kept"), key, f"{output_dir}/kept/")
 
-    def begin(self, train_start: str) -> Outcome | None:
+    def begin(self, train_start: str) -> TrainingOutcome | None:
         """Return the outcome of an earlier training like this one; else make its run, or take it over half-finished."""
         overtaken = False
         while True:
@@ -86,7 +86,7 @@ class TrainingRun:
             if self._claim.write(self.spec.message(self.run_id, train_start)):
                 break
             overtaken = True
-        if isinstance(self._claim, StoreClaim) and (overtaken or outcome is None):
+        if isinstance(self._claim, StoreLock) and (overtaken or outcome is None):
             # Made by a process that found out too late that another was first, or twice because an answer got lost.
             for run_id in self._tracking.find_runs(self._experiment_id, self._fingerprint):
                 if run_id != self.run_id:
@@ -110,7 +110,7 @@ class TrainingRun:
         """Return the publication that an earlier attempt could not log; ``work_dir`` is a scratch folder."""
         return self._shelf.load(self.run_id, work_dir) if self._shelf else None
 
-    def publish(self, publication: Publication, work_dir: Path, progress: Callable[[str], None]) -> Outcome:
+    def publish(self, publication: Publication, work_dir: Path, progress: Callable[[str], None]) -> TrainingOutcome:
         """Log everything, then the finished message; return what counts, which is another's if that was first.
 
         Services that went away are waited for. When they stay away, or refuse, the training is kept in the store.
@@ -126,7 +126,7 @@ class TrainingRun:
         """
         import stamina
 
-        def attempt() -> Outcome:
+        def attempt() -> TrainingOutcome:
             progress("logging to MLflow")
             try:
                 return self._publish(publication, work_dir)
@@ -144,7 +144,7 @@ class TrainingRun:
                 self._shelf.remove()
         return outcome
 
-    def _publish(self, publication: Publication, work_dir: Path) -> Outcome:
+    def _publish(self, publication: Publication, work_dir: Path) -> TrainingOutcome:
         model: LoggedModel | None = None
         failure: Exception | None = None
         outcome = publication.outcome
@@ -190,18 +190,18 @@ class TrainingRun:
 
     def abandon(self, status: Literal["FAILED", "KILLED"]) -> None:
         """Say in MLflow how a training ended that did not finish, if MLflow is there to listen."""
-        with suppress(Exception), impatient(), farewell():
+        with suppress(Exception), short_timeouts(), last_messages():
             if self._tracking.status(self.run_id) == "RUNNING":
                 self._tracking.set_status(self.run_id, status)
 
-    def _await_complete(self, message: TrainedModel) -> Outcome | None:
+    def _await_complete(self, message: TrainedModel) -> TrainingOutcome | None:
         """Do what ``_complete`` does, again for a moment: another process of this training may be writing its files."""
         deadline = time.monotonic() + _SECONDS_TO_SHOW
         while not (outcome := self._complete(message)) and time.monotonic() < deadline:
             time.sleep(0.1)
         return outcome
 
-    def _complete(self, message: TrainedModel) -> Outcome | None:
+    def _complete(self, message: TrainedModel) -> TrainingOutcome | None:
         """Do what is left to do after a finished message; ``None`` when the run or its model is gone."""
         run_id, name = message.run_id, message.model_type
         status = self._tracking.status(run_id)
@@ -215,7 +215,7 @@ class TrainingRun:
             return None
         if status != "FINISHED":
             self._tracking.keep_model(run_id, name, message.artifact_uri)
-        return Outcome(message, metrics, texts[REPORT_FILE])
+        return TrainingOutcome(message, metrics, texts[REPORT_FILE])
 
     def _run_to_use(self, recorded: TrainedModel | None) -> str:
         if recorded and self._tracking.status(recorded.run_id):

@@ -6,6 +6,7 @@ from itertools import count
 
 import numpy as np
 
+from flts.datafiles.times import show_time
 from flts.errors import BadInputError
 from flts.models import baselines
 from flts.models.base import Forecaster
@@ -15,12 +16,11 @@ from flts.timeseries.arrays import Floats, Indices
 from flts.timeseries.frame import Parts
 from flts.timeseries.metrics import Scores, score, target_range
 from flts.timeseries.processed import ProcessedData
-from flts.timeseries.times import show_time
 from flts.timeseries.windows import forecast_origins
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class SelectionEvaluation:
     """Scores on the rows ``origins`` (k,) of the selection part; forecasts (k, targets) in original units.
 
     ``scores`` (min-max units of the fit part) and ``original_scores`` name the model first, then ``persistence``,
@@ -86,7 +86,7 @@ def scored_origins(data: ProcessedData, params: TrainParams) -> Indices:
 
 def evaluate(
     forecaster: Forecaster, data: ProcessedData, params: TrainParams, origins: Indices, plain: Forecaster | None = None
-) -> Evaluation:
+) -> SelectionEvaluation:
     """Score a model and the baselines on ``origins``; ``plain`` is the same model without its residual correction."""
     actual, unit = data.actual_matrix()[origins], target_range(data)
     forecasts = {
@@ -97,7 +97,7 @@ def evaluate(
     }
     if plain:
         forecasts["plain"] = one_step(plain, data, origins)
-    return Evaluation(
+    return SelectionEvaluation(
         origins=origins,
         actual=actual,
         predicted=forecasts[forecaster.model_type],

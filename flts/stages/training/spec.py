@@ -5,25 +5,23 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from flts import environment
+from flts.boundary import environment
 from flts.contracts import ModelType, TrainedModel, canonical_json
 
 # The code that fits, scores and bundles a model. A change in a report, a store, a runner or a server trains nothing
 # again; nor does one in params.py or a declaration, because the parameters' values are in the fingerprint themselves.
 SOURCES = (
+    "boundary",
     "contracts.py",
-    "environment.py",
+    "datafiles",
+    "diagnostics",
     "errors.py",
-    "files.py",
     "lazy.py",
     "models",
-    "os_errors.py",
-    "problems.py",
     "progress.py",
     "stages/training/fitting.py",
     "stages/training/scoring.py",
     "timeseries",
-    "untrusted.py",
 )
 
 

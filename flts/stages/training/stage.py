@@ -5,27 +5,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from flts.boundary.files import sha256_file
+from flts.boundary.untrusted import json_object
 from flts.contracts import ModelType, TrainedModel, canonical_json, flat_metadata, utc_timestamp
 from flts.errors import BadInputError
-from flts.files import sha256_file
 from flts.models import bundle
 from flts.models.registry import MODELS
 from flts.params import TrainerParams
 from flts.report.data import TrainingReport
 from flts.report.pages import training_page, training_plots
-from flts.stage import Artifact, Context, Result
-from flts.stages.inputs import given, read_dataset
+from flts.stage_interface import Artifact, Context, Result
+from flts.stages.inputs import read_dataset, required_input
 from flts.stages.scores import scores_artifact
 from flts.stages.selection import SELECTION_FILE, SelectionForecasts
-from flts.stages.training.fitting import Trained, train
-from flts.stages.training.publication import Outcome, Publication
+from flts.stages.training.fitting import FittedModel, train
+from flts.stages.training.publication import Publication, TrainingOutcome
 from flts.stages.training.run import SCALER_FILE, TrainingRun
 from flts.stages.training.scoring import check_rows, scored_origins
 from flts.stages.training.spec import TrainingSpec
 from flts.timeseries.arrays import Indices
 from flts.timeseries.processed import ProcessedData
-from flts.tracking import DatasetSource, Series, Tracking
-from flts.untrusted import json_object
+from flts.tracking import DatasetSource, MetricSeries, Tracking
 
 BUNDLE_DIR = "bundle"
 # What names data and services does not shape the model.
@@ -91,7 +91,7 @@ def run(params: TrainerParams, context: Context, *, model_type: ModelType) -> Re
     return _result(outcome, cached=cached, notes=notes)
 
 
-def _train(spec: TrainingSpec, params: TrainerParams, context: Context, data: _Data) -> Trained:
+def _train(spec: TrainingSpec, params: TrainerParams, context: Context, data: _Data) -> FittedModel:
     folder = context.work_dir / BUNDLE_DIR
     return train(spec.model_type, data.processed, params, data.origins, folder, context.progress)
 
@@ -107,11 +107,11 @@ def _train_alone(spec: TrainingSpec, params: TrainerParams, context: Context, da
     scored = context.work_dir / SELECTION_FILE
     scored.write_text(_selection(data, trained).to_json(), encoding="utf-8")
     files = {BUNDLE_DIR: trained.bundle, SELECTION_FILE: scored}
-    return _result(Outcome(message, trained.metrics, report), notes=trained.notes, files=files)
+    return _result(TrainingOutcome(message, trained.metrics, report), notes=trained.notes, files=files)
 
 
 def _load(params: TrainerParams, context: Context) -> _Data:
-    artifact = given(context, "training_data")
+    artifact = required_input(context, "training_data")
     path, data = read_dataset(artifact, context.store, context.work_dir)
     if params.config_hash and params.config_hash != data.config_hash:
         raise BadInputError(
@@ -132,7 +132,7 @@ def _load(params: TrainerParams, context: Context) -> _Data:
     )
 
 
-def _finished(message: TrainedModel, trained: Trained) -> TrainedModel:
+def _finished(message: TrainedModel, trained: FittedModel) -> TrainedModel:
     """Complete the message of a training that has begun."""
     metrics = trained.metrics
     scores = {name: metrics.get(name) for name in ("test_rmse", "test_mae", "test_mse")}
@@ -147,17 +147,17 @@ def _finished(message: TrainedModel, trained: Trained) -> TrainedModel:
     )
 
 
-def _publication(spec: TrainingSpec, training_run: TrainingRun, data: _Data, trained: Trained) -> Publication:
+def _publication(spec: TrainingSpec, training_run: TrainingRun, data: _Data, trained: FittedModel) -> Publication:
     message = _finished(spec.message(training_run.run_id, trained.start), trained)
     report = _report(message, spec, data, trained, notes=training_run.notes)
     return Publication(
-        outcome=Outcome(message, trained.metrics, training_page(report)),
+        outcome=TrainingOutcome(message, trained.metrics, training_page(report)),
         bundle=trained.bundle,
         params=report.parameters,
         series=[
-            Series("train_loss", trained.fit.train_loss),
-            Series("validation_loss", trained.fit.validation_loss),
-            Series("step_mae", trained.evaluation.step_mae),
+            MetricSeries("train_loss", trained.fit.train_loss),
+            MetricSeries("validation_loss", trained.fit.validation_loss),
+            MetricSeries("step_mae", trained.evaluation.step_mae),
         ],
         dataset=_dataset_source(data),
         files=_run_files(data.processed, report) | {SELECTION_FILE: _selection(data, trained).to_json()},
@@ -165,7 +165,7 @@ def _publication(spec: TrainingSpec, training_run: TrainingRun, data: _Data, tra
 
 
 def _report(
-    message: TrainedModel, spec: TrainingSpec, data: _Data, trained: Trained, notes: list[str] | None = None
+    message: TrainedModel, spec: TrainingSpec, data: _Data, trained: FittedModel, notes: list[str] | None = None
 ) -> TrainingReport:
     evaluation, fit = trained.evaluation, trained.fit
     return TrainingReport(
@@ -173,7 +173,7 @@ def _report(
         identifier=message.identifier,
         run_id=message.run_id,
         config_hash=message.config_hash,
-        parameters={**spec.parameters, **fit.learned},
+        parameters={**spec.parameters, **fit.fit_info},
         targets=data.processed.targets,
         time=data.processed.frame.time[evaluation.origins],
         actual=evaluation.actual,
@@ -191,7 +191,7 @@ def _report(
     )
 
 
-def _selection(data: _Data, trained: Trained) -> SelectionForecasts:
+def _selection(data: _Data, trained: FittedModel) -> SelectionForecasts:
     evaluation = trained.evaluation
     columns = dict(zip(data.processed.targets, evaluation.predicted.T, strict=True))
     return SelectionForecasts(data.processed.frame.time[evaluation.origins], columns)
@@ -219,7 +219,11 @@ def _scaler_json(data: ProcessedData) -> str:
 
 
 def _result(
-    outcome: Outcome, *, cached: bool = False, notes: tuple[str, ...] = (), files: Mapping[str, Path] | None = None
+    outcome: TrainingOutcome,
+    *,
+    cached: bool = False,
+    notes: tuple[str, ...] = (),
+    files: Mapping[str, Path] | None = None,
 ) -> Result:
     message, metrics = outcome.message, outcome.metrics
     done = "was trained before with the same inputs" if cached else "trained"

@@ -18,7 +18,7 @@ from flts.serving.settings import PLAIN_VARIABLES
 from flts.stages import STAGES
 from flts.version import __version__
 from flts.web.draining import IDLE_SECONDS
-from flts.web.starting import SECONDS_TO_FINISH
+from flts.web.server import SECONDS_TO_FINISH
 from flts.workers.settings import KafkaSettings
 from pipeline.pipeline import SECRETS, ClusterParams
 from pipeline.runner.arguments import split_pairs

@@ -14,8 +14,8 @@ import pytest
 
 from flts.errors import BadInputError, ChecksumMismatchError
 from flts.models import bundle
-from flts.models.prophet import ProphetForecaster
-from flts.models.residuals import Correction
+from flts.models.prophet.forecaster import ProphetForecaster
+from flts.models.prophet.residual_correction import ResidualCorrection
 from tests.support.processed import processed, prophet_line
 
 FILES = ["checksums.json", "config.json", "prophet.json", "scaler.json"]
@@ -25,7 +25,7 @@ DATA = processed({"y": range(10, 20), "x": [3] * 10, "z": range(20)[::-2]}, targ
 def forecaster() -> ProphetForecaster:
     return ProphetForecaster(
         {"z": prophet_line(-2, 19), "y": prophet_line(1, 10)},
-        corrections={"z": Correction.decay(0.25, 2), "y": Correction.decay(0.5, 2)},
+        corrections={"z": ResidualCorrection.decay(0.25, 2), "y": ResidualCorrection.decay(0.5, 2)},
         input_seq_len=4,
         output_seq_len=2,
         sampling_seconds=3600,
@@ -243,23 +243,23 @@ def recurrent(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     """The bundle of GRUs with arbitrary weights."""
     import torch
 
-    from flts.models.framing import Framing, ScaledFraming, SkipFraming
-    from flts.models.network import RecurrentNet
-    from flts.models.recurrent import RecurrentForecaster
+    from flts.models.recurrent.forecaster import RecurrentForecaster
+    from flts.models.recurrent.network import RecurrentNet
+    from flts.models.recurrent.window_transform import LinearSkipTransform, ScalingTransform, WindowTransform
 
     torch.manual_seed(0)
     features, targets = DATA.features, DATA.targets
     sizes = {"input_seq_len": 4, "output_seq_len": 2}
-    framing: Framing = ScaledFraming(features, targets, DATA.scaler, **sizes)
+    transform: WindowTransform = ScalingTransform(features, targets, DATA.scaler, **sizes)
     if request.param == "skip":
-        framing = SkipFraming.learn(
+        transform = LinearSkipTransform.learn(
             DATA.frame, features, targets, np.arange(4, 9), np.ones((5, 2)), sampling_seconds=3600.0, **sizes
         )
     nets = [
-        RecurrentNet("GRU", framing.width, 8, 2, 2 * len(targets))
+        RecurrentNet("GRU", transform.width, 8, 2, 2 * len(targets))
         for _ in range(1 if request.param == "network" else 3)
     ]
-    gru = RecurrentForecaster(nets, framing, features=features, targets=targets, **sizes)
+    gru = RecurrentForecaster(nets, transform, features=features, targets=targets, **sizes)
     bundle.save(tmp_path / "gru", gru, DATA)
     bundle.save(tmp_path / "again", gru, DATA)
     np.save(tmp_path / "forecast.npy", gru.forecast(DATA.frame, np.array([4, 10])))

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from flts.errors import BadInputError
 from flts.models import bundle
 from flts.models.base import Forecaster
-from flts.models.config import RECENT, STEPS, FittedIntervals
+from flts.models.config import RECENT_SCORES, STEPS, FittedIntervals
 from flts.models.forecasting import forecast_from, forecast_steps, one_step
 from flts.models.intervals import Intervals, running_quantiles
-from flts.models.prophet import ProphetForecaster
-from flts.models.residuals import Correction
+from flts.models.prophet.forecaster import ProphetForecaster
+from flts.models.prophet.residual_correction import ResidualCorrection
 from flts.models.table import forecast_table
 from flts.stages.forecasting.backtest import backtest
 from flts.timeseries.frame import Frame
@@ -141,7 +141,7 @@ def test_running_quantiles_are_those_of_the_last_500_scores_before_each():
     found = running_quantiles(before.tolist(), arriving, 0.9)
     for row in range(301):
         known = np.concatenate([before, arriving[:row]])
-        last = np.sort(known[~np.isnan(known)][-RECENT:])
+        last = np.sort(known[~np.isnan(known)][-RECENT_SCORES:])
         assert found[row] == last[451 - 1]  # ceil(501 * 0.9)
 
 
@@ -232,7 +232,7 @@ def test_a_bundle_gives_back_its_intervals_and_an_older_one_has_none(saved: Path
         ("widths", {"y": []}),
         ("widths", {"y": [1.0] * (STEPS + 1)}),
         ("widths", {"y": ["wide"]}),
-        ("recent", {"y": [1.0] * (RECENT + 1)}),
+        ("recent", {"y": [1.0] * (RECENT_SCORES + 1)}),
         ("recent", {"y": [float("nan")]}),
         ("recent", None),
     ],
@@ -273,7 +273,7 @@ def saved(tmp_path: Path) -> Path:
     """A bundle with the intervals of another model: what they are is no matter of the weights."""
     model = ProphetForecaster(
         {"y": prophet_line(0, 1)},
-        corrections={"y": Correction.decay(0.5, 1)},
+        corrections={"y": ResidualCorrection.decay(0.5, 1)},
         input_seq_len=WINDOW,
         output_seq_len=1,
         sampling_seconds=3600,

@@ -7,9 +7,9 @@ import pytest
 from flts.errors import BadInputError
 from flts.models.bundle import Bundle, BundleConfig
 from flts.models.forecasting import forecast_steps
-from flts.models.prophet import ProphetForecaster
+from flts.models.prophet.forecaster import ProphetForecaster
+from flts.models.prophet.residual_correction import ResidualCorrection
 from flts.models.pyfunc import SIGNATURE, forecast_table
-from flts.models.residuals import Correction
 from tests.support.processed import processed, prophet_line
 from tests.support.series import ToyForecaster, make_data
 
@@ -37,7 +37,7 @@ def line() -> Bundle:
     data = processed({"y": range(10)})
     model = ProphetForecaster(
         {"y": prophet_line(1, 10)},
-        corrections={"y": Correction.decay(0.5, 1)},
+        corrections={"y": ResidualCorrection.decay(0.5, 1)},
         input_seq_len=2,
         output_seq_len=1,
         sampling_seconds=3600,

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from flts.models import bundle
 from flts.models.forecasting import forecast_steps
-from flts.models.framing import SkipFraming
-from flts.models.learning import Learner, fit_recurrent
-from flts.models.residuals import Correction
+from flts.models.prophet.residual_correction import ResidualCorrection
+from flts.models.recurrent.training import NetworkTrainer, fit_recurrent
+from flts.models.recurrent.window_transform import LinearSkipTransform
 from flts.models.table import forecast_table
 from flts.models.volatility import REACH, error_weights
 from flts.params import RecurrentParams
@@ -67,7 +67,7 @@ def saved(forecaster: object, folder: Path) -> bytes:
 
 def skip_alone(forecaster: object, data: ProcessedData, origins: np.ndarray) -> np.ndarray:
     nothing = np.zeros((len(origins), forecaster.output_seq_len, len(forecaster.targets)))
-    return forecaster.framing.forecasts(data.frame, data.frame.time, origins, nothing)
+    return forecaster.transform.forecasts(data.frame, data.frame.time, origins, nothing)
 
 
 @pytest.mark.parametrize("model_type", ["GRU", "LSTM"])
@@ -91,12 +91,12 @@ def test_before_the_first_epoch_a_model_is_its_skip_which_may_stay_the_best():
     assert fit.best_epoch == 0
     assert len(fit.train_loss) == 2
     assert fit.stopped_early
-    assert min(fit.validation_loss) >= fit.learned["skip_validation_loss"]
+    assert min(fit.validation_loss) >= fit.fit_info["skip_validation_loss"]
     origins = np.arange(10, len(data))
     np.testing.assert_allclose(
         fit.forecaster.forecast(data.frame, origins), skip_alone(fit.forecaster, data, origins), rtol=1e-12
     )
-    assert fit.refit(lambda *told: None).framing.skip.alphas.tolist() == fit.forecaster.framing.skip.alphas.tolist()
+    assert fit.refit(lambda *told: None).transform.skip.alphas.tolist() == fit.forecaster.transform.skip.alphas.tolist()
 
 
 @pytest.mark.parametrize("part", ["fit_end", "validation_end"])
@@ -106,7 +106,7 @@ def test_nothing_is_learned_from_a_row_behind_the_part_that_it_is_learned_from(p
     chosen = params(output_seq_len=2, epochs=1)
     first, other = (fit_recurrent("GRU", each, chosen) for each in (data, changed_from(data, end)))
     assert first.train_loss == other.train_loss
-    ours, theirs = first.forecaster.framing, other.forecaster.framing
+    ours, theirs = first.forecaster.transform, other.forecaster.transform
     assert {name: values.tobytes() for name, values in ours.tensors().items()} == {
         name: values.tobytes() for name, values in theirs.tensors().items()
     }
@@ -132,12 +132,12 @@ def test_no_value_behind_the_fit_part_changes_anything_learned_from_it(
     changed = replace(data, frame=replace(data.frame, columns={**data.frame.columns, column: values}))
     chosen, learned = params(output_seq_len=horizon, epochs=1), []
     for each in (data, changed):
-        learner = Learner("GRU", each, chosen, stop=end, part="fit part")
+        learner = NetworkTrainer("GRU", each, chosen, stop=end, part="fit part")
         losses = learner.epoch()
         known = np.arange(10, end - horizon + 1)
         weights = error_weights(each, known, end, by_volatility=True)[: end + row + 1]
         rows = each.frame.rows(0, end)
-        correction = Correction.learn(
+        correction = ResidualCorrection.learn(
             rows,
             rows.columns["load"] - 100.0,
             known,
@@ -148,7 +148,7 @@ def test_no_value_behind_the_fit_part_changes_anything_learned_from_it(
             embargo=10,
             sampling_seconds=each.sampling_seconds,
         )
-        arrays = [*learner.framing.tensors().values(), *(w.numpy() for w in learner.weights()), weights]
+        arrays = [*learner.transform.tensors().values(), *(w.numpy() for w in learner.weights()), weights]
         learned.append((losses, each.learnable_features(), correction.to_dict(), [a.tobytes() for a in arrays]))
     assert learned[0] == learned[1]
 
@@ -159,9 +159,9 @@ def test_a_refit_keeps_alpha_and_epochs_and_learns_everything_else_from_all_rows
     told: list[str] = []
     refitted = fit.refit(lambda fraction, message: told.append(message))
     assert len(told) == fit.best_epoch
-    assert isinstance(refitted.framing, SkipFraming)
-    np.testing.assert_allclose(refitted.framing.scale, data.frame.columns["load"].std())
-    assert np.array_equal(refitted.framing.skip.alphas, fit.forecaster.framing.skip.alphas)
+    assert isinstance(refitted.transform, LinearSkipTransform)
+    np.testing.assert_allclose(refitted.transform.scale, data.frame.columns["load"].std())
+    assert np.array_equal(refitted.transform.skip.alphas, fit.forecaster.transform.skip.alphas)
     assert refitted.features == fit.forecaster.features
 
 
@@ -177,7 +177,7 @@ def test_members_differ_and_the_first_is_the_lone_one():
 def test_volatility_weights_change_what_is_learned():
     data = series()
     weighted, plain = (fit_recurrent("GRU", data, params(epochs=1, volatility_weighting=on)) for on in (True, False))
-    ours, theirs = (fit.forecaster.framing.skip.coefficients for fit in (weighted, plain))
+    ours, theirs = (fit.forecaster.transform.skip.coefficients for fit in (weighted, plain))
     assert not np.allclose(ours, theirs)
 
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from flts.promotion import Hurdle, asks_baselines, asks_champion, held_by
+from flts.promotion import Requirement, asks_baselines, asks_champion, failed_requirements
 
 
 @pytest.mark.parametrize(
@@ -28,16 +28,20 @@ def test_what_each_gate_asks(gate, baselines, champion):
     ],
 )
 def test_the_score_must_be_lower_by_the_margin(challenger, score, min_gain, passes):
-    assert (held_by([Hurdle("persistence", score, challenger)], min_gain) == ()) is passes
+    assert (failed_requirements([Requirement("persistence", score, challenger)], min_gain) == ()) is passes
 
 
-def test_every_hurdle_that_is_not_taken_is_named():
-    hurdles = [Hurdle("persistence", 0.1, 0.2), Hurdle("the linear model", 0.3, 0.2), Hurdle("it", math.nan, 0.2)]
-    assert held_by(hurdles, 0.01) == (
+def test_every_requirement_that_is_not_taken_is_named():
+    requirements = [
+        Requirement("persistence", 0.1, 0.2),
+        Requirement("the linear model", 0.3, 0.2),
+        Requirement("it", math.nan, 0.2),
+    ]
+    assert failed_requirements(requirements, 0.01) == (
         "it does not beat persistence by 1.00%: composite score 0.2 against 0.1",
         "nothing says how it scores",
     )
 
 
-def test_without_hurdles_everything_passes():
-    assert held_by([], 0.5) == ()
+def test_without_requirements_everything_passes():
+    assert failed_requirements([], 0.5) == ()

@@ -7,7 +7,7 @@ import pytest
 from flts.errors import BadInputError
 from flts.params import PreprocessParams, RecurrentParams
 from flts.runtime import cli
-from flts.stage import Stage
+from flts.stage_interface import Stage
 from flts.stages import EVAL, PREPROCESS, STAGES
 
 TRAIN_GRU = STAGES["train-gru"]

@@ -13,7 +13,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 
 from flts.errors import BadInputError
 from flts.runtime.executor import local_path, read_executor_input, write_executor_output
-from flts.stage import Artifact, Result
+from flts.stage_interface import Artifact, Result
 from flts.stages import PREPROCESS, STAGES
 
 TRAIN_GRU = STAGES["train-gru"]

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from flts.errors import BadInputError
-from flts.runtime import folders, output
-from flts.stage import Artifact, Input, Result, Stage
+from flts.runtime import output, work_folders
+from flts.stage_interface import Artifact, Input, Result, Stage
 from flts.stages import STAGES
 
 TRAIN_GRU = STAGES["train-gru"]
@@ -28,7 +28,7 @@ def listing(folder: Path) -> list[str]:
 
 
 def publish(stage: Stage, folder: Path, content: str) -> list[str]:
-    with folders.output_folder(folder) as work:
+    with work_folders.output_folder(folder) as work:
         bundle = work / "made"
         bundle.mkdir()
         (bundle / content).write_text(content)
@@ -65,7 +65,7 @@ def test_a_replaced_folder_comes_back_when_its_successor_is_missing(tmp_path):
     (tmp_path / "bundle" / "old").write_text("old")
     with (
         pytest.raises(BadInputError, match="cannot be written: no such file or directory"),
-        folders.output_folder(tmp_path) as work,
+        work_folders.output_folder(tmp_path) as work,
     ):
         output.publish(TRAIN_GRU, result(bundle=work / "never made"), work, tmp_path)
     assert listing(tmp_path) == ["bundle", "bundle/old"]

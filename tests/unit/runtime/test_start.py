@@ -16,7 +16,7 @@ from flts.errors import BadInputError, ServiceUnavailableError
 from flts.params import Params
 from flts.runtime import main
 from flts.runtime.start import run
-from flts.stage import Artifact, Context, Input, Output, Result, Stage
+from flts.stage_interface import Artifact, Context, Input, Output, Result, Stage
 from flts.stages import STAGES
 from flts.store.file import FileStore
 

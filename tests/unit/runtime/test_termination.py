@@ -100,7 +100,7 @@ def test_a_stage_that_ends_well_leaves_it_empty(log: Path, root: Path, tmp_path:
 
 
 def test_a_server_that_breaks_tells_it_too(log: Path) -> None:
-    script = "from flts.web.starting import run\n\ndef start(*_):\n    1 / 0\n\nrun('x', start, [])\n"
+    script = "from flts.web.server import run\n\ndef start(*_):\n    1 / 0\n\nrun('x', start, [])\n"
 
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
 

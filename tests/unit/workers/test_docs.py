@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from flts.stages import STAGES
-from flts.workers import dead_letters, liveness, tries
-from flts.workers.measures import Measures
-from flts.workers.rights import ROLES, rights
-from flts.workers.roles.evaluation import trained_key
-from flts.workers.roles.forecasting import DATA_FILE, MODEL_FILE, awaited_folder
+from flts.workers import attempts, dead_letters, liveness
+from flts.workers.handlers.evaluation import trained_key
+from flts.workers.handlers.forecasting import DATA_FILE, MODEL_FILE, awaited_folder
+from flts.workers.metrics import WorkerMetrics
+from flts.workers.permissions import ROLES, rights
 from flts.workers.settings import _OBSOLETE, _VARIABLES, PREFIX_VARIABLE, KafkaSettings, read_topics
 
 
@@ -51,7 +51,7 @@ def test_headers_of_dead_letters(page):
 
 
 def test_metrics_that_a_worker_tells(page):
-    measures = Measures("eval")
+    measures = WorkerMetrics("eval")
     measures.begun(0.1)
     measures.handled("model-training", 1.0)
     measures.failed("model-training", "error")
@@ -66,10 +66,10 @@ def test_metrics_that_a_worker_tells(page):
 
 def test_where_state_lies(page):
     folder = "<identifier or global>/<config_hash>"
-    assert trained_key(f"{tries.BUCKET}/{folder}", "TYPE").replace("TYPE", "<TYPE>") in page
+    assert trained_key(f"{attempts.BUCKET}/{folder}", "TYPE").replace("TYPE", "<TYPE>") in page
     assert awaited_folder("", "<config_hash>").replace("global", "<identifier or global>") + f"/{DATA_FILE}" in page
     assert f"`{MODEL_FILE}`" in page
-    assert f"{tries.BUCKET}/{tries._PREFIX}/" in page
+    assert f"{attempts.BUCKET}/{attempts._PREFIX}/" in page
 
 
 def rights_row(role: str) -> str:

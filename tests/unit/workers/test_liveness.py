@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from flts.workers.liveness import VARIABLE, Pulse, is_alive, path_of
+from flts.workers.liveness import VARIABLE, Heartbeat, is_alive, path_of
 
 
 def test_a_worker_lives_from_its_first_beat_to_its_end(tmp_path):
     environ = {VARIABLE: str(tmp_path / "alive")}
-    pulse = Pulse(environ)
+    pulse = Heartbeat(environ)
     assert not is_alive(environ)
     pulse.beat()
     assert is_alive(environ)
@@ -25,14 +25,14 @@ def test_a_worker_lives_from_its_first_beat_to_its_end(tmp_path):
 @pytest.mark.parametrize(("age", "alive"), [(50, True), (70, False)])
 def test_a_worker_that_is_silent_for_a_minute_is_dead(tmp_path, age, alive):
     environ = {VARIABLE: str(tmp_path / "alive")}
-    Pulse(environ).beat()
+    Heartbeat(environ).beat()
     moment = time.time() - age
     os.utime(tmp_path / "alive", (moment, moment))
     assert is_alive(environ) == alive
 
 
 def test_beats_touch_the_file_every_few_seconds_only(tmp_path):
-    pulse = Pulse({VARIABLE: str(tmp_path / "alive")})
+    pulse = Heartbeat({VARIABLE: str(tmp_path / "alive")})
     pulse.beat()
     (tmp_path / "alive").unlink()
     pulse.beat()
@@ -40,7 +40,7 @@ def test_beats_touch_the_file_every_few_seconds_only(tmp_path):
 
 
 def test_where_the_file_cannot_be_written_the_worker_goes_on(tmp_path):
-    pulse = Pulse({VARIABLE: str(tmp_path / "no" / "folder")})
+    pulse = Heartbeat({VARIABLE: str(tmp_path / "no" / "folder")})
     pulse.beat()
     pulse.end()
     assert list(tmp_path.iterdir()) == []
@@ -54,7 +54,7 @@ def test_the_file_has_a_place_of_its_own_in_a_container():
 def test_a_probe_asks_by_exit_code(tmp_path, beats, code):
     environ = {VARIABLE: str(tmp_path / "alive"), "PYTHONPATH": os.pathsep.join(sys.path)}
     if beats:
-        Pulse(environ).beat()
+        Heartbeat(environ).beat()
     asked = subprocess.run(
         [sys.executable, "-m", "flts.workers.liveness"], env=environ, capture_output=True, check=False
     )

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flts.boundary.files import sha256_file
 from flts.contracts import ClaimCheck, Performance, Promotion, TrainedModel
 from flts.errors import BadInputError
-from flts.files import sha256_file
 from flts.stages.preprocessing.objects import TEST_FILE
 from flts.store.file import FileStore
-from flts.workers.messages import LARGEST_BYTES, Received, claim_check, fields_of, parse
+from flts.workers.messages import LARGEST_BYTES, ReceivedMessage, claim_check, fields_of, parse
 from tests.support.serving import TEST_ROWS, Place, make_place
 
 M = TypeVar("M")
@@ -42,11 +42,11 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-def received(value: bytes | None) -> Received:
-    return Received("inference-data", 1, 5, None, None, value)
+def received(value: bytes | None) -> ReceivedMessage:
+    return ReceivedMessage("inference-data", 1, 5, None, None, value)
 
 
-def document(fields: Any) -> Received:
+def document(fields: Any) -> ReceivedMessage:
     return received(json.dumps(fields).encode())
 
 

@@ -8,7 +8,7 @@ import yaml
 
 from flts.errors import BadInputError
 from pipeline.runner.command import PIPELINE
-from pipeline.runner.compiled import Constant, Parameter, Pipeline, PipelineParameter, Produced, load_pipeline
+from pipeline.runner.compiled import Constant, Parameter, Pipeline, PipelineParameter, TaskOutput, load_pipeline
 from tests.support.workers import compile_workers
 
 
@@ -45,10 +45,10 @@ def test_a_task_knows_its_command_title_and_where_its_inputs_come_from(pipeline:
     assert first.command == ("test-worker", "--executor-input", "{{$}}")
     assert first.arguments == {"does": PipelineParameter("first_does"), "count": PipelineParameter("count")}
     assert left.after == {"first"}
-    assert left.arguments["heard"] == Produced("first", "word")
-    assert left.artifacts == {"data": Produced("first", "data")}
+    assert left.arguments["heard"] == TaskOutput("first", "word")
+    assert left.artifacts == {"data": TaskOutput("first", "data")}
     assert last.arguments["constant"] == Constant(7)
-    assert last.artifacts == {"one": Produced("left", "result"), "two": Produced("right", "result")}
+    assert last.artifacts == {"one": TaskOutput("left", "result"), "two": TaskOutput("right", "result")}
     assert first.output_artifacts["page"]["schemaTitle"] == "system.HTML"
 
 

@@ -9,7 +9,7 @@ from jsonschema import Draft202012Validator
 
 from pipeline.runner.closing import ending, places
 from pipeline.runner.compiled import Task
-from pipeline.runner.messages import Outputs, RuntimeArtifact
+from pipeline.runner.messages import RuntimeArtifact, TaskOutputs
 from pipeline.runner.state import Status, TaskState
 from pipeline.runner.summary import Summary, summarise, versions
 
@@ -36,7 +36,7 @@ def finish(state: TaskState, status: Status = Status.DONE, **artifacts: dict[str
         (state.folder / name).write_text(json.dumps(content))
     state.status, state.started, state.ended, state.exit_code = status, 12.0, 14.5, 0
     state.message = f"{state.task.name} did it"
-    state.outputs = Outputs(
+    state.outputs = TaskOutputs(
         {"config_hash": "c0ffee"}, {name: RuntimeArtifact(name, state.folder / name, {}) for name in artifacts}
     )
 
@@ -239,7 +239,7 @@ def test_a_pointer_is_named_only_where_something_is_in_production(
     states: dict[str, TaskState], status: str, selected: str, *, there: bool
 ) -> None:
     made = {"promotion_metadata": {"run_id": "winner", "status": status}, "selected_model": {"run_id": selected}}
-    states["eval"].outputs = Outputs(
+    states["eval"].outputs = TaskOutputs(
         {}, {name: RuntimeArtifact(name, Path(name), {}, metadata) for name, metadata in made.items()}
     )
     arguments = {"gateway_url": "s3://", "promotion_bucket": "model-promotion", "identifier": "x"}

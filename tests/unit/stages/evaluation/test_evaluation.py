@@ -10,7 +10,7 @@ from flts.contracts import Promotion, TrainedModel
 from flts.errors import BadInputError
 from flts.models import bundle
 from flts.params import EvalParams, ProphetParams
-from flts.stage import Context, InputArtifact
+from flts.stage_interface import Context, InputArtifact
 from flts.stages.evaluation.stage import run
 from flts.store.file import FileStore
 
@@ -264,7 +264,7 @@ def test_an_older_evaluation_says_which_pointers_it_left(candidates, tmp_path):
 
 @pytest.fixture(scope="module")
 def prophet_bundle(tmp_path_factory):
-    from flts.models.prophet_learning import fit_prophet
+    from flts.models.prophet.training import fit_prophet
     from tests.support.series import make_data
 
     data = make_data(60)

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 from flts.contracts import Promotion, composite_score
+from flts.datafiles.processed_parquet import write_processed
 from flts.errors import BadInputError
 from flts.models import bundle
 from flts.params import InferenceParams
-from flts.stage import Context, InputArtifact
-from flts.stages.evaluation.champion import LEAST_ROWS, Forecasts, compare
+from flts.stage_interface import Context, InputArtifact
+from flts.stages.evaluation.champion import LEAST_ROWS, SelectionSeries, compare
 from flts.stages.forecasting.stage import run as forecast
 from flts.stages.selection import SelectionForecasts
 from flts.store.file import FileStore
-from flts.timeseries.parquet import write_processed
 from tests.support.champions import evaluate, noise, off_by, scored, trained, until, write_metrics
 
 BUCKET = "model-promotion"
@@ -158,7 +158,7 @@ def test_the_champion_is_scored_on_the_same_rows_as_by_hand(data, forecasters, m
     rows = scored(data)
     predicted = forecasters[0.0].forecast(data.frame, rows)[:, 0]
 
-    met = compare(bundle.load(folder / "bundle"), data, Forecasts(rows, predicted))
+    met = compare(bundle.load(folder / "bundle"), data, SelectionSeries(rows, predicted))
 
     later = np.arange(learned + 1, len(data))
     width = np.ptp(data.actual["y"][: data.parts.fit_end])
@@ -176,8 +176,8 @@ def test_rows_that_the_champion_has_learned_from_count_for_neither(data, forecas
     predicted = forecasters[0.0].forecast(data.frame, rows)[:, 0]
     known = {"y": np.where(np.arange(len(data)) > learned, data.actual["y"], data.actual["y"] + 1000.0)}
     known["y"][: data.parts.fit_end] = data.actual["y"][: data.parts.fit_end]  # the unit of scores
-    before = compare(champion, data, Forecasts(rows, predicted))
-    assert compare(champion, replace(data, actual=known), Forecasts(rows, predicted)) == before
+    before = compare(champion, data, SelectionSeries(rows, predicted))
+    assert compare(champion, replace(data, actual=known), SelectionSeries(rows, predicted)) == before
 
 
 @pytest.mark.parametrize("rows", [LEAST_ROWS - 1, LEAST_ROWS])
@@ -185,7 +185,7 @@ def test_fifty_rows_are_enough(data, forecasters, tmp_path, rows):
     folder = tmp_path / "champion"
     trained(folder, data, forecasters[0.0], minute=0, trained_until=until(data, len(data) - 1 - rows))
     champion = bundle.load(folder / "bundle")
-    challenger = Forecasts(scored(data), forecasters[1.0].forecast(data.frame, scored(data))[:, 0])
+    challenger = SelectionSeries(scored(data), forecasters[1.0].forecast(data.frame, scored(data))[:, 0])
     if rows < LEAST_ROWS:
         with pytest.raises(BadInputError, match=r"only 49 rows .* are later"):
             compare(champion, data, challenger)

@@ -10,18 +10,18 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from flts.boundary.files import sha256_file
 from flts.contracts import ClaimCheck, ForecastBatch, TrainedModel, canonical_json
+from flts.datafiles.processed_parquet import write_processed
 from flts.errors import BadInputError, ChecksumMismatchError
-from flts.files import sha256_file
 from flts.models import bundle
 from flts.models.forecasting import one_step
 from flts.models.intervals import Intervals
 from flts.params import InferenceParams, RecurrentParams
-from flts.stage import Context, InputArtifact
+from flts.stage_interface import Context, InputArtifact
 from flts.stages.forecasting.stage import run
 from flts.store.file import FileStore
 from flts.timeseries.frame import Frame
-from flts.timeseries.parquet import write_processed
 from tests.support.series import make_data
 
 WINDOW = 5
@@ -33,7 +33,7 @@ HASH = "c" * 64
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     """A trained bundle, and beside it the message that names it."""
-    from flts.models.learning import fit_recurrent
+    from flts.models.recurrent.training import fit_recurrent
 
     data = make_data(200)
     params = RecurrentParams(

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from flts.boundary.files import sha256_file
 from flts.contracts import ClaimCheck
+from flts.datafiles.processed_parquet import read_processed
 from flts.errors import BadInputError
-from flts.files import sha256_file
 from flts.params import PreprocessParams
 from flts.report.data import PreprocessReport
-from flts.stage import Context, InputArtifact, Result
+from flts.stage_interface import Context, InputArtifact, Result
 from flts.stages import PREPROCESS
-from flts.timeseries.parquet import read_processed
 from tests.support.commands import listing, run
 
 # Each example writes files; how long one takes depends on the machine's load.

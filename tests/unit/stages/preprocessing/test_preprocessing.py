@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flts.config import config_hash
+from flts.boundary.files import sha256_file
 from flts.contracts import ClaimCheck
+from flts.datafiles.processed_parquet import read_processed
 from flts.errors import BadInputError, ChecksumMismatchError, ObjectNotFoundError
-from flts.files import sha256_file
 from flts.params import PreprocessParams
-from flts.stage import Context, InputArtifact
+from flts.stage_interface import Context, InputArtifact
 from flts.stages import PREPROCESS
 from flts.stages.inputs import load_dataset
+from flts.stages.preprocessing.config_hash import config_hash
 from flts.store.file import FileStore
-from flts.timeseries.parquet import read_processed
 
 BUCKET = "processed-data"
 FILES = ("processed_data.parquet", "test_processed_data.parquet")

@@ -13,7 +13,7 @@ from flts.stages.training.spec import PACKAGE, SOURCES, TrainingSpec, source_dig
 # Loaded by every training and covered by nothing: the values of parameters are in the fingerprint themselves, and
 # declarations shape no result.
 DECLARATIONS = {
-    *("__init__.py", "version.py", "params.py", "text.py", "stage.py", "stages/__init__.py"),
+    *("__init__.py", "version.py", "params.py", "stage_interface.py", "stages/__init__.py"),
     "stages/training/__init__.py",
 }
 

@@ -6,17 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from flts.boundary.files import sha256_file
 from flts.contracts import TrainedModel
+from flts.datafiles.processed_parquet import read_processed, write_processed
 from flts.errors import BadInputError
-from flts.files import sha256_file
 from flts.models import bundle
 from flts.models.forecasting import one_step
-from flts.stage import Context, InputArtifact
+from flts.stage_interface import Context, InputArtifact
 from flts.stages import STAGES
 from flts.stages.selection import SelectionForecasts
 from flts.stages.training.scoring import scored_origins
 from flts.timeseries.metrics import score, target_range
-from flts.timeseries.parquet import read_processed, write_processed
 from tests.support.series import make_data
 
 SMALL = {"hidden_size": 4, "num_layers": 1, "epochs": 3, "learning_rate": 0.01}
@@ -150,7 +150,7 @@ def test_every_field_of_a_claim_check_is_verified(training_data, tmp_path, field
 def test_a_network_that_needs_absurd_memory_is_refused_before_training(
     training_data, tmp_path, monkeypatch, params, said
 ):
-    monkeypatch.setattr("flts.models.network.LARGEST_BATCH", 1 << 20)
+    monkeypatch.setattr("flts.models.recurrent.network.LARGEST_BATCH", 1 << 20)
     with pytest.raises(BadInputError, match=said):
         train("train-gru", training_data, tmp_path, **params)
 
@@ -158,7 +158,7 @@ def test_a_network_that_needs_absurd_memory_is_refused_before_training(
 @pytest.mark.parametrize("name", ["train-gru", "train-prophet"])
 @pytest.mark.parametrize("largest", [1 << 10, 1 << 13], ids=["labels", "moments"])
 def test_more_steps_than_memory_has_room_for_are_refused(training_data, tmp_path, monkeypatch, name, largest):
-    monkeypatch.setattr("flts.models.skip.LARGEST_LESSON", largest)
+    monkeypatch.setattr("flts.models.linear_skip.LARGEST_LESSON", largest)
     said = r"learning to forecast 4 steps at once needs .* of memory: at most .*; a smaller output_seq_len, or fewer"
     with pytest.raises(BadInputError, match=said):
         train(name, training_data, tmp_path, output_seq_len=4)

@@ -1,0 +1,131 @@
+"""What others wrote, taken in with care: bounded in size, never through a link, and wrong only in one sentence."""
+
+import os
+import shutil
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from pydantic_core import from_json
+
+from flts.diagnostics.system import reason, refused
+from flts.diagnostics.terminal import printable
+from flts.errors import BadInputError
+
+# A message, a configuration, a metrics file: 100,000 columns of 160 bytes each fit.
+LARGEST_DOCUMENT = 16 << 20
+
+
+def json_object(data: bytes | str, source: str, kind: str, *, allow_nan: bool = False) -> dict[str, Any]:
+    """Parse a JSON object.
+
+    Args:
+        data: Its text; numbers come out as ``json.loads`` reads them.
+        source: Where it came from, for the sentence.
+        kind: What it should be, with its article: ``a metrics file``.
+        allow_nan: Whether ``NaN`` and ``Infinity``, which are not JSON, may stand for numbers.
+
+    Raises:
+        BadInputError: It is not UTF-8, not JSON, no object, or nested more than 200 deep.
+    """
+    try:
+        value = from_json(data, allow_inf_nan=allow_nan)
+    except ValueError:
+        raise BadInputError(f"{source} is not {kind}: JSON is expected, not nested deeply") from None
+    if not isinstance(value, dict):
+        raise BadInputError(f"{source} is not {kind}: a JSON object is expected")
+    return value
+
+
+def read_document(path: Path, kind: str, largest: int = LARGEST_DOCUMENT) -> bytes:
+    """Read a small file that somebody named.
+
+    Raises:
+        BadInputError: It is not a regular file, cannot be read, or is larger than ``largest`` bytes.
+    """
+    with _opened(path, kind, largest) as file:
+        return file.read(largest)
+
+
+def check_folder(folder: Path, largest: Mapping[str, int], kind: str) -> None:
+    """Look at a folder before anything in it is read.
+
+    Args:
+        folder: The folder.
+        largest: The names that may be there, and how many bytes each may have.
+        kind: What the folder should be: ``model bundle``.
+
+    Raises:
+        BadInputError: It is no folder; or something in it has another name, is not a regular file (a link is none),
+            or is too large.
+    """
+    where = printable(str(folder))
+    with refused(f"read {where}"):
+        if not folder.is_dir():
+            raise BadInputError(f"{where} is not a {kind}: a folder is expected")
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                check_name(entry.name, where, largest, kind)
+                status = entry.stat(follow_symlinks=False)
+                _check_file(f"{where}/{entry.name}", status, largest[entry.name])
+
+
+def check_name(name: str, where: str, largest: Mapping[str, int], kind: str) -> None:
+    """Refuse a file that has no place in a folder; ``where`` is what people call the folder."""
+    if name not in largest:
+        raise BadInputError(
+            f"{where}/{printable(name)} is not part of the {kind}: only {', '.join(largest)} may be there"
+        )
+
+
+def check_size(name: str, size: int, largest: int) -> None:
+    """Refuse a file that is too large; ``name`` is what people call it."""
+    if size > largest:
+        raise BadInputError(f"{name} has {size:,} bytes: at most {largest:,} are accepted")
+
+
+def copy_folder(folder: Path, destination: Path, largest: Mapping[str, int], kind: str) -> None:
+    """Copy the files of a folder into another one, which exists; arguments and errors as in ``check_folder``.
+
+    No link is followed, and no more than was allowed is copied, even if the folder changes meanwhile.
+    """
+    check_folder(folder, largest, kind)
+    for name, limit in largest.items():
+        path = folder / name
+        if path.is_symlink() or path.exists():
+            with (
+                _opened(path, kind, limit, flags=os.O_NOFOLLOW) as source,
+                refused(f"write {destination / name}"),
+                (destination / name).open("wb") as target,
+            ):
+                shutil.copyfileobj(source, target)
+                check_size(str(path), source.tell(), limit)
+
+
+@contextmanager
+def _opened(path: Path, kind: str, largest: int, flags: int = 0) -> Iterator[BinaryIO]:
+    name = printable(str(path))
+    try:
+        # A pipe would otherwise wait for its writer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | flags)
+    except FileNotFoundError:
+        raise BadInputError(f"{name} does not exist: a {kind} is expected") from None
+    except OSError as error:
+        raise BadInputError(f"cannot read {name}: {reason(error)}") from None
+    except ValueError:  # a zero byte
+        raise BadInputError(f"{name} is not the name of a file") from None
+    try:
+        _check_file(name, os.fstat(descriptor), largest)
+        with open(descriptor, "rb", closefd=False) as file:
+            yield file
+    finally:
+        os.close(descriptor)
+
+
+def _check_file(name: str, status: os.stat_result, largest: int) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a link" if stat.S_ISLNK(status.st_mode) else "a folder" if stat.S_ISDIR(status.st_mode) else "a device"
+        raise BadInputError(f"{name} is {kind}, expected a regular file")
+    check_size(name, status.st_size, largest)

@@ -1,0 +1,1 @@
+"""Files to frames and back: CSV, Parquet, and processed Parquet."""

@@ -1,0 +1,1 @@
+"""Errors in plain words: of services, the operating system, validation, and text for a terminal."""

@@ -1,0 +1,46 @@
+"""Why a service is out of reach, in plain words: what libraries say of it names their own classes and addresses."""
+
+import re
+
+BROKEN_OFF = "its answers break off"
+# No waiting mends these.
+_TO_BE_MENDED = (
+    (r"Hostname mismatch|IP address mismatch|doesn't match", "its certificate is for another name"),
+    (r"certificate has expired", "its certificate has expired"),
+    (r"CERTIFICATE_VERIFY_FAILED", "its certificate is not trusted"),
+    (
+        r"WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|record layer failure",
+        "it does not speak TLS there: http:// is meant, not https://",
+    ),
+    (r"SpeaksTls", "it speaks TLS there: https:// is meant, not http://"),
+)
+# The first that fits counts.
+_REASONS = (
+    *_TO_BE_MENDED,
+    (r"Connection ?refused|Errno 111", "nothing listens there"),
+    (r"Name or service not known|NameResolution|Failed to resolve|getaddrinfo", "its name is not known here"),
+    (r"No route to host|Network is unreachable|Errno 1(01|13)", "there is no network to it"),
+    (
+        r"(?:error code|status code|status|code:|HTTP/\d\.\d|too many) (?P<status>[45]\d\d)",
+        "it answers with HTTP status {}",
+    ),
+    (r"\b(?P<status>[45]\d\d) (?:Server|Client) Error", "it answers with HTTP status {}"),
+    (r"[Tt]ime(d )?out", "it does not answer in time"),
+    (
+        r"Connection (was )?(reset|aborted|broken|closed)|IncompleteRead|ended prematurely|Errno 104",
+        BROKEN_OFF,
+    ),
+)
+
+
+def outage_reason(text: str) -> str:
+    """Return the reason that a library's error text gives, as the end of a sentence about the service."""
+    for pattern, words in _REASONS:
+        if found := re.search(pattern, text, re.IGNORECASE):
+            return words.format(found.groupdict().get("status"))
+    return "it does not answer as it should"
+
+
+def is_permanent(text: str) -> bool:
+    """Return whether an error text tells of what stays until somebody mends it: certificates, or a wrong address."""
+    return any(re.search(pattern, text, re.IGNORECASE) for pattern, _ in _TO_BE_MENDED)

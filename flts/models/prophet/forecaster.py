@@ -1,0 +1,191 @@
+"""Prophet: one model of trend, seasons and holidays per target, corrected by a ridge on its residuals."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import numpy as np
+from pydantic import BaseModel, Field, ValidationError
+
+from flts.boundary.untrusted import json_object
+from flts.contracts import ModelType, canonical_json
+from flts.diagnostics.validation import first_problem, shown
+from flts.errors import BadInputError
+from flts.models.config import BundleConfig, read_hyperparameters
+from flts.models.files import CONFIG_FILE
+from flts.models.prophet.curve import Curve
+from flts.models.prophet.residual_correction import ResidualCorrection
+from flts.models.volatility import REACH
+from flts.timeseries.arrays import Floats, Indices
+from flts.timeseries.frame import Frame, time_of
+from flts.timeseries.scaling import Scaler
+
+MODEL_FILE = "prophet.json"
+
+
+class ProphetHyperparameters(BaseModel):
+    """What loading needs of the hyperparameters: of older bundles ``phi``; the rest tells people how it was fitted."""
+
+    phi: dict[str, Annotated[float, Field(ge=0, le=1)]] | None = None
+
+
+class ProphetForecaster:
+    """Fitted Prophets, one per target.
+
+    Prophet's curve ``yhat`` is a function of time alone: what happened after the fit does not move it, and other
+    columns never do. Recent rows enter by the correction: the residual ``r = y - yhat`` is forecast from its own last
+    rows, those of the measured columns, and the calendar, and added to the curve.
+
+    Attributes:
+        models: The fitted model of every target, as ``prophet.serialize.model_to_dict`` gives it.
+        corrections: What forecasts the residual of each target; none makes it plain Prophet.
+        hyperparameters: The training parameters that shaped the models.
+        sampling_seconds: Time between two steps beyond the end of a frame.
+    """
+
+    model_type: ModelType = "PROPHET"
+
+    def __init__(
+        self,
+        models: Mapping[str, Mapping[str, Any]],
+        *,
+        corrections: Mapping[str, ResidualCorrection],
+        input_seq_len: int,
+        output_seq_len: int,
+        sampling_seconds: float,
+        hyperparameters: Mapping[str, Any],
+    ) -> None:
+        self.models = models
+        self.corrections = corrections
+        self.input_seq_len = input_seq_len
+        self.output_seq_len = output_seq_len
+        self.history_rows = max(input_seq_len, REACH) if corrections else input_seq_len
+        self.targets = tuple(models)
+        seen = (name for correction in corrections.values() for name in correction.columns)
+        self.features = tuple(dict.fromkeys((*self.targets, *seen)))
+        self.hyperparameters = hyperparameters
+        self.sampling_seconds = sampling_seconds
+        self._curves = {name: Curve.from_dict(model) for name, model in models.items()}
+
+    def forecast(self, frame: Frame, origins: Indices) -> Floats:
+        """Forecast blocks; see ``Forecaster.forecast``. Rows behind the frame follow at ``sampling_seconds``."""
+        blocks = origins[:, None] + np.arange(self.output_seq_len)
+        values = np.stack([self._curve(name, frame, blocks) for name in self.targets], axis=-1)
+        if not self.corrections or not len(origins):
+            return values
+        start, stop = max(0, int(origins.min()) - self.history_rows), int(origins.max())
+        seen, near = frame.rows(start, stop), origins - start
+        for position, name in enumerate(self.targets):
+            residual = seen.columns[name] - self.curve(name, seen)
+            values[..., position] += self.corrections[name](
+                seen, frame.time[start : stop + self.output_seq_len], residual, near, self.sampling_seconds
+            )
+        return values
+
+    def curve(self, target: str, frame: Frame) -> Floats:
+        """Return (n,) ``yhat`` of a target at the rows of a frame."""
+        # Windows that stand one behind the other share most of their rows.
+        time, position = np.unique(frame.time, return_inverse=True)
+        return self._curves[target](time)[position]
+
+    def plain(self) -> Self:
+        """Return the same models without the correction by recent rows."""
+        return self.corrected({})
+
+    def corrected(self, corrections: Mapping[str, ResidualCorrection]) -> Self:
+        """Return the same models with these corrections, by target."""
+        return type(self)(
+            self.models,
+            corrections=corrections,
+            input_seq_len=self.input_seq_len,
+            output_seq_len=self.output_seq_len,
+            sampling_seconds=self.sampling_seconds,
+            hyperparameters=self.hyperparameters,
+        )
+
+    def config(self) -> dict[str, Any]:
+        """Return the hyperparameters."""
+        return dict(self.hyperparameters)
+
+    def save(self, directory: Path) -> None:
+        """Write ``prophet.json``: Prophet's own JSON of every target's model, and its correction."""
+        corrections = {name: correction.to_dict() for name, correction in self.corrections.items()}
+        text = canonical_json({"models": self.models, "corrections": corrections})
+        (directory / MODEL_FILE).write_text(f"{text}\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, directory: Path, config: BundleConfig, scaler: Scaler) -> Self:  # noqa: ARG003 - one way to load
+        """Load what ``save`` wrote; Prophet itself is not needed, and the scaler neither: its models are unscaled.
+
+        Older bundles have a factor ``phi`` by which a residual decays instead of corrections.
+
+        Raises:
+            BadInputError: The file or the hyperparameters in ``config`` are not what ``save`` and ``config`` give.
+        """
+        path = directory / MODEL_FILE
+        phi = read_hyperparameters(ProphetHyperparameters, config, directory).phi
+        content = json_object(path.read_bytes(), str(path), "a file of fitted Prophets")
+        models = _of_every_target(content.get("models"), config, f"{path} must hold a model")
+        if phi is None:
+            corrections = _corrections(content.get("corrections"), config, path)
+        else:
+            phi = _of_every_target(phi, config, f"{directory / CONFIG_FILE} must hold a phi")
+            corrections = {
+                name: ResidualCorrection.decay(factor, config.output_seq_len) for name, factor in phi.items()
+            }
+        try:
+            loaded = cls(
+                models,
+                corrections=corrections,
+                input_seq_len=config.input_seq_len,
+                output_seq_len=config.output_seq_len,
+                sampling_seconds=config.sampling_seconds,
+                hyperparameters={name: value for name, value in config.hyperparameters.items() if name != "phi"},
+            )
+        except ValidationError as error:
+            raise BadInputError(f"{path} holds no fitted Prophet: {first_problem(error)}") from None
+        if unseen := [name for name in loaded.features if name not in config.features]:
+            raise BadInputError(f"{path} forecasts from column {unseen[0]!r}, which is not among its features")
+        for model in models.values():
+            if model["country_holidays"]:
+                check_country(model["country_holidays"], "country_holidays")
+        return loaded
+
+    def _curve(self, target: str, frame: Frame, rows: Indices) -> Floats:
+        """Return Prophet's curve at row numbers of any shape, each distinct row evaluated once."""
+        distinct, position = np.unique(rows, return_inverse=True)
+        return self._curves[target](time_of(distinct, frame.time, self.sampling_seconds))[position.reshape(rows.shape)]
+
+
+def check_country(code: str, name: str) -> None:
+    """Make sure that the holidays of a country are known; ``name`` is what the sentence calls it.
+
+    Raises:
+        BadInputError: They are not.
+    """
+    from holidays import list_supported_countries
+
+    if code not in list_supported_countries():
+        raise BadInputError(
+            f"{name} {shown(code, quoted=True)} is not a country whose holidays are known: an ISO 3166 code such as ES "
+            "or US is expected"
+        )
+
+
+def _of_every_target(found: Any, config: BundleConfig, must: str) -> dict[str, Any]:
+    """Return what was found of each target, in their order; ``must`` begins the sentence where it is something else."""
+    if not isinstance(found, dict) or set(found) != set(config.targets):
+        raise BadInputError(f"{must} of {', '.join(config.targets)} each, and of nothing else")
+    return {name: found[name] for name in config.targets}
+
+
+def _corrections(found: Any, config: BundleConfig, path: Path) -> dict[str, ResidualCorrection]:
+    if found == {}:  # plain Prophet
+        return {}
+    learned = _of_every_target(found, config, f"{path} must hold a correction")
+    try:
+        return {name: ResidualCorrection.from_dict(fields, config.output_seq_len) for name, fields in learned.items()}
+    except ValidationError as error:
+        raise BadInputError(f"{path} holds no correction of a Prophet: {first_problem(error)}") from None
+    except ValueError as error:
+        raise BadInputError(f"{path} holds no correction of this Prophet: {error}") from None

@@ -1,0 +1,1 @@
+"""GRU and LSTM forecasters."""

@@ -1,0 +1,1 @@
+"""Request ids, events on stderr, and last messages at shutdown."""

@@ -1,0 +1,39 @@
+"""Metrics of the model that is served."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from flts.contracts import parse_timestamp
+from flts.serving.model_watcher import ModelWatcher
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry, Metric
+
+_LABELS = ("identifier", "model_type", "run_id", "config_hash")
+
+
+class _Model:
+    """Collected anew for every look at the metrics: labels of a model that is gone must not stay."""
+
+    def __init__(self, watch: ModelWatcher) -> None:
+        self._watch = watch
+
+    def collect(self) -> "Iterator[Metric]":
+        from prometheus_client.core import GaugeMetricFamily
+
+        loaded = self._watch.loaded
+        yield GaugeMetricFamily("flts_model_loaded", "Whether a model is served.", value=int(loaded is not None))
+        info = GaugeMetricFamily("flts_model_info", "The model that is served.", labels=_LABELS)
+        age = GaugeMetricFamily("flts_model_age_seconds", "Time since the model was promoted.")
+        if loaded:
+            info.add_metric([loaded.log[name] for name in _LABELS], 1)
+            promoted = parse_timestamp(loaded.promotion.promotion_time)
+            age.add_metric([], (datetime.now(UTC) - promoted).total_seconds())
+        yield info
+        yield age
+
+
+def add_model_metrics(watch: ModelWatcher, registry: "CollectorRegistry") -> None:
+    """Tell of the model that ``watch`` gives."""
+    registry.register(_Model(watch))

@@ -1,0 +1,104 @@
+"""MLflow's scoring protocol, which SageMaker's containers speak too: ``/invocations``, ``/ping``, ``/version``.
+
+A history comes as JSON (``dataframe_split`` or ``dataframe_records``) or as CSV, and forecasts go back as records. See
+https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally/#inference-server-specification
+"""
+
+import io
+from collections.abc import Mapping
+from importlib import metadata
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import csv
+from pydantic_core import to_json
+
+from flts.boundary.untrusted import json_object
+from flts.datafiles.arrow import is_number
+from flts.diagnostics.validation import shown
+from flts.errors import BadInputError
+from flts.serving.forecasts import ForecastResult
+from flts.serving.protocols.columns import Column
+from flts.serving.protocols.predict import PredictRequest, choose_steps, forecast_columns, records
+from flts.timeseries.frame import TIME_COLUMN
+from flts.web.errors import HttpError
+
+_JSON, _CSV = "application/json", "text/csv"
+_FORMATS = ("dataframe_split", "dataframe_records")
+
+
+def read_invocation(body: bytes, steps: int | None, *, content_type: str) -> PredictRequest:
+    """Read the body of a request; ``steps`` wins over what its parameters say.
+
+    Raises:
+        RefusedError: 415 for a type of content that is not known.
+        BadInputError: The body is not what its type says.
+    """
+    mime = content_type.partition(";")[0].strip().lower()
+    if mime == _CSV:
+        return PredictRequest(choose_steps(steps), _of_csv(body))
+    if mime != _JSON:
+        raise HttpError(415, f"Content-Type must be {_JSON} or {_CSV}, got {shown(content_type, quoted=True)}")
+    fields = json_object(body, "the body", "a JSON object", allow_nan=True)
+    found = [name for name in _FORMATS if name in fields]
+    if len(found) != 1:
+        raise BadInputError(f"the body must have one of the fields {', '.join(_FORMATS)}")
+    columns = _of_split(fields[found[0]]) if found == ["dataframe_split"] else _of_records(fields[found[0]])
+    params = fields.get("params") or {}
+    if not isinstance(params, dict):
+        raise BadInputError(f"params must be a JSON object, got {shown(params)}")
+    return PredictRequest(choose_steps(steps, params.get("inference_length")), columns)
+
+
+def render_invocation(made: ForecastResult) -> bytes:
+    """Return the answer as JSON: one record a step, as MLflow renders the table that the model's pyfunc gives."""
+    columns = {TIME_COLUMN: [moment.isoformat() for moment in made.forecast.time.tolist()], **forecast_columns(made)}
+    return to_json({"predictions": records(columns)})
+
+
+def mlflow_version() -> str:
+    """Return the version of MLflow whose protocol this is."""
+    for name in ("mlflow-skinny", "mlflow"):
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return "unknown"
+
+
+def _of_split(split: Any) -> Mapping[str, list[Any]]:
+    if (
+        not isinstance(split, dict)
+        or not isinstance(split.get("columns"), list)
+        or not isinstance(split.get("data"), list)
+    ):
+        raise BadInputError("dataframe_split must have the fields columns and data, each a list")
+    names, rows = split["columns"], split["data"]
+    if not all(isinstance(name, str) for name in names):
+        raise BadInputError("columns of dataframe_split must be names")
+    unfit = next((n for n, row in enumerate(rows) if not isinstance(row, list) or len(row) != len(names)), None)
+    if unfit is not None:
+        raise BadInputError(f"row {unfit} of dataframe_split must be a list of {len(names)} values, one a column")
+    return dict(zip(names, map(list, zip(*rows, strict=True)), strict=False)) if rows else {name: [] for name in names}
+
+
+def _of_records(records: Any) -> Mapping[str, list[Any]]:
+    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+        raise BadInputError("dataframe_records must be a list of JSON objects, one a row")
+    names = dict.fromkeys(name for record in records for name in record)
+    return {name: [record.get(name) for record in records] for name in names}
+
+
+def _of_csv(body: bytes) -> Mapping[str, Column]:
+    try:
+        table = csv.read_csv(
+            io.BytesIO(body),
+            read_options=csv.ReadOptions(use_threads=False),
+            convert_options=csv.ConvertOptions(column_types={TIME_COLUMN: pa.string()}),
+        )
+    except pa.ArrowInvalid as error:
+        raise BadInputError(f"the body is not CSV with a line of column names: {str(error).splitlines()[0]}") from None
+    return {
+        name: column.to_numpy() if is_number(column.type) else column.to_pylist()
+        for name, column in zip(table.column_names, table.columns, strict=True)
+    }

@@ -1,0 +1,113 @@
+"""Where a finished training waits while MLflow cannot take it."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
+
+from flts.boundary.untrusted import check_name, check_size
+from flts.contracts import TrainedModel, canonical_json
+from flts.errors import BadInputError, ObjectNotFoundError
+from flts.models import bundle
+from flts.models.registry import largest_files
+from flts.stages.training.publication import Publication, TrainingOutcome
+from flts.stages.training.run_lock import CLAIM_BUCKET
+from flts.store import ObjectStore
+from flts.tracking import DatasetSource, MetricSeries
+
+_BUNDLE, _CONTENT_FILE = "bundle", "content.json"
+
+
+def _below(name: str) -> str:
+    if any(part in ("", ".", "..") for part in name.split("/")):
+        raise ValueError("must be a relative path")
+    return name
+
+
+class _Kept(BaseModel):
+    """``content.json``."""
+
+    bundle: Annotated[str, Field(min_length=1)]
+    message: TrainedModel
+    metrics: dict[str, int | float]
+    report: str
+    params: dict[str, Any]
+    series: dict[str, list[float]]
+    dataset: DatasetSource
+    files: dict[Annotated[str, AfterValidator(_below)], str]
+
+
+class Outbox:
+    """The place in an object store for a publication that MLflow did not take.
+
+    ``content.json`` is written last and removed first, so that with it everything is there; it names the bundle's
+    digest.
+    """
+
+    def __init__(self, store: ObjectStore, prefix: str, name: str) -> None:
+        """Keep it in ``store`` under the key ``prefix``; ``name`` is what people call the place."""
+        self.place = f"{name}{CLAIM_BUCKET}/{prefix}/{_BUNDLE}/"
+        self._store = store
+        self._prefix = prefix
+
+    def save(self, publication: Publication) -> None:
+        """Keep a publication, in the place of what was kept before."""
+        self.remove()
+        for path in sorted(publication.bundle.iterdir()):
+            self._store.upload(CLAIM_BUCKET, self._key(_BUNDLE, path.name), path)
+        outcome = publication.outcome
+        document = {
+            "bundle": bundle.digest(publication.bundle),
+            "message": json.loads(outcome.message.to_json()),
+            "metrics": dict(outcome.metrics),
+            "report": outcome.report,
+            "params": dict(publication.params),
+            "series": {one.name: list(one.values) for one in publication.series},
+            "dataset": asdict(publication.dataset),
+            "files": dict(publication.files),
+        }
+        self._store.put(CLAIM_BUCKET, self._key(_CONTENT_FILE), canonical_json(document).encode())
+
+    def load(self, run_id: str, work_dir: Path) -> Publication | None:
+        """Return what is kept for a run; ``None`` when there is nothing, or it was damaged."""
+        try:
+            data, _ = self._store.get(CLAIM_BUCKET, self._key(_CONTENT_FILE))
+        except ObjectNotFoundError:
+            return None
+        try:
+            kept = _Kept.model_validate_json(data)
+            if kept.message.run_id != run_id:
+                return None
+            folder = work_dir / "kept"
+            folder.mkdir()
+            prefix = self._key(_BUNDLE, "")
+            for info in self._store.list(CLAIM_BUCKET, prefix):
+                name = info.key.removeprefix(prefix)
+                check_name(name, self.place, largest_files(), "model bundle")
+                check_size(info.key, info.size, largest_files()[name])
+                self._store.download(CLAIM_BUCKET, info.key, folder / name)
+            bundle.verify(folder, sha256=kept.bundle)
+        except (ValidationError, BadInputError):
+            return None
+        return Publication(
+            # Older versions did not name the digest in the message.
+            outcome=TrainingOutcome(
+                kept.message.model_copy(update={"bundle_sha256": kept.bundle}), kept.metrics, kept.report
+            ),
+            bundle=folder,
+            params=kept.params,
+            series=[MetricSeries(name, values) for name, values in kept.series.items()],
+            dataset=kept.dataset,
+            files=kept.files,
+        )
+
+    def remove(self) -> None:
+        """Remove what is kept; no error when there is nothing."""
+        self._store.delete(CLAIM_BUCKET, self._key(_CONTENT_FILE))
+        for info in list(self._store.list(CLAIM_BUCKET, self._key(_BUNDLE, ""))):
+            self._store.delete(CLAIM_BUCKET, info.key)
+
+    def _key(self, *names: str) -> str:
+        return "/".join((self._prefix, *names))

@@ -1,0 +1,85 @@
+"""The claim on a training: which run it has, and whether it finished."""
+
+from typing import Protocol
+
+from flts.contracts import TrainedModel
+from flts.errors import ObjectNotFoundError, PreconditionFailedError
+from flts.store import ObjectStore
+from flts.tracking import Tracking
+
+CLAIM_BUCKET = "model-promotion"
+MESSAGE_FILE = "model.json"
+
+
+class TrainingLock(Protocol):
+    """What is known of a training, to every process that has its fingerprint."""
+
+    def read(self) -> TrainedModel | None:
+        """Return the message of a training that has begun or finished."""
+        ...
+
+    def write(self, message: TrainedModel) -> bool:
+        """Replace what ``read`` returned last; false, and nothing written, when another process was first."""
+        ...
+
+
+class StoreLock:
+    """An object that changes by compare-and-swap."""
+
+    def __init__(self, store: ObjectStore, key: str) -> None:
+        """Keep the training under ``key``."""
+        self._store = store
+        self._key = key
+        self._etag: str | None = None
+
+    def read(self) -> TrainedModel | None:
+        """See ``TrainingLock``."""
+        try:
+            data, info = self._store.get(CLAIM_BUCKET, self._key)
+        except ObjectNotFoundError:
+            self._etag = None
+            return None
+        self._etag = info.etag
+        return TrainedModel.parse(data, source=f"{CLAIM_BUCKET}/{self._key}")
+
+    def write(self, message: TrainedModel) -> bool:
+        """See ``TrainingLock``."""
+        data = message.to_json().encode()
+        try:
+            info = self._store.put(CLAIM_BUCKET, self._key, data, if_match=self._etag, if_none_match=self._etag is None)
+        except PreconditionFailedError:
+            return False
+        self._etag = info.etag
+        return True
+
+
+class RunLock:
+    """The run itself, where there is no store: its tag says that it began, an artifact that it finished.
+
+    MLflow cannot compare and swap: of two processes that finish in the same few milliseconds, the later one counts.
+    """
+
+    def __init__(self, tracking: Tracking, experiment_id: str, fingerprint: str) -> None:
+        """Look for the training's run in an experiment."""
+        self._tracking = tracking
+        self._experiment_id = experiment_id
+        self._fingerprint = fingerprint
+        self._seen: str | None = None
+
+    def read(self) -> TrainedModel | None:
+        """See ``TrainingLock``."""
+        run_id = next(iter(self._tracking.find_runs(self._experiment_id, self._fingerprint)), None)
+        self._seen = self._text(run_id) if run_id else None
+        return TrainedModel.parse(self._seen, source=f"{MESSAGE_FILE} of MLflow run {run_id}") if self._seen else None
+
+    def write(self, message: TrainedModel) -> bool:
+        """See ``TrainingLock``."""
+        if message.status == "RUNNING":
+            return True
+        if self._text(message.run_id) != self._seen:
+            return False
+        self._tracking.log_text(message.run_id, MESSAGE_FILE, message.to_json())
+        return True
+
+    def _text(self, run_id: str) -> str | None:
+        return self._tracking.read_artifacts(run_id, (MESSAGE_FILE,)).get(MESSAGE_FILE)

@@ -1,0 +1,112 @@
+"""Waiting for an MLflow that is away, and saying so."""
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from flts.boundary.retries import RetryPolicy
+from flts.diagnostics.services import BROKEN_OFF
+from flts.errors import ServiceUnavailableError
+from flts.tracking.mlflow_errors import explain
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+T = TypeVar("T")
+
+RETRIES, TIMEOUT = "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT"
+
+_BROKEN = re.compile("Connection broken|IncompleteRead|ChunkedEncodingError|failures occurred while downloading")
+_hurried: ContextVar[bool] = ContextVar("_hurried", default=False)
+
+
+class MlflowCaller:
+    """Calls MLflow, and calls it again while it is away; whatever is called may be done twice."""
+
+    def __init__(self, tracking_uri: str, seconds: int | None) -> None:
+        """Wait ``seconds`` at most; ``None``: as long as MLflow's own client does, half a minute unless told else."""
+        self._tracking_uri = tracking_uri
+        self._waiting = None if seconds is None else RetryPolicy(seconds)
+        # For answers that break off half-way, which MLflow does not ask for again.
+        self._repeating = RetryPolicy(None)
+
+    def __call__(self, call: Callable[[], T], doing: str = "use") -> T:
+        """Return what ``call`` does; ``doing`` is what it does to an artifact store, where it does: ``read``, say.
+
+        Raises:
+            ServiceUnavailableError: MLflow stayed away for as long as it is waited for.
+        """
+        if self._waiting is None or _hurried.get():
+            with self._outages(doing):
+                return self._repeating.ask(call, _broken)
+        return self._waiting.ask(partial(self._attempt, call, doing), _away)
+
+    def _attempt(self, call: Callable[[], T], doing: str) -> T:
+        with _limits({RETRIES: 0}), self._outages(doing):
+            return call()
+
+    @contextmanager
+    def _outages(self, doing: str) -> Iterator[None]:
+        """Turn errors into FLTS' where MLflow is away; others pass as they are."""
+        try:
+            yield
+        except Exception as error:
+            explained = explain(self._tracking_uri, error, doing)
+            if isinstance(explained, ServiceUnavailableError):
+                raise explained from None
+            raise
+
+
+class PersistentClient:
+    """An ``MlflowClient`` whose calls wait for the server."""
+
+    def __init__(self, client: "MlflowClient", caller: MlflowCaller) -> None:
+        """Wrap a client."""
+        self._client = client
+        self._caller = caller
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a method of the client."""
+        method, doing = getattr(self._client, name), "write to" if name.startswith("log_") else "read"
+        return lambda *args, **given: self._caller(lambda: method(*args, **given), doing)
+
+
+@contextmanager
+def short_timeouts(*, retries: int = 0, timeout: int = 3) -> Iterator[None]:
+    """Wait for the server less long than a stage would: ``retries`` of a request, ``timeout`` seconds an answer."""
+    token = _hurried.set(True)
+    try:
+        with _limits({RETRIES: retries, TIMEOUT: timeout}):
+            yield
+    finally:
+        _hurried.reset(token)
+
+
+@contextmanager
+def _limits(limits: Mapping[str, int]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in limits}
+    os.environ.update({name: str(limit) for name, limit in limits.items()})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _away(error: Exception) -> str:
+    return str(error) if isinstance(error, ServiceUnavailableError) else ""
+
+
+def _broken(error: Exception) -> str:
+    from mlflow.exceptions import MlflowException
+    from requests import RequestException  # type: ignore[import-untyped, unused-ignore]
+
+    broken = isinstance(error, MlflowException | RequestException) and _BROKEN.search(str(error))
+    return BROKEN_OFF if broken else ""

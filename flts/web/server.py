@@ -1,0 +1,149 @@
+"""How a service starts and ends: its settings, its socket, SIGTERM."""
+
+import argparse
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+from flts.boundary.arguments import Parser
+from flts.diagnostics.system import reason
+from flts.errors import BadInputError, FltsError
+from flts.params import Params
+from flts.runtime.cli import flag
+from flts.runtime.parameters import check_params, describe_default, describe_limits, suggest
+from flts.runtime.termination import tell_termination
+from flts.version import __version__
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+P = TypeVar("P", bound=Params)
+
+SECONDS_TO_FINISH = 20
+_IDLE_SECONDS = 75
+_BACKLOG = 1024
+
+
+def read_settings(
+    command: str,
+    summary: str,
+    model: type[P],
+    argv: Sequence[str],
+    environ: Mapping[str, str],
+    *,
+    plain: Collection[str] = (),
+) -> P:
+    """Read a service's settings from flags and environment variables; flags win, an empty variable counts as unset.
+
+    Args:
+        command: Name of the command.
+        summary: What it does, for its help.
+        model: The settings; a variable is named ``FLTS_`` and the field's name.
+        argv: The arguments.
+        environ: The environment.
+        plain: Settings whose variables are also read without ``FLTS_``, as the stages name them.
+
+    Raises:
+        BadInputError: A setting is unknown or wrong; the sentence names the flag or the variable.
+    """
+    parser = Parser(
+        prog=command,
+        description=summary,
+        epilog="An option can also be given as an environment variable, --some-option as FLTS_SOME_OPTION"
+        + (f"; {', '.join(sorted(plain)).upper()} also without FLTS_." if plain else "."),
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )
+    for name, field in model.model_fields.items():
+        details = "; ".join(each for each in (describe_default(field), describe_limits(field)) if each)
+        parser.add_argument(flag(name), metavar="VALUE", help=f"{field.description} ({details})".replace("%", "%%"))
+    parser.add_argument("--version", action="version", version=f"{command} {__version__}")
+    given, unknown = parser.parse_known_args(argv)
+    if unknown:
+        known = [option for action in parser._actions for option in action.option_strings]
+        name = unknown[0].split("=")[0]
+        raise BadInputError(f"{name} is not an option{suggest(name, known) or '; --help lists them'}")
+    flags = vars(given)
+    named = {name: _variable(name) for name in model.model_fields}
+    named |= {name: name.upper() for name in plain if not environ.get(named[name])}
+    variables = {name: environ[variable] for name, variable in named.items() if environ.get(variable)}
+
+    def label(name: str) -> str:
+        return f"environment variable {named[name]}" if name in variables and name not in flags else flag(name)
+
+    checked = check_params(model, variables | flags, label)
+    assert isinstance(checked, model)  # noqa: S101 - what it was asked for
+    return checked
+
+
+def _variable(name: str) -> str:
+    return f"FLTS_{name.upper()}"
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Take the address; ``BadInputError`` where that is not possible."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        raise BadInputError(f"cannot listen on {host} port {port}: {reason(error)}") from None
+    return listener
+
+
+def serve(app: "ASGIApp", listener: socket.socket) -> None:
+    """Answer requests until SIGTERM or Ctrl-C; those at work then may still take ``SECONDS_TO_FINISH``."""
+    import uvicorn
+
+    from flts.web.draining import DrainingProtocol, DrainingServer
+
+    # What it says of failing requests, the app's own log lines have; its other news are of no use here.
+    logging.getLogger("uvicorn").setLevel(logging.CRITICAL + 1)
+    config = uvicorn.Config(
+        app,
+        http=DrainingProtocol,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        lifespan="on",
+        timeout_keep_alive=_IDLE_SECONDS,
+        timeout_graceful_shutdown=SECONDS_TO_FINISH,
+    )
+    server = DrainingServer(config)
+
+    def told_to_end(_number: int, _frame: FrameType | None) -> None:
+        """End before uvicorn listens to signals; after it has ended by one, it raises it once more."""
+        server.should_exit = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, told_to_end)
+    host, port = listener.getsockname()[:2]
+    print(f"listening on http://{f'[{host}]' if ':' in host else host}:{port}", file=sys.stderr, flush=True)
+    server.run(sockets=[listener])
+
+
+def run(
+    command: str, start: Callable[[Sequence[str], Mapping[str, str]], None], argv: Sequence[str] | None = None
+) -> NoReturn:
+    """Run ``start(argv, environ)``, which serves until it is told to end; errors are one sentence on stderr.
+
+    In a container of Kubernetes the sentence is in the pod's status too.
+    """
+    try:
+        start(sys.argv[1:] if argv is None else argv, os.environ)
+    except FltsError as error:
+        print(f"{command}: {error}", file=sys.stderr)
+        tell_termination(str(error))
+        sys.exit(error.exit_code)
+    except Exception as error:
+        tell_termination(f"{type(error).__name__}: {error}")
+        raise
+    sys.exit(0)

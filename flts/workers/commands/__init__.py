@@ -1,0 +1,1 @@
+"""The commands around the workers: topics, permissions, status, dead letters."""

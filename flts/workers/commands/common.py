@@ -1,0 +1,64 @@
+"""What the commands around the workers have in common."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from flts.boundary.arguments import Parser
+from flts.errors import FltsError
+from flts.params import EvalParams
+from flts.version import __version__
+
+
+def parser(command: str, description: str, epilog: str = "") -> Parser:
+    """Make the parser of a command."""
+    made = Parser(
+        prog=command,
+        description=description,
+        epilog=f"{epilog} Kafka is reached as by the workers: KAFKA_BOOTSTRAP_SERVERS, KAFKA_SECURITY_PROTOCOL, .. "
+        "Exit codes: 0 done, 2 wrong input or refused credentials, 3 Kafka or the store is out of reach.".strip(),
+        allow_abbrev=False,
+    )
+    made.add_argument("--version", action="version", version=f"{command} {__version__}")
+    return made
+
+
+def run(command: str, do: Callable[[Sequence[str]], int], argv: Sequence[str] | None) -> NoReturn:
+    """Run a command and exit; an error is one sentence on stderr."""
+    try:
+        code = do(sys.argv[1:] if argv is None else argv)
+    except FltsError as error:
+        print(f"{command}: {error}", file=sys.stderr)
+        code = error.exit_code
+    except BrokenPipeError:  # whoever read the table has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)
+
+
+def store_address() -> str:
+    """Return where the store is, as for the stages."""
+    return os.environ.get("GATEWAY_URL") or str(EvalParams.model_fields["gateway_url"].default)
+
+
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]], numbers: Sequence[str] = ()) -> None:
+    """Print a table; the columns of ``numbers`` to the right."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in headings:
+        table.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(str(cell)) for cell in row))
+    Console(highlight=False, width=None if sys.stdout.isatty() else 2000).print(table)
+
+
+def positive(text: str) -> int:
+    """Read a whole number of at least 1."""
+    if not text.isdecimal() or not int(text[:10]) >= 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
+    return int(text[:10])

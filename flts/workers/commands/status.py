@@ -1,0 +1,69 @@
+"""The command ``flts-status``: what waits in topics, and what datasets wait for."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NoReturn
+
+from flts.params import EvalParams, InferenceParams
+from flts.stages import STAGES
+from flts.store import open_store
+from flts.workers.command import expected_types
+from flts.workers.commands import common
+from flts.workers.pending import awaited_forecasts, awaited_models
+from flts.workers.settings import (
+    CONSUMED,
+    DEAD_LETTER_GROUP,
+    KafkaSettings,
+    dead_letter_topic,
+    prefix,
+    read_settings,
+    read_topics,
+)
+
+COMMAND = "flts-status"
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run the command."""
+    common.run(COMMAND, _start, argv)
+
+
+def _start(argv: Sequence[str]) -> int:
+    parser = common.parser(
+        COMMAND,
+        "Show how many messages wait for each worker, how many dead letters there are, and what datasets wait for: "
+        "a model that no trainer has reported, or data to forecast.",
+        "GATEWAY_URL names the store.",
+    )
+    parser.parse_args(argv)
+    settings = read_settings(os.environ)
+    store = open_store(common.store_address())
+    waiting = list(_waiting(settings, os.environ))
+    common.print_table(("Topic", "Group", "Waiting"), waiting, numbers=("Waiting",))
+    promotions = os.environ.get("PROMOTION_BUCKET") or EvalParams.model_fields["promotion_bucket"].default
+    forecasts = os.environ.get("INFERENCE_LOG_BUCKET") or InferenceParams.model_fields["inference_log_bucket"].default
+    rows = [
+        (each.owner, each.config_hash[:12], f"{', '.join(each.missing)} to be trained")
+        for each in awaited_models(store, promotions, expected_types(os.environ))
+    ]
+    rows += [(each.owner, each.config_hash[:12], each.missing[0]) for each in awaited_forecasts(store, forecasts)]
+    print()
+    if rows:
+        common.print_table(("Identifier", "Data", "Waits for"), sorted(rows))
+    else:
+        print("no dataset waits for anything")
+    return 0
+
+
+def _waiting(settings: KafkaSettings, environ: Mapping[str, str]) -> Iterator[tuple[str, str, int]]:
+    """Yield topic, group and number of messages that wait; none wait of a topic that there is not."""
+    from flts.workers.client import backlogs, looking
+
+    begin = prefix(environ)
+    topics = [read_topics(stage, environ) for stage in STAGES]
+    groups = [(names.group, list(names.consumes.values())) for names in topics]
+    groups.append((begin + DEAD_LETTER_GROUP, [dead_letter_topic(begin + name, begin) for name in CONSUMED]))
+    for group, consumed in groups:
+        with looking(settings, group) as consumer:
+            for topic in consumed:
+                yield topic, group, sum(max(0, each.end - each.next) for each in backlogs(consumer, topic) or ())

@@ -1,0 +1,70 @@
+"""Eval: trained models come in one by one; the store knows which are there, and the last one starts the comparison."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from flts.contracts import ModelType, TrainedModel, canonical_json, past_moment
+from flts.models.registry import MODELS, entry
+from flts.promotion import owner
+from flts.workers.latest import get_json, keep_latest
+from flts.workers.messages import OutgoingMessage, ReceivedMessage, encoded, parse
+from flts.workers.settings import SELECTED_MODELS
+from flts.workers.stage_runner import StageRunner
+
+_SCORES = ("test_rmse", "test_mae", "test_mse")
+
+
+def handle(received: ReceivedMessage, desk: StageRunner, expected: Sequence[ModelType]) -> list[OutgoingMessage]:
+    """Note that a model is trained; compare all of its data's when it is the last one.
+
+    Args:
+        received: A trained-model message.
+        desk: Where to work.
+        expected: The types that are awaited.
+    """
+    message = parse(TrainedModel, received)
+    entry(message.model_type, received.place)
+    if message.status != "SUCCESS":
+        return []
+    identifier = message.identifier or desk.identifier
+    folder = f"{owner(identifier)}/{message.config_hash}"
+    bucket = str(getattr(desk.params, "promotion_bucket"))  # noqa: B009 - a parameter of eval
+    keep_latest(desk.store, bucket, trained_key(folder, message.model_type), message, received.place, _train_end)
+    found = {name: get_json(desk.store, bucket, trained_key(folder, name)) for name in expected}
+    trained = {name: content[0] for name, content in found.items() if content}
+    if len(trained) < len(expected):
+        return []
+    result = desk.run(
+        {"config_hash": message.config_hash, "identifier": identifier},
+        _inputs(trained),
+        arguments={"model_types": ",".join(expected)},
+    )
+    desk.store.put(bucket, f"{folder}/report.html", encoded(result.artifacts["report"]))
+    return [
+        OutgoingMessage(
+            desk.topics.produces[SELECTED_MODELS], b"promotion", encoded(result.artifacts["selected_model"])
+        )
+    ]
+
+
+def trained_key(folder: str, model_type: ModelType) -> str:
+    """Return the key of the object that says that a type is trained; ``folder`` is of an owner and its data."""
+    return f"{folder}/trained/{model_type}.json"
+
+
+def _train_end(fields: Mapping[str, Any], place: str) -> tuple[datetime, str]:
+    """Return what orders two trainings: when they ended; their runs decide between two at the same moment."""
+    return past_moment(fields.get("train_end"), f"{place}: train_end"), str(fields.get("run_id"))
+
+
+def _inputs(trained: Mapping[ModelType, Mapping[str, Any]]) -> dict[str, str]:
+    """Return the stage's input artifacts. Messages of older trainers have no metrics but the three that decide."""
+    inputs = {}
+    for name, fields in trained.items():
+        slot = MODELS[name].slot
+        inputs[f"{slot}_model"] = canonical_json(fields)
+        inputs[f"{slot}_metrics"] = canonical_json(fields.get("metrics") or {name: fields[name] for name in _SCORES})
+    claims = [fields["training_data"] for fields in trained.values() if fields.get("training_data")]
+    return inputs | ({"training_data": json.dumps(claims[0])} if claims else {})

@@ -1,0 +1,68 @@
+"""The parent's end of the process that works on messages."""
+
+import multiprocessing
+import os
+import signal
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+
+from flts.workers.outcomes import Announced, Crashed, Reply, WorkItem
+from flts.workers.worker_process import WorkerSpec, serve
+
+# A process that is told to end does so within some three seconds, in which it tells MLflow.
+_SECONDS_TO_END = 5.0
+
+
+class WorkerProcess:
+    """Works on one message at a time in a process of its own, which can be ended at any moment.
+
+    So a message whose partition goes to another worker is left at once, a crash of the stage does not end the worker,
+    and the worker goes on talking to Kafka meanwhile.
+    """
+
+    def __init__(self, plan: WorkerSpec) -> None:
+        """Start the process, which loads what the stage needs."""
+        self._plan = plan
+        self._spawn()
+
+    def start(self, order: WorkItem) -> None:
+        """Give it a message; it must not have one."""
+        try:
+            self._pipe.send(order)
+        except OSError:  # it was stopped, or ended while it had nothing to do
+            self._spawn()
+            self._pipe.send(order)
+
+    def wait(self, seconds: float) -> Announced | Reply | None:
+        """Wait for its next word, ``None`` when there is none in time."""
+        try:
+            if self._pipe.poll(seconds):
+                word: Announced | Reply = self._pipe.recv()
+                return word
+        except (EOFError, ConnectionError):
+            self._process.join()
+            code = self._process.exitcode or 0
+            how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+            return Crashed(f"the process that worked on it {how}")
+        return None
+
+    def stop(self) -> None:
+        """End the process, and whatever it works on."""
+        if self._process.is_alive() and self._process.pid:
+            os.kill(self._process.pid, signal.SIGTERM)
+            self._process.join(_SECONDS_TO_END)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+        self._pipe.close()
+
+    def _spawn(self) -> None:
+        # Not a fork: Kafka's client has threads, which would not be there.
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        self._pipe: Connection = ours
+        self._process: BaseProcess = context.Process(
+            target=serve, args=(self._plan, theirs, os.getpid()), name=self._plan.stage, daemon=True
+        )
+        self._process.start()
+        theirs.close()
