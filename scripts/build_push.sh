@@ -26,7 +26,8 @@ committed.
   -h, --help        show this help
 
 Environment: DOCKER (the client; default: docker), TORCH=cuda (the GPU variant; default: cpu), TORCH_INDEX_URL (the
-index that torch comes from when there is no wheelhouse), BUILD_FLAGS (more flags for docker build).
+index that torch comes from when there is no wheelhouse), SOURCE_URL (where the sources are, for the labels; default:
+the repository of the GitHub workflow, or else git's remote origin), BUILD_FLAGS (more flags for docker build).
 
 Exit code: 0 when every image is built (and pushed), 1 when one is not, 2 for wrong arguments or without an engine.
 TEXT
@@ -48,6 +49,11 @@ check_registry() { # the grammar of image references; see the reference package 
     fail "--registry: $1 is not HOST[:PORT][/PATH], with the path in lower case and without https://"
   local port=${BASH_REMATCH[5]}
   [[ -z $port ]] || ((10#$port >= 1 && 10#$port <= 65535)) || fail "--registry: port $port of $1 is not in 1..65535"
+}
+
+web_address() { # the web form of a repository's address, without secrets; nothing for a local folder
+  sed -nE 's|^(https?://)([^/]*@)?|\1|; s|^ssh://([^/]*@)?([^/:]+)(:[0-9]+)?/|https://\2/|
+    s|^[^/@]+@([^/:]+):/?|https://\1/|; s/[?#].*//; s|(\.git)?/*$||; \|^https?://[^[:space:]]+$|p' <<<"$1"
 }
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -100,17 +106,20 @@ done
 ((${#images[@]})) || images=("${all_images[@]}")
 [[ -z $push || -n $registry ]] || fail "--push needs --registry HOST[:PORT][/PATH]"
 [[ $torch == cpu || $torch == cuda ]] || fail "TORCH is cpu or cuda, not '$torch'"
-# Lines are all that is known of JSON here: a file that someone else wrote would not survive.
-[[ ! -e $json ]] || ! grep -qvE '^([{}]?|  "[^"]+": \{.*\},?)$' "$json" ||
-  fail "--json: $json was not written by this script; move it away"
 cd "$root"
+command -v python3 >/dev/null || fail "python3 is not a command here, and writes $json"
+python3 scripts/images_json.py check "$json" || fail "--json: $json was not written by this script; move it away"
 commit=$(git rev-parse HEAD 2>/dev/null) || fail "images are labelled with their commit, and git finds none in $root"
 short=$(git rev-parse --short=12 HEAD)
 [[ -z $(git status --porcelain -- flts images .dockerignore) ]] || short+=-dirty commit+=-dirty
 add_once tags "$short"
 version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' flts/version.py)
-epoch=$(git log -1 --format=%ct)
-created=$(TZ=UTC0 git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd)
+read -r epoch created < <(TZ=UTC0 git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format='%ct %cd')
+source=${SOURCE_URL:-${GITHUB_REPOSITORY:+${GITHUB_SERVER_URL-}/$GITHUB_REPOSITORY}}
+source=$(web_address "${source:-$(git remote get-url origin 2>/dev/null)}")
+[[ -n $source || -z ${SOURCE_URL-} ]] || fail "SOURCE_URL is not an address like https://HOST/PATH or git@HOST:PATH"
+labels=("version=$version" "revision=$commit" "created=$created"
+  ${source:+"source=$source" "url=$source" "documentation=$source#readme"})
 
 run() { # a command, or print it in a dry run
   if [[ -n $dry_run ]]; then
@@ -120,11 +129,21 @@ run() { # a command, or print it in a dry run
   fi
 }
 
+base_digest() { # the digest of an image in its registry; nothing for one that was only built here, or in a dry run
+  [[ -z $dry_run ]] || return 0
+  # BuildKit uses the engine's own copy of a base, but a copy that BuildKit pulls itself is not listed by the engine.
+  "$docker" image inspect "$1" >/dev/null 2>&1 ||
+    "$docker" pull ${platform:+--platform "$platform"} "$1" >&2 || return 0
+  "$docker" image inspect "$1" | python3 scripts/images_json.py digest "$1"
+}
+
 build() {
-  local image=$1 file=images/$1/Dockerfile tag
-  local command=("$docker" build --file "$file" --progress plain
-    --build-arg "VERSION=$version" --build-arg "REVISION=$commit" --build-arg "CREATED=$created"
-    --build-arg "SOURCE_DATE_EPOCH=$epoch")
+  local image=$1 file=images/$1/Dockerfile tag name digest
+  name=${base:-$(sed -n 's/^ARG BASE_IMAGE=//p' "$file")}
+  digest=$(base_digest "$name") || return
+  local all_labels=("${labels[@]}" "base.name=$name" ${digest:+"base.digest=$digest"})
+  local command=("$docker" build --file "$file" --progress plain --build-arg "SOURCE_DATE_EPOCH=$epoch"
+    "${all_labels[@]/#/--label=org.opencontainers.image.}")
   [[ -z $base ]] || command+=(--build-arg "BASE_IMAGE=$base")
   [[ -z $platform ]] || command+=(--platform "$platform")
   if grep -q '^ARG TORCH=' "$file"; then
@@ -151,34 +170,6 @@ push_all() {
   for tag in "${tags[@]}"; do push_one "$registry/flts-$1:$tag" || return 1; done
 }
 
-describe() { # an image's entry in the JSON file: one line, of values in which JSON escapes nothing
-  local reference=${registry:+$registry/}flts-$1 known id size digests digest=null
-  known=$("$docker" image inspect --format '{{.Id}} {{.Size}}{{range .RepoDigests}} {{.}}{{end}}' "$reference:kfp") ||
-    return
-  read -r id size digests <<<"$known"
-  # An image that was pushed elsewhere before has several; those on Docker Hub are listed without its name.
-  [[ " $digests" != *" ${reference#docker.io/}@"* ]] || {
-    digest=${digests#*"${reference#docker.io/}@"}
-    digest="\"${digest%% *}\""
-  }
-  printf '  "%s": {"image": "%s", "tags": [' "$1" "$reference"
-  printf '"%s"' "${tags[0]}"
-  printf ', "%s"' "${tags[@]:1}"
-  printf '], "digest": %s, "id": "%s", "size": %s, "commit": "%s"}\n' "$digest" "$id" "$size" "$commit"
-}
-
-write_down() { # an image's entry, in place of its last one
-  {
-    echo '{'
-    {
-      [[ ! -e $json ]] || sed -nE "/^  \"$1\": /d; s/^(  \".*\}),?$/\1/p" "$json"
-      echo "$2"
-    } | LC_ALL=C sort | sed '$!s/$/,/'
-    echo '}'
-  } >"$json.$$"
-  mv "$json.$$" "$json"
-}
-
 if [[ -z $dry_run ]]; then
   command -v "$docker" >/dev/null || fail "$docker is not a command here: install Docker, or name its client in DOCKER"
   timeout 30 "$docker" version >/dev/null 2>&1 ||
@@ -190,6 +181,8 @@ if [[ -n $wheelhouse && $wheelhouse != "$root/wheelhouse" ]]; then
   run find "$wheelhouse" -name '*.whl' -exec cp -u {} wheelhouse/ \;
 fi
 
+# What is recorded comes from `image inspect`: Docker 20.10 has no --metadata-file, and the file of newer versions has
+# neither the size nor, as it is written before the push, the registry's digest.
 rows=() failed=0
 for image in "${images[@]}"; do
   if [[ -n $dry_run ]]; then
@@ -197,26 +190,27 @@ for image in "${images[@]}"; do
     [[ -z $push ]] || push_all "$image"
     continue
   fi
-  log=build/logs/$image.log started=$SECONDS size=-
+  log=build/logs/$image.log started=$SECONDS size='' reference=${registry:+$registry/}flts-$image
   echo "$image: building, log in $log" >&2
   if ! build "$image" >"$log" 2>&1; then
     state='NOT BUILT'
   elif [[ -n $push ]] && ! push_all "$image" >>"$log" 2>&1; then
     state='NOT PUSHED'
-  elif ! entry=$(describe "$image" 2>>"$log"); then
+  elif ! inspected=$("$docker" image inspect "$reference:kfp" 2>>"$log"); then
     state='NOT LOADED'
+  elif ! size=$(python3 scripts/images_json.py record "$json" "$image" "$reference" "$commit" "${tags[@]}" \
+    <<<"$inspected" 2>>"$log"); then
+    state='NOT LISTED'
   else
     [[ -n $push ]] && state=pushed || state=built
-    write_down "$image" "$entry"
-    [[ $entry =~ \"size\":\ ([0-9]+) ]] && size=$((BASH_REMATCH[1] / 1000000))
   fi
   if [[ $state == NOT* ]]; then
     failed=$((failed + 1))
     tail -n 15 "$log" >&2
     echo "$image: $state, see $log" >&2
   fi
-  rows+=("$(printf '%-14s %-10s %6s MB %5s s  %s' "$image" "$state" "$size" $((SECONDS - started)) \
-    "${registry:+$registry/}flts-$image:{$(IFS=, && echo "${tags[*]}")}")")
+  rows+=("$(printf '%-14s %-10s %6s MB %5s s  %s' "$image" "$state" "${size:--}" $((SECONDS - started)) \
+    "$reference:{$(IFS=, && echo "${tags[*]}")}")")
 done
 [[ -z $dry_run ]] || exit 0
 

@@ -16,6 +16,7 @@ from flts.stages import STAGES
 from flts.version import __version__
 from tests.support import engine
 
+BASE = os.environ.get("BASE_IMAGE", "python:3.11-slim-bookworm")
 TORCH = ("train-gru", "train-lstm", "eval", "inference")
 # The engine puts these into every container.
 OF_THE_ENGINE = {".dockerenv", "etc/hostname", "etc/hosts", "etc/resolv.conf", "etc/mtab", "dev/console"}
@@ -32,10 +33,10 @@ def shell(image: str, script: str) -> list[str]:
     return engine.run("--network", "none", "--user", "0", image, "sh", "-c", script).stdout.split()
 
 
-def test_an_image_says_what_it_is(image: str, root: Path) -> None:
-    config = engine.inspect(image)["Config"]
+@pytest.mark.parametrize("name", [*STAGES, "gateway", "pipeline"])
+def test_an_image_says_what_it_is_and_is_built_on(name: str, root: Path) -> None:
+    labels = engine.labels(f"flts-{name}:kfp")
 
-    labels = {key.removeprefix("org.opencontainers.image."): value for key, value in config["Labels"].items()}
     revision = labels["revision"].removesuffix("-dirty")
     date = subprocess.run(
         ["git", "log", "-1", "--date=format-local:%Y-%m-%dT%H:%M:%SZ", "--format=%cd", revision],
@@ -45,11 +46,15 @@ def test_an_image_says_what_it_is(image: str, root: Path) -> None:
         check=True,
         env=os.environ | {"TZ": "UTC0"},
     ).stdout.strip()
-    assert labels["title"] == image.removesuffix(":kfp")
+    assert labels["title"] == f"flts-{name}"
     assert labels["description"]
     assert labels["version"] == __version__
     assert labels["created"] == date
     assert labels["licenses"] == "Apache-2.0"
+    assert labels["base.name"] == BASE
+    listed = engine.inspect(BASE)["RepoDigests"]
+    pulled = [one.partition("@")[2] for one in listed if one.startswith(f"{BASE.rpartition(':')[0]}@")]
+    assert labels.get("base.digest") in (pulled or [None])
 
 
 def test_an_image_runs_as_a_numbered_user_for_kubeflow(image: str) -> None:
@@ -146,8 +151,7 @@ def another_base() -> Iterator[str]:
     With ``--no-cache`` instead, the cache would hold two of each layer, and later builds of two images not share them.
     """
     name = "flts-python-base:another"
-    base = os.environ.get("BASE_IMAGE", "python:3.11-slim-bookworm")
-    lines = f"FROM {base}\nRUN echo {time.time_ns()} > /{UNLIKE_THE_BASE}\n"
+    lines = f"FROM {BASE}\nRUN echo {time.time_ns()} > /{UNLIKE_THE_BASE}\n"
     engine.docker("build", "--quiet", "--tag", name, "-", stdin=lines)
     yield name
     engine.docker("rmi", name)

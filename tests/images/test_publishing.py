@@ -14,13 +14,13 @@ from flts.stages import STAGES
 from tests.support import engine
 
 
-def build_push(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def build_push(root: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     base = os.environ.get("BASE_IMAGE")
     return subprocess.run(
         ["scripts/build_push.sh", *(["--base", base] if base else []), *arguments],
         check=False,
         cwd=root,
-        env=os.environ | {"DOCKER": engine.CLIENT},
+        env=os.environ | {"DOCKER": engine.CLIENT} | environ,
         capture_output=True,
         text=True,
     )
@@ -105,3 +105,29 @@ def test_what_cannot_be_pushed_does_not_hide_the_others(root: Path, tmp_path: Pa
     for name in engine.docker("images", "--format", "{{.Repository}}:{{.Tag}}").stdout.split():
         if name.startswith("127.0.0.1:9/"):
             engine.docker("rmi", name)
+
+
+@pytest.mark.slow
+def test_an_image_says_where_its_sources_and_its_base_are(root: Path, registry: str, tmp_path: Path) -> None:
+    base, before = f"{registry}/team/python:3.11", engine.inspect("flts-gateway:kfp")
+    images = tmp_path / "images.json"
+    engine.docker("tag", os.environ.get("BASE_IMAGE", "python:3.11-slim-bookworm"), base)
+    try:
+        pushed = engine.docker("push", base).stdout
+        done = build_push(
+            root,
+            *("--base", base, "--json", str(images), "gateway"),
+            SOURCE_URL="git@git.example.com:team/flts.git",
+        )
+        assert done.returncode == 0, done.stderr
+        labels, built = engine.labels("flts-gateway:kfp"), engine.inspect("flts-gateway:kfp")
+    finally:
+        for tag in json.loads(images.read_text())["gateway"]["tags"]:
+            engine.docker("tag", before["Id"], f"flts-gateway:{tag}")
+        engine.docker("rmi", base)
+
+    source = "https://git.example.com/team/flts"
+    assert (labels["source"], labels["url"], labels["documentation"]) == (source, source, f"{source}#readme")
+    assert labels["base.name"] == base
+    assert f"digest: {labels['base.digest']} " in pushed
+    assert built["RootFS"] == before["RootFS"]  # labels are no layers

@@ -58,6 +58,13 @@ def inspect(image: str) -> dict[str, Any]:
     return found
 
 
+def labels(image: str) -> dict[str, str]:
+    """Return the labels of an image that the OCI defines, without their common prefix."""
+    prefix = "org.opencontainers.image."
+    found: dict[str, str] = inspect(image)["Config"]["Labels"]
+    return {name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)}
+
+
 def layers(image: str) -> dict[str, int]:
     """Return the layers of an image, the lowest first, with their sizes in bytes."""
     sizes = docker("history", "--human=false", "--format", "{{.Size}}", image).stdout.split()
