@@ -37,13 +37,14 @@ chaos: venv ## Kill workers and brokers at 200 random moments (KILLS=200): is ev
 test-images: venv images ## Build the images and test them; needs Docker and docker-registry: ARGS="-k readmes"
 	@$(BIN)/pytest -m images $(ARGS)
 
-lint: venv ## Check format, style, types, shell scripts, Dockerfiles and CI workflows
+lint: venv ## Check format, style, types, imports, shell scripts, Dockerfiles and CI workflows
 	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --diff .; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/shellcheck .ci/run $(wildcard scripts/*.sh images/*.sh deploy/dev/*.sh deploy/dev/*/*.sh)
 	@$(BIN)/hadolint $(wildcard images/*/Dockerfile deploy/dev/*/Dockerfile)
 	@$(BIN)/jactionlint
+	@report=$$($(BIN)/lint-imports --no-logo --no-cache) || { echo "$$report"; exit 1; }
 
 format: venv ## Format the code, and fix what ruff can
 	@$(BIN)/ruff format .
