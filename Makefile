@@ -57,8 +57,9 @@ specs: venv ## Compile specs and pipeline; into build/specs/ with REGISTRY=, TAG
 	@$(BIN)/python -m scripts.compile_specs $(if $(REGISTRY),--registry "$(REGISTRY)") $(if $(TAG),--tag "$(TAG)") \
 		$(if $(DIGESTS),--digests "$(DIGESTS)")
 
-docs: venv ## Write docs/stages/, which is generated
+docs: venv ## Write docs/stages/ and the picture of the architecture, which are generated
 	@$(BIN)/python -m scripts.stage_docs
+	@$(BIN)/python -m scripts.architecture
 
 images: ## Build all images: BASE_IMAGE=python:3.11-slim-bookworm, TORCH=cuda; scripts/build_push.sh also pushes
 	@scripts/build_push.sh $(if $(BASE_IMAGE),--base "$(BASE_IMAGE)")
