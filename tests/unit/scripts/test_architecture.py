@@ -27,7 +27,7 @@ def test_there_are_at_most_ten_loose_modules_on_the_ground_floor():
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"`([a-z_]+(?:\.[a-z_]+)+)(?:\.[A-Z]\w+)?`", PAGE))))
 def test_the_page_names_modules_that_exist(name: str):
-    folder = name.split(".")[0]
+    folder = name.split(".", maxsplit=1)[0]
     if folder in {room for layer in read_layers() for room in layer}:
         assert find_spec(f"flts.{name}")
 
