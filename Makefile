@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run serve services test test-s3 test-kafka chaos test-images lint format specs docs images dev-images wheelhouse lock bench bench-skill bench-images \
+.PHONY: help venv run serve services test test-s3 test-kafka chaos test-images lint format specs docs dist images dev-images wheelhouse lock bench bench-skill bench-images \
 	bench-serving bench-kafka soak clean
 
 help: ## List the targets
@@ -60,6 +60,10 @@ specs: venv ## Compile specs and pipeline; into build/specs/ with REGISTRY=, TAG
 docs: venv ## Write docs/stages/ and the picture of the architecture, which are generated
 	@$(BIN)/python -m scripts.stage_docs
 	@$(BIN)/python -m scripts.architecture
+
+dist: venv ## Build the sdist and, from it, the wheel, into dist/
+	@rm -rf dist
+	@$(BIN)/uv build --quiet --out-dir dist
 
 images: ## Build all images: BASE_IMAGE=python:3.11-slim-bookworm, TORCH=cuda; scripts/build_push.sh also pushes
 	@scripts/build_push.sh $(if $(BASE_IMAGE),--base "$(BASE_IMAGE)")
