@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run serve services test test-s3 test-kafka chaos test-images lint format specs docs dist images dev-images wheelhouse lock bench bench-skill bench-images \
+.PHONY: help venv run serve services test test-s3 test-kafka chaos test-images lint format coverage specs docs dist images dev-images wheelhouse lock bench bench-skill bench-images \
 	bench-serving bench-kafka soak clean
 
 help: ## List the targets
@@ -49,6 +49,9 @@ lint: venv ## Check format, style, types, imports, shell scripts, Dockerfiles an
 format: venv ## Format the code, and fix what ruff can
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+coverage: venv ## Measure which lines and branches the unit and contract tests run; fails under the floor in pyproject.toml
+	@$(BIN)/pytest -n auto --dist loadgroup --cov --cov-report=term:skip-covered tests/unit tests/contract $(ARGS)
 
 services: venv ## Run S3 and MLflow until Ctrl-C, and print the variables to export
 	@$(BIN)/python -m scripts.services
