@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run serve services test test-s3 test-kafka chaos test-images lint format specs docs images dev-images wheelhouse lock bench bench-skill bench-images \
+.PHONY: help venv run serve services test test-s3 test-kafka chaos test-images lint format coverage specs docs dist images dev-images wheelhouse lock bench bench-skill bench-images \
 	bench-serving bench-kafka soak clean
 
 help: ## List the targets
@@ -50,6 +50,9 @@ format: venv ## Format the code, and fix what ruff can
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
+coverage: venv ## Measure which lines and branches the unit and contract tests run; fails under the floor in pyproject.toml
+	@$(BIN)/pytest -n auto --dist loadgroup --cov --cov-report=term:skip-covered tests/unit tests/contract $(ARGS)
+
 services: venv ## Run S3 and MLflow until Ctrl-C, and print the variables to export
 	@$(BIN)/python -m scripts.services
 
@@ -60,6 +63,10 @@ specs: venv ## Compile specs and pipeline; into build/specs/ with REGISTRY=, TAG
 docs: venv ## Write docs/stages/ and the picture of the architecture, which are generated
 	@$(BIN)/python -m scripts.stage_docs
 	@$(BIN)/python -m scripts.architecture
+
+dist: venv ## Build the sdist and, from it, the wheel, into dist/
+	@rm -rf dist
+	@$(BIN)/uv build --quiet --out-dir dist
 
 images: ## Build all images: BASE_IMAGE=python:3.11-slim-bookworm, TORCH=cuda; scripts/build_push.sh also pushes
 	@scripts/build_push.sh $(if $(BASE_IMAGE),--base "$(BASE_IMAGE)")
