@@ -133,9 +133,9 @@ def damage_data(place: Place, folder: Path) -> dict[str, Any]:
     ("damage", "sentence"),
     [
         (damage_weights, "differs from its SHA-256"),
-        (announce_another, "was announced"),
-        (forget_model, "absent"),
-        (damage_data, "has sha256"),
+        pytest.param(announce_another, "was announced", marks=pytest.mark.slow),
+        pytest.param(forget_model, "absent", marks=pytest.mark.slow),
+        pytest.param(damage_data, "has sha256", marks=pytest.mark.slow),
     ],
 )
 def test_a_damaged_promotion_leaves_the_last_good_model_and_is_told(
