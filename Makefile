@@ -6,8 +6,8 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run serve services test test-s3 test-kafka chaos test-images lint format coverage specs docs dist images dev-images wheelhouse lock bench bench-skill bench-images \
-	bench-serving bench-kafka soak clean
+.PHONY: help venv run serve services test test-fast test-slow test-s3 test-kafka chaos test-images lint format coverage specs docs dist images dev-images wheelhouse lock bench \
+	bench-skill bench-images bench-serving bench-kafka soak clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,22 +20,25 @@ serve: venv ## Serve live forecasts, and a page for people, with what the last `
 	@$(BIN)/flts-inference --serve --gateway-url "file://$(CURDIR)/.flts/store" --port "$(or $(PORT),8000)" \
 		--mlflow-tracking-uri "sqlite:///$(CURDIR)/.flts/mlflow.db"
 
-test: venv lint ## Run the linters and all tests but the images': ARGS="tests/unit -k name"
+test: venv lint test-fast ## Run the linters and the fast tests, in minutes: ARGS="tests/unit -k name"
+
+test-fast: venv ## Run the fast tests without the linters
 	@$(BIN)/pytest -n auto --dist loadgroup $(ARGS)
-	@echo "left out: the tests of the container images, which need Docker: make test-images"
-	@echo "left out: Kafka mode on Apache Kafka, with users, ACLs and three brokers: make test-kafka KAFKA_START=command"
 
-test-s3: venv ## Run the tests of the S3 store, which `make test` runs too; FLTS_TEST_S3_ENDPOINT_URL= names another server
-	@$(BIN)/pytest -n auto --dist loadgroup tests/integration/test_s3_*.py $(ARGS)
+test-slow: venv ## Run the slow tests (load, outages, kills, a browser, Kafka mode), which `make test` leaves out: ARGS="-m 'not browser'"
+	@$(BIN)/pytest --suite slow -n auto --dist loadgroup $(ARGS)
 
-test-kafka: venv ## Run the tests of Kafka mode, which `make test` runs too: KAFKA_START= or KAFKA_BOOTSTRAP_SERVERS=, see docs/kafka.md
-	@$(BIN)/pytest -n auto --dist loadgroup tests/kafka $(ARGS)
+test-s3: venv ## Run the tests of the S3 store, fast and slow; FLTS_TEST_S3_ENDPOINT_URL= names another server
+	@$(BIN)/pytest --suite all -n auto --dist loadgroup tests/integration/test_s3_*.py $(ARGS)
+
+test-kafka: venv ## Run the tests of Kafka mode, fast and slow: KAFKA_START= or KAFKA_BOOTSTRAP_SERVERS=, see docs/kafka.md
+	@$(BIN)/pytest --suite all -n auto --dist loadgroup tests/kafka $(ARGS)
 
 chaos: venv ## Kill workers and brokers at 200 random moments (KILLS=200): is every dataset promoted once? (10 minutes)
-	@FLTS_CHAOS_KILLS=$(or $(KILLS),200) $(BIN)/pytest -n 0 tests/kafka/test_chaos.py $(ARGS)
+	@FLTS_CHAOS_KILLS=$(or $(KILLS),200) $(BIN)/pytest --suite all -n 0 tests/kafka/test_chaos.py $(ARGS)
 
 test-images: venv images ## Build the images and test them; needs Docker and docker-registry: ARGS="-k readmes"
-	@$(BIN)/pytest -m images $(ARGS)
+	@$(BIN)/pytest --suite images $(ARGS)
 
 lint: venv ## Check format, style, types, imports, shell scripts, Dockerfiles and CI workflows
 	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --diff .; exit 1; }

@@ -13,6 +13,7 @@ from tests.support import services as servers
 from tests.support.pipelines import demo_slice
 
 ROOT = Path(__file__).parents[1]
+pytest_plugins = ["tests.support.suites", "pytester"]
 
 
 @pytest.fixture(autouse=True)
@@ -32,12 +33,13 @@ def root() -> Path:
 
 
 @pytest.fixture(scope="session")
-def poblesec() -> Path:
-    """The folder of PobleSec.csv and PobleSec_test.csv, which lie beside the repository."""
-    folder = ROOT.parent / "shared" / "data"
-    if not (folder / "PobleSec.csv").is_file():
-        pytest.skip(f"PobleSec.csv is not in {folder}")
-    return folder
+def whole_dataset() -> Path:
+    """The training file of a dataset of thousands of rows: PobleSec of the folder FLTS_TEST_DATA, else the demo's."""
+    if folder := os.environ.get("FLTS_TEST_DATA"):
+        path = Path(folder) / "PobleSec.csv"
+        assert path.is_file(), f"FLTS_TEST_DATA: {folder} has no PobleSec.csv"
+        return path
+    return ROOT / "examples" / "data" / "jfk_weather.csv"
 
 
 @pytest.fixture(scope="session")
@@ -49,9 +51,11 @@ def s3(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run tests that are marked so on each S3 server."""
+    """Run tests that are marked so on each S3 server; those on a second one are slow."""
     if "s3" in metafunc.fixturenames and metafunc.definition.get_closest_marker("every_s3_server"):
-        metafunc.parametrize("s3", s3_servers.EVERY, indirect=True)
+        first, *others = s3_servers.EVERY
+        slow = [pytest.param(name, marks=pytest.mark.slow) for name in others]
+        metafunc.parametrize("s3", [first, *slow], indirect=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,6 +1,5 @@
 """deploy/docker-compose.kfp.yaml, up over stand-ins for the images of others: pipeline, forecasts, restarts, down."""
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import yaml
 
 from tests.support.compose import Project, locked_down, project, put_demo, stand_ins
 from tests.support.metrics import documented, told
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(480)]
 SERVICES = ("minio", "mlflow", "fastapi-app", "inference")
@@ -109,14 +109,7 @@ def test_no_log_has_a_secret(up: Project, forecast: dict[str, Any]) -> None:
 
 
 def _eventually(url: str) -> bytes:
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            answer = httpx.get(url, timeout=10)
-            if answer.status_code == 200:
-                return answer.content
-            problem = answer.text
-        except httpx.TransportError as error:
-            problem = str(error)
-        assert time.monotonic() < deadline, problem
-        time.sleep(0.2)
+    def content() -> bytes:
+        return httpx.get(url, timeout=10).raise_for_status().content
+
+    return wait_until(content, pause=0.2, ignoring=(httpx.HTTPError,))

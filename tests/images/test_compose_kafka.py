@@ -12,6 +12,7 @@ from flts.errors import ServiceUnavailableError
 from flts.store import open_store
 from tests.support.compose import KAFKA_FILE, ROOT, Project, locked_down, project, put_demo, stand_ins
 from tests.support.metrics import documented, told
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 SERVICES = {"minio", "mlflow", "fastapi-app", "inference", "kafka"}
@@ -46,18 +47,11 @@ def objects(up: Project, bucket: str, prefix: str) -> list[str]:
 
 def eventually(up: Project, true: Callable[[], Any], what: str, seconds: float = SECONDS) -> Any:
     """Wait until something is true, and return it."""
-    deadline = time.monotonic() + seconds
-    problem = ""
-    while time.monotonic() < deadline:
-        try:
-            if found := true():
-                return found
-        except ServiceUnavailableError as error:
-            problem = str(error)
-        time.sleep(0.5)
-    raise AssertionError(
-        f"{what}: not within {seconds} s {problem}\n{up.compose('logs', '--tail', '8').stdout[-8000:]}"
-    )
+
+    def state() -> str:
+        return f"{what}\n{up.compose('logs', '--tail', '8').stdout[-8000:]}"
+
+    return wait_until(true, seconds, pause=0.5, ignoring=(ServiceUnavailableError,), state=state)
 
 
 def done(up: Project, identifier: str) -> dict[str, Any]:

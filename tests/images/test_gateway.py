@@ -9,6 +9,7 @@ import pytest
 
 from tests.support import engine
 from tests.support.services import free_ports
+from tests.support.waiting import wait_until
 
 IMAGE = "flts-gateway:kfp"
 LOCKED_DOWN = ("--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--user=123456:0")
@@ -31,10 +32,11 @@ def state(name: str, field: str) -> str:
 
 
 def until_healthy(name: str) -> None:
-    deadline = time.monotonic() + 60
-    while state(name, "Health.Status") != "healthy":
-        assert time.monotonic() < deadline, engine.docker("logs", name).stderr
-        time.sleep(0.5)
+    wait_until(
+        lambda: state(name, "Health.Status") == "healthy",
+        pause=0.5,
+        state=lambda: engine.docker("logs", name).stderr,
+    )
 
 
 @pytest.mark.slow

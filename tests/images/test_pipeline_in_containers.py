@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -15,6 +14,7 @@ from pipeline.runner.summary import Summary
 from tests.support import engine
 from tests.support.pipelines import Ended, command, results, run
 from tests.support.services import Services
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -106,9 +106,8 @@ def test_a_runner_that_is_stopped_or_killed_leaves_no_container(
         asked, cwd=root, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
     ) as process:
         # The last of the trainings to begin; it takes seconds.
-        while "flts-train-prophet" not in labelled("{{.Image}}"):
-            assert process.poll() is None
-            time.sleep(0.1)
+        wait_until(lambda: process.poll() is not None or "flts-train-prophet" in labelled("{{.Image}}"), pause=0.1)
+        assert process.poll() is None
         process.send_signal(number)
         _, stderr = process.communicate(timeout=120)
 
@@ -117,10 +116,7 @@ def test_a_runner_that_is_stopped_or_killed_leaves_no_container(
         assert "Stopped: Train" in stderr
         assert json.loads((tmp_path / "home" / "latest" / "summary.json").read_text())["status"] == "stopped"
         assert not labelled()
-    deadline = time.monotonic() + 10
-    while labelled():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    wait_until(lambda: not labelled(), pause=0.2)
 
 
 def labelled(shown: str = "{{.ID}}") -> str:

@@ -9,6 +9,7 @@ import pytest
 
 from flts.stages import STAGES
 from tests.support import engine
+from tests.support.waiting import wait_until
 
 LOCKED_DOWN = (
     *("--read-only", "--tmpfs=/tmp", "--network=none"),
@@ -140,14 +141,16 @@ class Training:
             "--no-early-stopping",
         ).stdout.strip()
         try:
-            deadline = time.monotonic() + 120
-            while "epoch" not in (logs := engine.docker("logs", container).stderr):
-                assert time.monotonic() < deadline, logs
-                assert '"level": "error"' not in logs, logs
-                time.sleep(0.2)
+            wait_until(lambda: self._trains(container), pause=0.2)
             yield container
         finally:
             engine.docker("rm", "--force", container)
+
+    @staticmethod
+    def _trains(container: str) -> bool:
+        logs = engine.docker("logs", container).stderr
+        assert '"level": "error"' not in logs, logs
+        return "epoch" in logs
 
     def outputs(self) -> list[str]:
         folder = self.data / "gru"

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from flts.errors import BadInputError
 from flts.store import open_store
 from flts.store.file import FileStore
 from tests.support.store_suite import BUCKET, StoreSuite
+from tests.support.waiting import wait_until
 
 WRITE_FOREVER = """
 import sys
@@ -62,7 +62,7 @@ def test_killed_writer_leaves_the_old_object_and_blocks_nobody(tmp_path: Path):
     with writer:
         assert writer.stdout is not None
         writer.stdout.readline()
-        time.sleep(0.2)
+        wait_until(lambda: list((tmp_path / ".tmp").iterdir()))  # it is in the middle of one
         writer.send_signal(signal.SIGKILL)
     assert store.get(BUCKET, "key")[0] == b"x" * 5_000_000
     store.put(BUCKET, "key", b"next")

@@ -39,6 +39,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
         yield s3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [(), ("--buckets", "only-read")], ids=["every-bucket", "one-bucket"])
 def test_a_gateway_that_may_only_read_is_not_ready(guarded: S3, options: tuple[str, ...]):
     reader = {"AWS_ACCESS_KEY_ID": READER["accessKey"], "AWS_SECRET_ACCESS_KEY": READER["secretKey"]}
@@ -65,6 +66,7 @@ def test_a_store_on_a_disk_that_cannot_be_written_is_not_ready(tmp_path: Path):
         assert httpx.get(f"{running.url}/ready", timeout=60).status_code == 503
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -48,6 +48,7 @@ of_inference = schemathesis.pytest.from_fixture("inference")
 of_gateway = schemathesis.pytest.from_fixture("objects")
 
 
+@pytest.mark.slow
 @of_inference.parametrize()
 @EVERY
 def test_the_forecast_server_answers_as_documented(case: Case) -> None:

@@ -191,6 +191,7 @@ def damages():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sentence", damages())
 def test_verify_finds(place, sentence):
     damages()[sentence](place)

@@ -19,6 +19,7 @@ import pytest
 
 from tests.support.gateway import gateway
 from tests.support.serving import serving
+from tests.support.waiting import wait_until
 
 REQUESTS, CLIENTS, ROLLOUTS = 5000, 8, 4
 
@@ -59,7 +60,7 @@ class Client:
                 try:
                     while ask(connection, self._path) != "close" and not self.enough.is_set():
                         self.answers += 1
-                        time.sleep(random.uniform(0, 0.01))  # noqa: S311 - clients do something with an answer
+                        self.enough.wait(random.uniform(0, 0.01))  # noqa: S311 - clients do something with an answer
                     self.answers += 1
                 except (OSError, http.client.HTTPException, AssertionError) as error:
                     self.lost.append(repr(error))
@@ -126,14 +127,15 @@ def ask(connection: http.client.HTTPConnection, path: str = "/healthz") -> str:
 
 def wait_until_draining(port: int) -> None:
     """Return once a server takes no more connections."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
+
+    def refuses() -> bool:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=5).close()
         except ConnectionRefusedError:
-            return
-        time.sleep(0.01)
-    raise AssertionError("it still listens")
+            return True
+        return False
+
+    wait_until(refuses)
 
 
 @SERVERS
@@ -169,6 +171,7 @@ def test_after_a_download_that_was_under_way_one_more_request_is_answered(tmp_pa
         connection.close()
 
 
+@pytest.mark.slow
 @SERVERS
 def test_connections_that_nobody_uses_hold_it_up_for_a_while_but_not_on_ctrl_c(server: Any, tmp_path: Path) -> None:
     took = {}

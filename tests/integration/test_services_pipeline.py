@@ -51,10 +51,10 @@ def test_no_key_is_written_anywhere(on_services: Ended, services_environ: Servic
 def test_every_stage_gets_through_failing_services_with_the_right_result(
     root: Path, demo: Path, services_environ: Services, on_files: dict[str, Any], tmp_path: Path
 ) -> None:
-    """A fifth of all answers is an error, a reset, lost, late for ever or cut short."""
+    """A tenth of all answers is an error, a reset, lost, late for ever or cut short."""
     with (
-        faults.proxy(services_environ.s3.endpoint, faults.at_random(0.2, seed=1)) as s3,
-        faults.proxy(services_environ.mlflow_uri, faults.at_random(0.2, seed=2)) as mlflow,
+        faults.proxy(services_environ.s3.endpoint, faults.at_random(0.1, seed=1)) as s3,
+        faults.proxy(services_environ.mlflow_uri, faults.at_random(0.1, seed=2)) as mlflow,
     ):
         ended = run(
             root,

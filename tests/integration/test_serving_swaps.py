@@ -1,7 +1,6 @@
 """What is served follows what is promoted: swaps under load, damaged promotions, and a store that goes away."""
 
 import asyncio
-import time
 from collections.abc import Callable, Iterator
 from itertools import groupby
 from pathlib import Path
@@ -14,6 +13,7 @@ from flts.models.bundle import digest
 from tests.support.gateway import gateway
 from tests.support.services import free_ports
 from tests.support.serving import IDENTIFIER, Place, Server, history, make_place, serving
+from tests.support.waiting import wait_until
 
 OTHER = "run-002"
 
@@ -31,13 +31,6 @@ def server(place: Place) -> Iterator[Server]:
 
 def ask(server: Server, path: str = "/ready") -> httpx.Response:
     return httpx.get(f"{server.url}{path}", timeout=60)
-
-
-def wait_until(holds: Callable[[], Any], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def metric(server: Server, name: str) -> float:
@@ -78,27 +71,36 @@ def test_without_an_identifier_the_last_promotion_of_all_is_served(place: Place)
         assert (newest["current"], older["current"]) == (True, False)
 
 
+@pytest.mark.slow
 def test_models_are_swapped_under_load_without_a_failed_request(place: Place, server: Server):
     place.promote("PROPHET")
     place.bundle("GRU")
     server.wait_until_ready()
     answers: list[tuple[int, str]] = []
 
-    async def client(address: httpx.AsyncClient, until: float, number: int) -> None:
+    async def client(address: httpx.AsyncClient, enough: asyncio.Event, number: int) -> None:
         document = {"inference_length": 1 + number % 3} | ({"data": history(60)} if number % 4 == 0 else {})
-        while time.monotonic() < until:
+        while not enough.is_set():
             answer = await address.post("/predict", json=document)
             answers.append((answer.status_code, answer.json().get("model_type", answer.text)))
 
     async def load() -> None:
         async with httpx.AsyncClient(base_url=server.url, timeout=60) as address:
-            until = time.monotonic() + 8
-            clients = [asyncio.create_task(client(address, until, number)) for number in range(12)]
+            enough = asyncio.Event()
+            clients = [asyncio.create_task(client(address, enough, number)) for number in range(12)]
+
+            async def more_answers() -> None:
+                asked = len(answers)
+                while len(answers) < asked + 50:
+                    await address.get("/healthz")
+
             for model_type in ("GRU", "PROPHET", "GRU"):
-                await asyncio.sleep(0.5)
+                await more_answers()
                 promotion = await asyncio.to_thread(place.promote, model_type)
                 while (await address.get("/ready")).json()["promotion_time"] != promotion.promotion_time:
-                    await asyncio.sleep(0.05)
+                    pass
+            await more_answers()
+            enough.set()
             await asyncio.gather(*clients)
 
     asyncio.run(load())
@@ -131,9 +133,9 @@ def damage_data(place: Place, folder: Path) -> dict[str, Any]:
     ("damage", "sentence"),
     [
         (damage_weights, "differs from its SHA-256"),
-        (announce_another, "was announced"),
-        (forget_model, "absent"),
-        (damage_data, "has sha256"),
+        pytest.param(announce_another, "was announced", marks=pytest.mark.slow),
+        pytest.param(forget_model, "absent", marks=pytest.mark.slow),
+        pytest.param(damage_data, "has sha256", marks=pytest.mark.slow),
     ],
 )
 def test_a_damaged_promotion_leaves_the_last_good_model_and_is_told(
@@ -193,14 +195,14 @@ def test_a_store_that_goes_away_costs_no_forecast_and_is_used_again_when_it_is_b
         assert ask(server).status_code == 503
         with gateway(place.url, "--port", str(port)):
             server.wait_until_ready()
-        wait_until(lambda: ask(server).json()["problem"], seconds=60)
+        wait_until(lambda: ask(server).json()["problem"])
         assert httpx.post(f"{server.url}/predict", json={"inference_length": 2}).status_code == 200
         away = httpx.post(f"{server.url}/reload_latest", timeout=60)
         assert (away.status_code, away.headers["retry-after"]) == (503, "1")
         assert metric(server, "flts_store_errors_total") > 0
         promotion = place.promote("PROPHET")
         with gateway(place.url, "--port", str(port)):
-            wait_until(lambda: ask(server).json()["promotion_time"] == promotion.promotion_time, seconds=60)
+            wait_until(lambda: ask(server).json()["promotion_time"] == promotion.promotion_time)
             assert ask(server).json()["problem"] is None
         assert "Traceback" not in "".join(server.lines)
         assert server.events("recovered")

@@ -4,7 +4,6 @@ import os
 import shlex
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ import yaml
 from botocore.config import Config
 
 from tests.support.services import free_ports
+from tests.support.waiting import wait_until
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 KEYS = {"AWS_ACCESS_KEY_ID": "flts", "AWS_SECRET_ACCESS_KEY": "a-secret-of-this-test"}
@@ -88,10 +88,7 @@ def test_who_waits_for_the_probe_can_write_at_once(tmp_path: Path, ready: Any) -
     folder.mkdir()
     for start in ("on an empty volume", "after it was killed"):
         with _store(folder) as port:
-            deadline = time.monotonic() + 120
-            while not ready(port):
-                assert time.monotonic() < deadline, (tmp_path / "weed.log").read_text()[-3000:]
-                time.sleep(0.01)
+            wait_until(lambda: ready(port), state=lambda: (tmp_path / "weed.log").read_text()[-3000:])
             s3 = boto3.client(
                 "s3",
                 endpoint_url=f"http://127.0.0.1:{port}",

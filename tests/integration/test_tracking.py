@@ -5,7 +5,6 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import time
 from contextlib import closing
 from pathlib import Path
 from urllib.error import URLError
@@ -22,6 +21,7 @@ from flts.tracking import Tracking, access, download_bundle
 from flts.tracking.__main__ import main
 from tests.support.series import make_data
 from tests.support.training import Place
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.xdist_group("training_runs")
 
@@ -189,11 +189,8 @@ def server(tmp_path_factory):
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=os.environ | plain)
     try:
-        deadline = time.monotonic() + 120
-        while not _healthy(port):
-            assert process.poll() is None, (folder / "log").read_text()
-            assert time.monotonic() < deadline, (folder / "log").read_text()
-            time.sleep(0.2)
+        wait_until(lambda: process.poll() is not None or _healthy(port), pause=0.2)
+        assert process.poll() is None, (folder / "log").read_text()
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()

@@ -5,20 +5,24 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import brokers, kafka
+from tests.support import brokers, kafka, suites
 from tests.support.acls import Users, users_of
 from tests.support.services import S3
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the tests that need brokers of another kind than the environment names; each says why it does."""
-    left_out = {
+    unfit = {
         "own_broker": bool(brokers.GIVEN) and not brokers.COMMAND,
         "apache_kafka": not brokers.COMMAND,
     }
-    unfit = [item for item in items if any(left_out.get(marker.name) for marker in item.iter_markers())]
-    items[:] = [item for item in items if item not in unfit]
-    config.hook.pytest_deselected(items=unfit)
+
+    def other(item: pytest.Item) -> str | None:
+        if any(unfit.get(marker.name) for marker in item.iter_markers()):
+            return "that need another broker (make test-kafka KAFKA_START=command)"
+        return None
+
+    suites.leave_out(config, items, other)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -146,22 +147,36 @@ def delete_until(place: kafka.Place, offset: int) -> None:
         deleted.result(timeout=30)
 
 
-def test_too_few_replicas_are_said_and_pause_the_worker(root: Path, tmp_path: Path) -> None:
-    with brokers.started(tmp_path / "brokers", 3) as three, kafka.place(tmp_path / "place", three.servers) as place:
-        limit(place, "DLQ-model-training", min_insync_replicas="3")
-        worker = place.start("eval", FLTS_METRICS_PORT=str(port := free_ports(1)[0]))
-        send(place, "model-training", trained())
-        place.until(lambda: worker.events("handled"), 120)
-        three.kill(3)
-        send(place, "model-training", b"bad")
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[brokers.Started]:
+    """Three brokers, of which tests kill one and start it again."""
+    with brokers.started(tmp_path_factory.mktemp("brokers"), 3) as three:
+        yield three
 
-        said = f"does not acknowledge a message for {place.topic('DLQ-model-training')}"
-        place.until(lambda: [each for each in worker.events("waiting") if said in each["message"]], 120)
-        assert paused(port) == "1.0"
-        assert not worker.events("dead_letter")
-        three.again(3)
-        place.until(lambda: worker.events("dead_letter"), 120)
-        place.until(lambda: paused(port) == "0.0", 60)
+
+@pytest.fixture
+def place_on_three(three: brokers.Started, tmp_path: Path) -> Iterator[kafka.Place]:
+    """As ``place``, on three brokers."""
+    with kafka.place(tmp_path / "place", three.servers) as made:
+        yield made
+
+
+def test_too_few_replicas_are_said_and_pause_the_worker(three: brokers.Started, place_on_three: kafka.Place) -> None:
+    place = place_on_three
+    limit(place, "DLQ-model-training", min_insync_replicas="3")
+    worker = place.start("eval", FLTS_METRICS_PORT=str(port := free_ports(1)[0]))
+    send(place, "model-training", trained())
+    place.until(lambda: worker.events("handled"))
+    three.kill(3)
+    send(place, "model-training", b"bad")
+
+    said = f"does not acknowledge a message for {place.topic('DLQ-model-training')}"
+    place.until(lambda: [each for each in worker.events("waiting") if said in each["message"]])
+    assert paused(port) == "1.0"
+    assert not worker.events("dead_letter")
+    three.again(3)
+    place.until(lambda: worker.events("dead_letter"))
+    place.until(lambda: paused(port) == "0.0")
 
 
 def paused(port: int) -> str:
@@ -170,15 +185,28 @@ def paused(port: int) -> str:
     return line.rpartition(" ")[2]
 
 
-def test_one_broker_of_three_that_is_away_is_named(root: Path, tmp_path: Path) -> None:
-    with brokers.started(tmp_path / "brokers", 3) as three, kafka.place(tmp_path / "place", three.servers) as place:
-        worker = place.start("eval")
-        place.until(lambda: worker.events("assigned"), 120)
-        three.kill(3)
-        away = three.servers.split(",")[2]
-        waits = place.until(lambda: worker.events("waiting"), 120)
-        said = f"{away} of Kafka at {three.servers} cannot be reached, others can"
-        assert {each["message"] for each in waits} == {said}
+def test_one_broker_of_three_that_is_away_is_named_and_stops_nothing(
+    three: brokers.Started, place_on_three: kafka.Place
+) -> None:
+    place = place_on_three
+    worker = place.start("eval")
+
+    def send_and_wait(first: int) -> None:
+        for number in range(first, first + 6):
+            place.send("model-training", trained(config_hash=f"{number:064x}"), f"key-{number}")
+        place.until(lambda: len(worker.events("handled")) == first + 6)
+
+    send_and_wait(0)
+    three.kill(2)
+    gone = three.servers.split(",")[1]
+    place.until(lambda: worker.events("waiting"))
+    send_and_wait(6)
+
+    said = [event["message"] for event in worker.events("waiting")]
+    assert said == [f"{gone} of Kafka at {three.servers} cannot be reached, others can"]
+    assert not kafka.dead_letters(place)
+    assert worker.terminate() == 0
+    three.again(2)
 
 
 def test_a_session_that_the_broker_does_not_take_is_named(place: kafka.Place) -> None:

@@ -1,9 +1,7 @@
 """Long trainings, partitions that move, and a broker or a store that goes away: nothing is lost, nothing done twice."""
 
 import json
-import signal
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -32,13 +30,13 @@ def epochs_for(place: kafka.Place, seconds: float) -> str:
 @pytest.mark.xdist_group("kafka_slow")
 def test_a_long_training_keeps_its_partition(place: kafka.Place) -> None:
     limits = {"KAFKA_MAX_POLL_INTERVAL_MS": "10000", "KAFKA_SESSION_TIMEOUT_MS": kafka.SESSION_TIMEOUT_MS}
-    worker = place.start("train-gru", **GRU_ALONE, **limits, EPOCHS=epochs_for(place, 35))
+    worker = place.start("train-gru", **GRU_ALONE, **limits, EPOCHS=epochs_for(place, 24))
     place.preprocess("slice-1", "long")
 
     place.until(lambda: any(each["message"].startswith("message") for each in worker.events("handled")))
 
     (handled,) = worker.events("handled")
-    assert handled["seconds"] > 25
+    assert handled["seconds"] > 15
     assert not worker.events("revoked", "abandoned", "failed")
     assert [each["status"] for each in place.documents("model-training") if each["identifier"] == "long"] == [
         "RUNNING",
@@ -75,16 +73,24 @@ def _successes(place: kafka.Place, identifiers: list[str]) -> set[str]:
 def test_a_broker_that_is_away_in_every_phase_loses_nothing(
     own_broker: brokers.Brokers, own_place: kafka.Place
 ) -> None:
-    place, away = own_place, _away(own_broker)
+    """Each time for longer than a session; Apache Kafka, which takes long to start, only while messages are open."""
+    place = own_place
+
+    def away(*, quiet: bool = False) -> None:
+        if not (quiet and brokers.COMMAND):
+            own_broker.kill()
+            time.sleep(int(kafka.SESSION_TIMEOUT_MS) / 1000 + 2)
+            own_broker.again()
+
     workers = {stage: place.start(stage) for stage in kafka.STAGES}
-    away(10)  # longer than a session; before anything came
+    away(quiet=True)  # before anything came
     place.preprocess("slice-0", "away")
     place.until(lambda: workers["train-gru"].events("progress"))
-    away(10)  # while trainers train
+    away()  # while trainers train
     place.until(lambda: workers["eval"].events("received"))
-    away(10)  # when models arrive
+    away()  # when models arrive
     place.until(lambda: kafka.finished(place, "away"))
-    away(10)  # when the forecast is made
+    away(quiet=True)  # when the forecast is made
     place.preprocess("slice-1", "after")
     place.until(lambda: kafka.finished(place, "after"))
     place.until(lambda: len(place.documents("performance-eval")) >= 2)
@@ -94,41 +100,6 @@ def test_a_broker_that_is_away_in_every_phase_loses_nothing(
         assert sorted(claim["status"] for claim in kafka.trainings(place, identifier)) == ["SUCCESS"] * 3
     assert not kafka.dead_letters(place)
     assert all(worker.process.poll() is None for worker in workers.values()), place.logs()
-
-
-def _away(broker: brokers.Brokers) -> Callable[[float], None]:
-    def away(seconds: float) -> None:
-        broker.kill()
-        time.sleep(seconds)
-        broker.again()
-
-    return away
-
-
-@pytest.mark.apache_kafka("of several brokers one is away")
-@pytest.mark.parametrize("own_broker", [3], indirect=True)
-@pytest.mark.xdist_group("kafka_outages")
-def test_one_broker_of_three_that_is_away_is_named_and_stops_nothing(
-    own_broker: brokers.Brokers, own_place: kafka.Place
-) -> None:
-    worker = own_place.start("eval")
-
-    def send_and_wait(first: int) -> None:
-        for number in range(first, first + 6):
-            message = _trained() | {"config_hash": f"{number:064x}"}
-            own_place.send("model-training", json.dumps(message).encode(), f"key-{number}")
-        own_place.until(lambda: len(worker.events("handled")) == first + 6)
-
-    send_and_wait(0)
-    own_broker.kill(2)
-    gone = own_broker.servers.split(",")[1]
-    own_place.until(lambda: worker.events("waiting"))
-    send_and_wait(6)
-
-    said = [event["message"] for event in worker.events("waiting")]
-    assert said == [f"{gone} of Kafka at {own_broker.servers} cannot be reached, others can"]
-    assert not kafka.dead_letters(own_place)
-    assert worker.terminate() == 0
 
 
 @pytest.mark.xdist_group("kafka_outages")
@@ -170,8 +141,5 @@ def test_refused_credentials_of_the_store_blame_no_message(place: kafka.Place, s
     place.until(lambda: worker.events("waiting"))
     assert "refused the credentials" in worker.events("waiting")[0]["message"]
     assert "wrong-wrong-wrong" not in worker.log.read_text()
-    begun = time.monotonic()
-    worker.process.send_signal(signal.SIGTERM)
-    assert worker.process.wait(30) == 0
-    assert time.monotonic() - begun < 25
+    assert worker.terminate() == 0
     assert not place.messages("DLQ-model-training")

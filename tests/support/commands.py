@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -52,6 +53,12 @@ def run(folder: Path, *command: str, **environ: str) -> Ended:
     with start(folder, *command, environ=environ) as process:
         stdout, stderr = process.communicate(timeout=120)
     return Ended(process.returncode, stdout, stderr)
+
+
+def seconds_computed_by_children() -> float:
+    """Return the seconds of CPU time of all processes that this one has waited for: other work does not lengthen it."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def listing(folder: Path) -> Sequence[str]:

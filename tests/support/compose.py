@@ -6,9 +6,8 @@ import secrets
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import httpx
 
 from scripts.services import free_ports
 from tests.support import engine
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "deploy" / "docker-compose.kfp.yaml"
@@ -70,18 +70,16 @@ class Project:
 
     def forecast(self, seconds: float, **request: Any) -> dict[str, Any]:
         """Ask for a forecast until there is one."""
-        deadline = time.monotonic() + seconds
-        answer = ""
-        while time.monotonic() < deadline:
-            with suppress(httpx.TransportError):
-                got = httpx.post(f"{self.inference}/predict", json=request, timeout=10)
-                if got.status_code == 200:
-                    forecast: dict[str, Any] = got.json()
-                    return forecast
-                answer = got.text
-            time.sleep(0.2)
-        logs = self.compose("logs", "--tail", "30", "inference").stdout
-        raise AssertionError(f"no forecast within {seconds} s: {answer}\n{logs}")
+
+        def forecast() -> dict[str, Any]:
+            answer = httpx.post(f"{self.inference}/predict", json=request, timeout=10)
+            document: dict[str, Any] = answer.raise_for_status().json()
+            return document
+
+        logs = ("logs", "--tail", "30", "inference")
+        return wait_until(
+            forecast, seconds, pause=0.2, ignoring=(httpx.HTTPError,), state=lambda: self.compose(*logs).stdout
+        )
 
 
 def stand_ins(*names: str) -> dict[str, str]:

@@ -7,12 +7,13 @@ import socket
 import subprocess
 import tempfile
 import threading
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from tests.support.waiting import wait_until
 
 CLIENT = os.environ.get("DOCKER", "docker")
 LABEL = f"flts.tests={os.getpid()}"  # of the containers that the tests start
@@ -137,8 +138,9 @@ def registry() -> Iterator[str]:
 
 
 def _wait(url: str) -> None:
-    for _ in range(100):
-        with suppress(OSError), urllib.request.urlopen(url):  # noqa: S310 - an address of this machine
-            return
-        time.sleep(0.1)
-    raise TimeoutError(f"{url} does not answer")
+
+    def answers() -> bool:
+        with urllib.request.urlopen(url):  # noqa: S310 - an address of this machine
+            return True
+
+    wait_until(answers, ignoring=(OSError,))

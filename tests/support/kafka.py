@@ -5,7 +5,6 @@ import os
 import secrets
 import signal
 import subprocess
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -23,6 +22,7 @@ from flts.workers.settings import CONSUMED, DEAD_LETTER_PREFIX
 from tests.support import brokers
 from tests.support.acls import Users, role_of
 from tests.support.commands import BIN
+from tests.support.waiting import wait_until
 
 # The shortest that Apache Kafka takes; a dead worker's partitions are others' after it, and tansu has those who join
 # wait for half of it.
@@ -180,11 +180,7 @@ class Place:
 
     def until(self, true: Callable[[], Any], seconds: float = 240) -> Any:
         """Wait until something is true, and return it."""
-        deadline = time.monotonic() + seconds
-        while not (found := true()):
-            assert time.monotonic() < deadline, self.logs()
-            time.sleep(0.1)
-        return found
+        return wait_until(true, seconds, pause=0.1, state=self.logs)
 
     def history(self, identifier: str) -> list[str]:
         """The keys of the promotions of an identifier."""
@@ -224,16 +220,19 @@ def place(folder: Path, servers: str, users: Users | None = None, **environ: str
 
 def _bounds(consumer: Consumer, partition: TopicPartition) -> tuple[int, int]:
     """The first and the last offset; a topic that was just made has no leader for a moment."""
-    deadline = time.monotonic() + 30
-    while True:
+
+    def bounds() -> tuple[int, int] | None:
         try:
             found: tuple[int, int] = consumer.get_watermark_offsets(partition, timeout=30)
         except KafkaException as error:
-            if error.args[0].code() not in _SOON_OVER or time.monotonic() > deadline:
+            if error.args[0].code() not in _SOON_OVER:
                 raise
-            time.sleep(0.1)
-        else:
-            return found
+            return None
+        return found
+
+    found = wait_until(bounds, pause=0.1)
+    assert found
+    return found
 
 
 def seconds_between(first: Mapping[str, Any], last: Mapping[str, Any]) -> float:

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from flts.store.file import FileStore
 from flts.timeseries.windows import forecast_origins
 from tests.support.commands import BIN
 from tests.support.listening import listening
+from tests.support.waiting import wait_until
 
 IDENTIFIER = "run-001"
 ROWS, TEST_ROWS = 700, 150
@@ -149,16 +149,14 @@ class Server:
         found = [json.loads(line) for line in self.lines if line.startswith("{")]
         return [line for line in found if line["event"] == event]
 
-    def wait_until_ready(self, seconds: float = 60) -> dict[str, Any]:
+    def wait_until_ready(self) -> dict[str, Any]:
         """Wait for ``/ready``, and return what it says."""
-        deadline = time.monotonic() + seconds
-        while True:
-            answer = httpx.get(f"{self.url}/ready", timeout=30)
-            if answer.status_code == 200:
-                document: dict[str, Any] = answer.json()
-                return document
-            assert time.monotonic() < deadline, answer.text
-            time.sleep(0.02)
+
+        def ready() -> dict[str, Any]:
+            document: dict[str, Any] = httpx.get(f"{self.url}/ready", timeout=30).raise_for_status().json()
+            return document
+
+        return wait_until(ready, ignoring=(httpx.HTTPStatusError,))
 
 
 @contextmanager

@@ -2,15 +2,17 @@
 
 import json
 import time
+from threading import Event
 from typing import Any
 
 import pytest
 
-from flts.errors import ServiceUnavailableError
+from flts.errors import BadInputError, ServiceUnavailableError
 from flts.runtime.signals import Stopped
 from flts.store.file import FileStore
 from flts.workers.attempts import BUCKET, Attempt, GivenUpError
 from flts.workers.messages import ReceivedMessage
+from tests.support.waiting import wait_until
 
 KEY = "trained/tries/train-gru/training-data/2/17.json"
 RECEIVED = ReceivedMessage("training-data", 2, 17, 1_700_000_000_000, b"key", b"{}")
@@ -99,9 +101,7 @@ def test_a_quick_message_asks_nothing_of_the_store(store):
 def test_a_try_is_recorded_when_it_has_lasted_for_a_moment_and_forgotten_when_it_is_done(store):
     begun = time.monotonic()
     with attempt(store) as slow:
-        while record(store) is None:
-            assert time.monotonic() < begun + 10
-            time.sleep(0.01)
+        wait_until(lambda: record(store))
         assert time.monotonic() >= begun + 0.2
         assert record(store) == {"failed": 0, "begun": 1, "reason": ""}
     slow.done()
@@ -182,10 +182,18 @@ def test_every_message_of_every_group_has_a_record_of_its_own(store):
     ]
 
 
-def test_a_store_that_cannot_be_written_does_not_break_the_work_off(tmp_path):
+def test_a_store_that_cannot_be_written_does_not_break_the_work_off(tmp_path, monkeypatch):
     (tmp_path / "no-folder").touch()
-    done = False
-    with attempt(FileStore(tmp_path / "no-folder")):
-        time.sleep(0.3)
-        done = True
-    assert done
+    store, refused = FileStore(tmp_path / "no-folder"), Event()
+    put = store.put
+
+    def tell(*asked: Any, **options: Any) -> Any:
+        try:
+            return put(*asked, **options)
+        except BadInputError:
+            refused.set()
+            raise
+
+    monkeypatch.setattr(store, "put", tell)
+    with attempt(store):
+        assert refused.wait(60)

@@ -217,7 +217,7 @@ def test_a_signal_ends_every_child_and_theirs(start: Start, number: int, code: i
 
     assert run.execute() == code
 
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 50  # of the 60 that it hangs
     assert statuses(run)["left"] == "stopped"
     assert statuses(run)["last"] == "not run"
     child = int((run.states["left"].folder / "child").read_text())
@@ -234,7 +234,9 @@ def test_a_child_that_ignores_sigterm_is_killed_after_a_while(start: Start, monk
     assert statuses(run)["left"] == "stopped"
 
 
-def test_a_second_signal_kills_at_once(start: Start) -> None:
+def test_a_second_signal_kills_at_once(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "GRACE_SECONDS", 1000)
+
     def twice() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
@@ -243,7 +245,7 @@ def test_a_second_signal_kills_at_once(start: Start) -> None:
     began = time.monotonic()
 
     assert run.execute() == 130
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 50  # of the 60 that it hangs
 
 
 def test_a_task_that_takes_its_time_to_stop_says_how_to_hurry(start: Start) -> None:

@@ -1,14 +1,14 @@
 """What becomes of a run's processes when its runner is killed."""
 
+import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
 import pytest
 
-from pipeline.runner.watchdog import watchdog
+from pipeline.runner.watchdog import VARIABLE, watchdog
 from tests.support.workers import assert_gone, compile_workers
 
 RUNNER = """
@@ -52,7 +52,7 @@ def test_killed_with_its_runner_is_every_task_and_what_it_started(root: Path, tm
         process.kill()
 
     assert len(started) == (4 if does == "hang" else 2)
-    assert_gone(*(child.pid for child in started), within=3)
+    assert_gone(*(child.pid for child in started))
     guard.kill()
 
 
@@ -64,12 +64,17 @@ def test_it_goes_with_a_runner_that_ended_by_itself(tmp_path: Path) -> None:
     assert not guard.is_running()
 
 
-def test_what_another_run_started_goes_on(tmp_path: Path) -> None:
-    with subprocess.Popen(["sleep", "60"], env={"FLTS_RUN": str(tmp_path / "other")}) as other:
+def test_what_another_run_started_goes_on(root: Path, tmp_path: Path) -> None:
+    def sleeper(folder: Path) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(["sleep", "100"], env={VARIABLE: str(folder)})
+
+    with sleeper(tmp_path / "other") as other, sleeper(tmp_path) as own:
         code = f"from pathlib import Path; from pipeline.runner.watchdog import watchdog\nfolder = {str(tmp_path)!r}\n"
         code += "with watchdog(Path(folder), containers=False):\n    raise SystemExit(1)"
-        subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False)
-        time.sleep(1)
+        subprocess.run([sys.executable, "-c", code], cwd=root, check=False)
+        assert own.wait(60) == -signal.SIGTERM
+        with sleeper(tmp_path) as late:
+            assert late.wait(60) == -signal.SIGKILL
 
         assert other.poll() is None
         other.kill()

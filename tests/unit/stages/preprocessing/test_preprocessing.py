@@ -285,10 +285,14 @@ def test_an_error_in_a_stored_dataset_names_the_object(run, store):
     assert objects(store) == {}
 
 
-def test_the_real_dataset_is_processed(run, poblesec):
-    result = run(inputs={"input": poblesec / "PobleSec.csv"})
+def test_a_whole_dataset_is_processed(run, whole_dataset):
+    rows, targets, seconds, fit_end, validation_end, test_rows = {
+        "PobleSec": (15_927, ("down",), 120, 11_148, 13_537, 3_982),
+        "jfk_weather": (6_964, ("temp",), 3_600, 4_874, 5_919, 1_742),
+    }[whole_dataset.stem]
+    result = run(inputs={"input": whole_dataset})
     data = read_processed(result.files[FILES[0]])
-    assert (len(data), data.targets, data.sampling_seconds) == (15_927, ("down",), 120)
-    assert (data.parts.fit_end, data.parts.validation_end) == (11_148, 13_537)
-    assert len(read_processed(result.files[FILES[1]])) == 3_982
+    assert (len(data), data.targets, data.sampling_seconds) == (rows, targets, seconds)
+    assert (data.parts.fit_end, data.parts.validation_end) == (fit_end, validation_end)
+    assert len(read_processed(result.files[FILES[1]])) == test_rows
     assert not np.isnan(data.frame.matrix(data.features)).any()
