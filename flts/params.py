@@ -41,7 +41,7 @@ _MOST_BYTES = 128
 _NO_PATHS = "must not contain '/', '\\', '..' or control characters"
 
 
-def check_name(value: str) -> str:
+def check_key_name(value: str) -> str:
     """Return an identifier or a dataset's name if it can be part of a storage key.
 
     Raises:
@@ -75,7 +75,7 @@ def _check_no_path(value: str) -> None:
 
 Name = Annotated[
     str,
-    AfterValidator(check_name),
+    AfterValidator(check_key_name),
     ParamRule(
         f"at most {_MOST_BYTES} bytes of UTF-8 without '/', '\\', '..' and control characters, not starting with '.' "
         f"or '-', and none of {', '.join(_NAMES_IN_KEYS)}"
