@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run serve services test test-s3 test-kafka chaos test-images lint format specs docs images dev-images wheelhouse lock bench bench-skill bench-images \
+.PHONY: help venv run serve services test test-s3 test-kafka chaos test-images lint format coverage specs docs dist images dev-images wheelhouse lock bench bench-skill bench-images \
 	bench-serving bench-kafka soak clean
 
 help: ## List the targets
@@ -37,17 +37,21 @@ chaos: venv ## Kill workers and brokers at 200 random moments (KILLS=200): is ev
 test-images: venv images ## Build the images and test them; needs Docker and docker-registry: ARGS="-k readmes"
 	@$(BIN)/pytest -m images $(ARGS)
 
-lint: venv ## Check format, style, types, shell scripts, Dockerfiles and CI workflows
+lint: venv ## Check format, style, types, imports, shell scripts, Dockerfiles and CI workflows
 	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --diff .; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/shellcheck .ci/run $(wildcard scripts/*.sh images/*.sh deploy/dev/*.sh deploy/dev/*/*.sh)
 	@$(BIN)/hadolint $(wildcard images/*/Dockerfile deploy/dev/*/Dockerfile)
 	@$(BIN)/jactionlint
+	@report=$$($(BIN)/lint-imports --no-logo --no-cache) || { echo "$$report"; exit 1; }
 
 format: venv ## Format the code, and fix what ruff can
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+coverage: venv ## Measure which lines and branches the unit and contract tests run; fails under the floor in pyproject.toml
+	@$(BIN)/pytest -n auto --dist loadgroup --cov --cov-report=term:skip-covered tests/unit tests/contract $(ARGS)
 
 services: venv ## Run S3 and MLflow until Ctrl-C, and print the variables to export
 	@$(BIN)/python -m scripts.services
@@ -56,8 +60,13 @@ specs: venv ## Compile specs and pipeline; into build/specs/ with REGISTRY=, TAG
 	@$(BIN)/python -m scripts.compile_specs $(if $(REGISTRY),--registry "$(REGISTRY)") $(if $(TAG),--tag "$(TAG)") \
 		$(if $(DIGESTS),--digests "$(DIGESTS)")
 
-docs: venv ## Write docs/stages/, which is generated
+docs: venv ## Write docs/stages/ and the picture of the architecture, which are generated
 	@$(BIN)/python -m scripts.stage_docs
+	@$(BIN)/python -m scripts.architecture
+
+dist: venv ## Build the sdist and, from it, the wheel, into dist/
+	@rm -rf dist
+	@$(BIN)/uv build --quiet --out-dir dist
 
 images: ## Build all images: BASE_IMAGE=python:3.11-slim-bookworm, TORCH=cuda; scripts/build_push.sh also pushes
 	@scripts/build_push.sh $(if $(BASE_IMAGE),--base "$(BASE_IMAGE)")

@@ -80,7 +80,7 @@ NAN = float("nan")
         ({"data": {"time": "2024"}}, "data must be a JSON object of columns"),
         ({"data": {}}, "no column 'time', 'down', 'up'"),
         ({"data": {}, "index_col": "at"}, "no column 'at', 'down', 'up'"),
-        ({"data": {}, "index_col": 3}, "index_col must be the name of the column of timestamps, got 3"),
+        ({"data": {}, "index_col": 3}, "index_col must be the name of the column with timestamps, got 3"),
         ({"data": {"time": [], "down": [], "up": []}}, "the history has 0 rows; the model needs 10"),
         ({"data": {key: values[:9] for key, values in history(20).items()}}, "has 9 rows; the model needs 10"),
         (changed(down=[1.0] * 19), "column 'down' has 19 values and 'time' has 20: both must have the same number"),

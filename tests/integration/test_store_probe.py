@@ -24,7 +24,7 @@ PORT = "9000"
 
 
 def _compose() -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load((DEPLOY / "common.yaml").read_text())["services"]["minio"]
+    found: dict[str, Any] = yaml.safe_load((DEPLOY / "docker-compose.common.yaml").read_text())["services"]["minio"]
     return found
 
 

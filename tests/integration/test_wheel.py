@@ -6,8 +6,11 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
+
+from flts.version import __version__
 
 BIN = Path(sys.executable).parent
 OUTSIDER = """
@@ -25,12 +28,30 @@ print(model.model_type)
 
 @pytest.fixture(scope="module")
 def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel as `make dist` builds it: from the sdist, so that nothing but the sources gets in."""
     folder = tmp_path_factory.mktemp("dist")
-    subprocess.run(
-        [BIN / "uv", "build", "--quiet", "--wheel", "--out-dir", folder, root], check=True, capture_output=True
-    )
+    subprocess.run([BIN / "uv", "build", "--quiet", "--out-dir", folder, root], check=True, capture_output=True)
     (built,) = folder.glob("*.whl")
     return built
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("wheel")
+def test_the_wheel_holds_the_license_and_every_file_of_flts(wheel: Path, root: Path):
+    info = f"flts-{__version__}.dist-info"
+    with ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        license_text = archive.read(f"{info}/licenses/LICENSE")
+        metadata = archive.read(f"{info}/METADATA").decode()
+
+    assert license_text == (root / "LICENSE").read_bytes()
+    assert re.findall(r"^License-(?:File|Expression): .+$", metadata, re.MULTILINE) == [
+        "License-Expression: Apache-2.0",
+        "License-File: LICENSE",
+    ]
+    listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "flts"]
+    sources = subprocess.run(listing, cwd=root, check=True, capture_output=True, text=True).stdout.split()
+    assert {name for name in names if not name.startswith(info)} == {name for name in sources if (root / name).exists()}
 
 
 @pytest.mark.slow

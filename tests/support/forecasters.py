@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Literal
 
 import numpy as np
 import torch
@@ -23,9 +24,10 @@ def truncated(data: ProcessedData, rows: int) -> ProcessedData:
     return replace(data, frame=data.frame.rows(0, rows), actual=actual)
 
 
-def recurrent(model_type: str, skip: bool, data: ProcessedData, block: int) -> RecurrentForecaster:
-    sizes = {"input_seq_len": 5, "output_seq_len": block}
-    transform: WindowTransform = ScalingTransform(data.features, data.targets, data.scaler, **sizes)
+def recurrent(model_type: Literal["GRU", "LSTM"], skip: bool, data: ProcessedData, block: int) -> RecurrentForecaster:
+    transform: WindowTransform = ScalingTransform(
+        data.features, data.targets, data.scaler, input_seq_len=5, output_seq_len=block
+    )
     if skip:
         origins = np.arange(5, 50)
         transform = LinearSkipTransform.learn(
@@ -35,11 +37,14 @@ def recurrent(model_type: str, skip: bool, data: ProcessedData, block: int) -> R
             origins,
             np.ones((len(origins), len(data.targets))),
             sampling_seconds=data.sampling_seconds,
-            **sizes,
+            input_seq_len=5,
+            output_seq_len=block,
         )
     torch.manual_seed(3)
     nets = [RecurrentNet(model_type, transform.width, 8, 2, block * len(data.targets)) for _ in range(2 if skip else 1)]
-    return RecurrentForecaster(nets, transform, features=data.features, targets=data.targets, **sizes)
+    return RecurrentForecaster(
+        nets, transform, features=data.features, targets=data.targets, input_seq_len=5, output_seq_len=block
+    )
 
 
 def prophet(ridge: bool, data: ProcessedData, block: int) -> ProphetForecaster:

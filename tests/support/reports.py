@@ -71,7 +71,8 @@ class Page(HTMLParser):
 def drawn(chart: dict[str, Any], line: int, edge: str = "bottom") -> np.ndarray:
     """The values of a line as the page's script reads them; the lowest ones where points stand for several rows."""
     numbers = np.array(chart["lines"][line]["y"][-1 if edge == "top" else 0], dtype=np.float64)
-    return chart["y"]["low"] + numbers * chart["y"]["unit"]
+    values: np.ndarray = chart["y"]["low"] + numbers * chart["y"]["unit"]
+    return values
 
 
 def times(rows: int, start: str = "2020-01-01") -> np.ndarray:

@@ -46,6 +46,7 @@ def mark_known_limits(item: pytest.Item) -> None:
     """Expect a test to fail on a server of which that is known."""
     if not isinstance(item, pytest.Function) or not hasattr(item, "callspec"):
         return
-    reason = KNOWN_LIMITS.get(item.callspec.params.get("s3", ""), {}).get(item.originalname)
+    limits = KNOWN_LIMITS.get(str(item.callspec.params.get("s3", "")), {})
+    reason = limits.get(item.originalname)
     if reason:
         item.add_marker(pytest.mark.xfail(reason=reason, strict=True))

@@ -16,7 +16,7 @@ from flts.stages import STAGES
 
 ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "deploy"
-COMMON_FILE = DEPLOY / "common.yaml"
+COMMON_FILE = DEPLOY / "docker-compose.common.yaml"
 KFP = DEPLOY / "docker-compose.kfp.yaml"
 KAFKA = DEPLOY / "docker-compose.yaml"
 FILES = pytest.mark.parametrize("file", [KFP, KAFKA], ids=["kfp", "kafka"])

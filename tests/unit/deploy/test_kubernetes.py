@@ -338,7 +338,7 @@ def test_network_policies_allow_what_pods_call_and_nothing_else(overlay: str) ->
 
 
 def test_store_and_mlflow_are_started_as_compose_starts_them() -> None:
-    compose = yaml.safe_load((ROOT / "deploy" / "common.yaml").read_text())["services"]
+    compose = yaml.safe_load((ROOT / "deploy" / "docker-compose.common.yaml").read_text())["services"]
     found = {name: pods("dev")[name]["spec"]["containers"][0]["command"] for name in ("minio", "mlflow")}
 
     def but_for_names(command: list[str]) -> list[str]:

@@ -28,7 +28,9 @@ def test_it_prints_the_variables_that_the_compose_files_read(root: Path, engine:
 
     assert done.returncode == 0, done.stderr
     images = dict(line.split("=") for line in done.stdout.splitlines())
-    compose = "".join((root / "deploy" / name).read_text() for name in ("common.yaml", "docker-compose.yaml"))
+    compose = "".join(
+        (root / "deploy" / name).read_text() for name in ("docker-compose.common.yaml", "docker-compose.yaml")
+    )
     assert {"SEAWEEDFS_IMAGE", "MLFLOW_IMAGE", "KAFKA_IMAGE"} <= images.keys()
     builds = [line for line in (engine.parent / "calls").read_text().splitlines() if line.startswith("build ")]
     for variable, image in images.items():
