@@ -28,7 +28,7 @@ _FOLLOWS_ALL = (
 )
 _PROMOTIONS = 50
 # Every so many looks at the pointer, the promotion history is read too, because models held back by a gate move no
-# pointer, and a model that could not be loaded is tried again, because somebody may have repaired it.
+# pointer, and a model that could not be loaded is tried again, because it may have been repaired.
 _LOOKS_PER_RETRY = 12
 
 

@@ -102,7 +102,7 @@ def test_it_shows_the_model_its_forecast_and_how_it_came_to_be_served(shown: Ope
     shown.says("#lead", r"^GRU, promoted \d{4}-\d\d-\d\d \d\d:\d\d UTC for identifier run-001\.$")
     shown.says("#facts", "uses 10 rows of history, one every 10 minutes")
     shown.says("#facts", "90 %")
-    shown.says("#source", "^From the end of the stored data: the last is from 2018-02-06 21:30 UTC")
+    shown.says("#source", "^From the end of the stored data; the last row is from 2018-02-06 21:30 UTC")
     shown.says("#promotions tbody tr.chosen", "GRU.*served now")
     assert len(shown.rows()) == 48
     page.locator("#charts .chart").focus()

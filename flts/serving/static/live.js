@@ -99,7 +99,7 @@
   function showPromotions() {
     const [body] = at("promotions").tBodies;
     at("no-promotions").hidden = model.promotions.length > 0;
-    at("promotions").hidden = !model.promotions.length;
+    at("promotions").hidden = at("promotions-note").hidden = !model.promotions.length;
     body.replaceChildren(...model.promotions.map(each => {
       const held = each.status === "HELD", back = each.operation === "Rollback";
       const [word, style] = held ? ["held", "filled"] : each.current ? ["served now", "best"] : back ? ["rollback", "muted"] : ["promoted", "muted"];
@@ -161,7 +161,7 @@
   function showForecast() {
     const {answer} = shown, {predictions} = answer, {ts} = actuals(), last = ts.at(-1);
     at("source").textContent = last === undefined ? "From the end of the stored data."
-      : `From the end of ${shown.own ? `your ${plural(shown.own.rows, "row")}` : "the stored data"}: the last is from ${when(last)} UTC.`;
+      : `From the end of ${shown.own ? `your ${plural(shown.own.rows, "row")}` : "the stored data"}; the last row is from ${when(last)} UTC.`;
     at("stored").hidden = !shown.own;
     at("download").disabled = false;
     for (const chart of at("charts").querySelectorAll(".chart")) charting.discard(chart);
