@@ -1,1 +1,1 @@
-"""The figures that the project promises, measured: `make bench`."""
+"""Benchmarks of the figures that the project promises: `make bench`."""

@@ -1,4 +1,4 @@
-"""`make bench`: every figure that the project promises, in one table and in `build/bench.json`."""
+"""`make bench`: all promised figures, measured, in one table and in `build/bench.json`."""
 
 import json
 import platform

@@ -38,7 +38,7 @@ MOST_MEMORY_MB = 150
 
 
 def in_turns(ours: Callable[[], Any], bare: Callable[[], Any]) -> dict[str, float]:
-    """Let two functions take turns; return the best time of each, and the ratio."""
+    """Run two functions alternately; return the best time of each, and the ratio."""
     best = {"gateway": float("inf"), "boto3": float("inf")}
     for _ in range(REPEATS):
         for name, function in (("gateway", ours), ("boto3", bare)):
@@ -106,7 +106,7 @@ def _measure(running: Gateway, folder: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure, print a table, and write the figures down."""
+    """Measure, print a table, and write the figures to a file."""
     figures = measure()
     print("gateway against bare boto3                gateway     boto3   ratio  at least")
     for name, (label, least) in LABELS.items():

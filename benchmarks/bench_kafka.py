@@ -148,8 +148,8 @@ def measure_runner(folder: Path, dataset: Path) -> Figures:
 
 def measure_workers(opener: Opener, folder: Path, dataset: Path) -> Figures:
     """Measure a dataset through workers that have imported what they need, with the recommended values."""
-    beside = dataset.with_suffix(".toml")
-    values = beside if beside.is_file() else ROOT / "pipeline" / "recommended.toml"
+    settings = dataset.with_suffix(".toml")
+    values = settings if settings.is_file() else ROOT / "pipeline" / "recommended.toml"
     parameters = tomllib.loads(values.read_text())["parameters"]
     with opener(folder / "broker") as broker, kafka.place(folder / "place", broker.servers) as place:
         for name in kafka.SMALL:

@@ -1,4 +1,4 @@
-"""The whole pipeline on all rows with the design's defaults, twice from nothing: how long, and whether both are equal.
+"""The whole pipeline on all rows with the pipeline's defaults, twice from scratch: time, and equality of results.
 
 `python -m benchmarks pipeline`
 """
@@ -26,7 +26,7 @@ def run_pipeline(dataset: Path, home: Path) -> tuple[float, dict[str, Any]]:
 
 
 def content(home: Path, summary: dict[str, Any]) -> dict[str, Any]:
-    """Return what two equal runs must share to the byte: configuration, weights, metrics and forecasts."""
+    """Return everything that must be equal to the byte in two runs: configuration, weights, metrics and forecasts."""
     weights = sorted(home.glob("mlartifacts/**/artifacts/bundle/*"))
     forecasts = sorted(home.glob("store/inference-logs/**/predictions.parquet"))
     return {

@@ -34,7 +34,7 @@ REPEATS = 5
 def ratio_to_bare(
     ours: Callable[[int], Any], bare: Callable[[int], Any], turns: int, of: Callable[[list[float]], float]
 ) -> dict[str, float]:
-    """Let two functions take turns, each told its number; return what ``of`` makes of their times, and the ratio."""
+    """Call two functions alternately with the repeat's number; return ``of`` their times, and the ratio."""
     times: dict[str, list[float]] = {"store": [], "boto3": []}
     for turn in range(turns):
         for name, function in (("store", ours), ("boto3", bare)):

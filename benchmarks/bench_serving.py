@@ -1,4 +1,4 @@
-"""Live forecasts under load: a GRU of two layers of 128 units, served by one process, asked by another.
+"""Live forecasts under load: a GRU of two layers of 128 units in one process, clients in another.
 
 The model is trained for one epoch on the demo dataset; its size decides the speed, not what it learned. Every answer
 is computed: the server keeps no results. Part of `make bench-serving`; writes build/bench_serving.json.
@@ -38,7 +38,7 @@ def prepare(folder: Path) -> Place:
 
 
 def histories(place: Place) -> list[bytes]:
-    """Questions with data, none like another."""
+    """Return different requests with data."""
     data = read_processed(place.data())
     bodies = []
     for start in range(HISTORIES):
@@ -50,13 +50,13 @@ def histories(place: Place) -> list[bytes]:
 
 
 def start_load(server: Server, clients: int, seconds: float, rate: float = 0.0) -> "subprocess.Popen[bytes]":
-    """Start the other process, which waits for the bodies."""
+    """Start the process of the clients, which waits for the request bodies."""
     command = [sys.executable, "-m", "benchmarks.load", server.url, str(clients), str(seconds), str(rate)]
     return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
 def load(server: Server, bodies: Sequence[bytes], clients: int, seconds: float = SECONDS, rate: float = 0.0) -> Seen:
-    """Put load on a server, and return what the clients saw."""
+    """Put load on a server, and return the results of the clients."""
     with start_load(server, clients, seconds, rate) as process:
         out, _ = process.communicate(b"\n".join(bodies))
     return Seen(**json.loads(out))
@@ -78,7 +78,7 @@ def swap_under_load(place: Place, server: Server) -> tuple[Seen, int]:
 
 
 def measure() -> dict[str, Any]:
-    """Return what the clients saw in each scene, and how long the server takes to start."""
+    """Return the results of the clients in each scenario, and the start-up time of the server."""
     with tempfile.TemporaryDirectory() as folder:
         place = prepare(Path(folder) / "place")
         figures: dict[str, Any] = {}
@@ -103,7 +103,7 @@ def measure() -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure, print a table, and write the figures down."""
+    """Measure, print a table, and write the figures to a file."""
     figures = measure()
     print(f"{'live forecasts':<38} requests/s  p50 ms  p99 ms  failed")
     for name, row in figures.items():

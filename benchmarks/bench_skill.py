@@ -1,4 +1,4 @@
-"""How much better than persistence the models forecast rows that nobody has seen, one step ahead.
+"""Skill of the models: improvement over persistence on unseen rows, one step ahead.
 
 Skill is ``1 - RMSE / RMSE of persistence`` on the test part: PobleSec's own test file, elsewhere the last 20 % of the
 rows. Models are trained as the pipeline does it, with ``pipeline/recommended.toml`` for GRU and LSTM, and refitted on

@@ -1,4 +1,4 @@
-"""How soon a command answers: `--help` of every stage, and preprocess from its start to its first read."""
+"""Start-up times: `--help` of every stage, and preprocess from its start to its first read."""
 
 import ctypes
 import os

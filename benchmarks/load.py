@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 @dataclass(frozen=True)
 class Seen:
-    """What clients saw: answers a second, latencies in ms, and answers other than 200."""
+    """Results of clients: responses per second, latencies in ms, and responses other than 200."""
 
     per_second: float
     p50_ms: float

@@ -1,6 +1,6 @@
-"""What clients ask all day: forecasts, whether the server lives, and what lies in the store. `soak.py` runs it.
+"""Steady load from clients: forecasts, liveness checks and downloads; run by `soak.py`.
 
-Of ten requests eight are forecasts: most of a few steps onward from the stored data, some of a hundred from data of the
+Of ten requests eight are forecasts: most of a few steps after the stored data, some of a hundred after data of the
 client's own. ``FLTS_SOAK`` names a JSON file with the gateway's address, the objects to download and a history.
 """
 
@@ -16,19 +16,19 @@ _GIVEN: dict[str, Any] = json.loads(Path(os.environ["FLTS_SOAK"]).read_text())
 
 
 class Client(HttpUser):
-    """A client that asks five times a second, if it is answered in time."""
+    """A client that sends five requests a second, if it is answered in time."""
 
     wait_time = constant_throughput(5)
 
     @task(7)
     def predict(self) -> None:
-        """Ask for a few steps behind the stored data."""
+        """Request a few steps after the stored data."""
         steps = random.choice((1, 1, 1, 10, 48))  # noqa: S311
         self._forecast({"inference_length": steps}, steps, "/predict")
 
     @task(1)
     def predict_own(self) -> None:
-        """Ask for many steps behind rows of one's own."""
+        """Request many steps after rows sent with the request."""
         self._forecast({"inference_length": 100, "data": _GIVEN["history"]}, 100, "/predict with data")
 
     def _forecast(self, question: dict[str, Any], steps: int, name: str) -> None:
@@ -38,12 +38,12 @@ class Client(HttpUser):
 
     @task(1)
     def healthz(self) -> None:
-        """Ask whether the server lives."""
+        """Check liveness."""
         self.client.get("/healthz")
 
     @task(1)
     def download(self) -> None:
-        """Fetch an object from the gateway, whole."""
+        """Download an object from the gateway."""
         wanted = random.choice(_GIVEN["objects"])  # noqa: S311
         url = f"{_GIVEN['gateway']}/download/{wanted['name']}"
         with self.client.get(url, name="/download", catch_response=True) as answer:

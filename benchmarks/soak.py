@@ -34,7 +34,7 @@ _GROWTH = 1.10  # from the second quarter of the time to the last, when all that
 
 @dataclass(frozen=True)
 class Request:
-    """How the requests of a name were answered; times in seconds."""
+    """Statistics of the requests of one kind; times in seconds."""
 
     name: str
     count: int
@@ -45,7 +45,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Soaked:
-    """What came out.
+    """Result of the test.
 
     Attributes:
         requests: By name.
@@ -61,7 +61,7 @@ class Soaked:
 
     @property
     def lost(self) -> int:
-        """Requests without the answer that they asked for."""
+        """Number of requests without a successful response."""
         return sum(request.lost for request in self.requests)
 
     def growth(self, server: str) -> float:
@@ -72,7 +72,7 @@ class Soaked:
 
     @property
     def flat(self) -> bool:
-        """Whether no server's memory grew."""
+        """True if no server's memory grew."""
         return all(self.growth(server) <= _GROWTH for server in self.memory)
 
 

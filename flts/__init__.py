@@ -14,7 +14,7 @@ __all__ = ["Model", "__version__", "load_model", "read_processed"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import what notebooks call when it is first used: commands start without pandas and NumPy."""
+    """Import the public functions on first use, so that commands start without pandas and NumPy."""
     if name not in __all__:
         raise AttributeError(f"module 'flts' has no attribute {name!r}")
     from flts import api

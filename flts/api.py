@@ -1,4 +1,4 @@
-"""What data scientists call: models and processed data, in pandas. It is imported as ``flts``."""
+"""Public functions for notebooks and scripts, in pandas: models and processed data. Exported by ``flts``."""
 
 import json
 import os
@@ -24,15 +24,15 @@ class Model:
     """A trained forecaster.
 
     Attributes:
-        model_type: ``GRU``, ``LSTM``, ``PROPHET``, or another that was added.
-        targets: The columns that it forecasts.
-        columns: The columns that a history must have beside ``time``.
+        model_type: ``GRU``, ``LSTM``, ``PROPHET`` or another registered type.
+        targets: Columns that it forecasts.
+        columns: Columns that a history must have, in addition to ``time``.
         sampling: Time between two rows of the training data, and between two steps of a forecast.
-        config_hash: Names the preprocessing of the training data.
+        config_hash: Identifies the preprocessing of the training data.
     """
 
     def __init__(self, loaded: bundle.Bundle) -> None:
-        """Wrap a bundle; ``flts.load_model`` finds and loads one."""
+        """Wrap a bundle; use ``flts.load_model`` to find and load one."""
         config = loaded.config
         self._bundle = loaded
         self.model_type = config.model_type
@@ -42,7 +42,7 @@ class Model:
         self.config_hash = config.config_hash
 
     def __repr__(self) -> str:
-        """Say what it forecasts."""
+        """Return the type, the targets and the sampling interval."""
         return f"<flts.Model {self.model_type}: {', '.join(self.targets)} every {self.sampling}>"
 
     def forecast(self, history: pd.DataFrame, steps: int = 10) -> pd.DataFrame:
@@ -56,11 +56,11 @@ def load_model(source: str | Path | Promotion | TrainedModel, *, tracking_uri: s
     Args:
         source: A bundle folder; ``runs:/<run_id>/<TYPE>``; or a promotion or trained-model message, as an object or as
             its JSON file, such as ``current.json``.
-        tracking_uri: MLflow's address, where the model lies there; default: ``MLFLOW_TRACKING_URI``.
+        tracking_uri: Address of MLflow, for models kept there; default: ``MLFLOW_TRACKING_URI``.
 
     Raises:
-        BadInputError: There is no such model, or it is not what it was announced to be.
-        ServiceUnavailableError: MLflow is out of reach.
+        BadInputError: There is no such model, or it differs from its checksums.
+        ServiceUnavailableError: MLflow is unreachable.
     """
     uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
     with tempfile.TemporaryDirectory(prefix="flts-") as scratch:
@@ -71,12 +71,12 @@ def load_model(source: str | Path | Promotion | TrainedModel, *, tracking_uri: s
 
 
 def read_processed(path: str | Path) -> pd.DataFrame:
-    """Read processed data of preprocess, or any other CSV or Parquet file that it would take.
+    """Read processed data from preprocess, or any other CSV or Parquet file that preprocess would accept.
 
     Returns:
-        ``time``, the features in their order, and ``<target>_actual`` as measured, in original units. ``attrs`` has
-        ``target_columns``, ``sampling_seconds``, ``config_hash``, ``preprocess_config``, ``scaler`` and ``parts`` (rows
-        at which the fit and validation parts end).
+        A frame with ``time``, the features in order, and ``<target>_actual`` as measured, in original units. Its
+        ``attrs`` hold ``target_columns``, ``sampling_seconds``, ``config_hash``, ``preprocess_config``, ``scaler`` and
+        ``parts`` (the rows at which the fit and validation parts end).
 
     Raises:
         BadInputError: The file is missing or cannot be read.
@@ -99,7 +99,7 @@ def read_processed(path: str | Path) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class _Logged:
-    """A model that nothing but its address names."""
+    """A model known only by its MLflow address."""
 
     model_uri: str
     artifact_uri: None = None

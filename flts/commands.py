@@ -1,4 +1,4 @@
-"""The commands that an installation gives: ``flts.commands:train_gru`` runs the stage train-gru."""
+"""Entry points of the installed commands: ``flts.commands:train_gru`` runs the stage train-gru."""
 
 import sys
 from collections.abc import Callable
@@ -15,12 +15,12 @@ SERVE = "--serve"
 
 
 def main(stage: str) -> NoReturn:
-    """Run a stage by Kubeflow Pipelines, by itself or, until SIGTERM, as a Kafka worker: as the command line says."""
+    """Run a stage as a task of Kubeflow Pipelines, on its own, or as a Kafka worker until SIGTERM."""
     start.main(STAGES[stage], work=_work)
 
 
 def inference() -> NoReturn:
-    """Run the stage inference; with ``--serve`` answer requests instead, until SIGTERM."""
+    """Run the stage inference, or with ``--serve`` the forecast server until SIGTERM."""
     if SERVE in sys.argv[1:]:
         from flts.serving.command import main as serve
 
@@ -35,7 +35,7 @@ def _work(stage: Stage, line: CommandLine, reporter: Reporter) -> int:
 
 
 def __getattr__(name: str) -> Callable[[], NoReturn]:
-    """Return what runs the stage of this name."""
+    """Return the entry point of the stage with this name."""
     stage = name.replace("_", "-")
     if stage not in STAGES:
         raise AttributeError(f"there is no stage {name!r}")

@@ -1,4 +1,4 @@
-"""Messages that stages hand each other: claim check, trained model, promotion, forecast, performance.
+"""Messages between stages: claim check, trained model, promotion, forecast, performance.
 
 Each is JSON with ``"v": 1``. Unknown fields are kept and ignored; times are ISO 8601, UTC, with ``Z``.
 """
@@ -17,7 +17,7 @@ from flts.boundary.untrusted import read_document
 from flts.diagnostics.validation import first_problem, shown
 from flts.errors import BadInputError
 
-# Which ones there are, flts.models.registry says.
+# The registered types are in flts.models.registry.
 ModelType = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9]{0,31}$")]
 
 
@@ -28,7 +28,7 @@ def _address(value: str) -> str:
 
 
 def _part_of_keys(value: str) -> str:
-    # Else a folder could get the name of a pointer, which nobody could move from then on.
+    # Otherwise a folder could take the name of a pointer, which could then never be moved again.
     if not re.fullmatch(r"[\w-]{0,128}", value, re.ASCII):
         raise ValueError("must be at most 128 letters, digits, '-' and '_'")
     return value
@@ -55,7 +55,7 @@ def utc_timestamp(moment: datetime | None = None) -> str:
 
 
 def parse_timestamp(text: str) -> datetime:
-    """Parse an ISO 8601 time, in UTC; without zone it is UTC. ``ValueError`` when it is none."""
+    """Parse an ISO 8601 time into UTC; times without a zone are UTC. ``ValueError`` if it is not one."""
     moment = datetime.fromisoformat(text)
     try:
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
@@ -64,15 +64,15 @@ def parse_timestamp(text: str) -> datetime:
 
 
 def past_moment(text: object, label: str) -> datetime:
-    """Return the time, in UTC, in a field of a message that tells when something was done.
+    """Parse a time in the past from a field of a message.
 
     Args:
         text: The field.
-        label: What sentences call it.
+        label: Name of the field in sentences.
 
     Raises:
-        BadInputError: It is no time, or lies in the future: of two such messages the later one counts, so that none
-            after it would.
+        BadInputError: It is not a time, or lies in the future; since the latest of several messages counts, a message
+            from the future would outrank all that follow.
     """
     try:
         moment = parse_timestamp(str(text))
@@ -84,7 +84,7 @@ def past_moment(text: object, label: str) -> datetime:
 
 
 def composite_score(rmse: float, mae: float, mse: float) -> float:
-    """Return ``0.5 rmse + 0.3 mae + 0.2 mse``; all three in min-max units of the fit part, lower is better."""
+    """Return ``0.5 rmse + 0.3 mae + 0.2 mse``, all in min-max units of the fit part; lower is better."""
     return SCORE_WEIGHTS["rmse"] * rmse + SCORE_WEIGHTS["mae"] * mae + SCORE_WEIGHTS["mse"] * mse
 
 
@@ -102,13 +102,13 @@ class Message(BaseModel):
 
         Raises:
             BadInputError: The file is not such a message, or too large for one; the sentence names the file and the
-                first bad field.
+                first invalid field.
         """
         return cls.parse(read_document(path, cls.kind), source=str(path))
 
     @classmethod
     def parse(cls, data: bytes | str, *, source: str) -> Self:
-        """Parse a message; ``source`` names where it came from in the error sentence."""
+        """Parse a message; error sentences begin with ``source``."""
         try:
             return cls.model_validate_json(data)
         except ValidationError as error:
@@ -127,12 +127,12 @@ class Message(BaseModel):
         return canonical_json(_finite(self.model_dump(mode="json", exclude=unset))) + "\n"
 
     def metadata(self) -> dict[str, MetadataValue]:
-        """Flatten to what KFP artifact metadata may hold: strings and finite numbers."""
+        """Flatten to strings and finite numbers, as KFP's artifact metadata requires."""
         return flat_metadata(self.model_dump(mode="json"))
 
 
 class ClaimCheck(Message):
-    """Where a dataset lies; the file of a Dataset artifact. ``size`` in bytes, ``sha256`` of the object.
+    """Location of a dataset; the file of a Dataset artifact. ``size`` is in bytes, ``sha256`` that of the object.
 
     Readers verify ``size``, ``sha256``, ``rows``, and ``config_hash`` where it is not empty.
     """
@@ -150,11 +150,11 @@ class ClaimCheck(Message):
 
 
 class TrainedModel(Message):
-    """A finished training; the file of a Model artifact. Scores in min-max units of the fit part.
+    """A finished training; the file of a Model artifact. Scores are in min-max units of the fit part.
 
     ``experiment`` is the MLflow experiment of its run; ``bundle_sha256`` the SHA-256 of the bundle's
-    ``checksums.json``, which readers verify; ``trained_until`` the time of the last row that was learned from.
-    Messages of older versions have none of them.
+    ``checksums.json``, which readers verify; ``trained_until`` the time of the last training row. Messages of older
+    versions have none of them.
     """
 
     kind: ClassVar[str] = "trained-model message"
@@ -179,20 +179,20 @@ class TrainedModel(Message):
 class Promotion(Message):
     """The model chosen by eval; also the content of the ``current.json`` pointers.
 
-    Optional, and missing from messages of older versions, which are promotions:
+    These fields are optional. Messages of older versions lack them, and are promotions:
 
     Attributes:
-        artifact_uri: Where MLflow keeps the model.
+        artifact_uri: Address of the model in MLflow.
         bundle_sha256: As in the trained model.
-        operation: What made it: ``Promotion``, an evaluation; or ``Rollback``, a person.
-        status: ``PROMOTED``; or ``HELD``: a gate kept it from production, and no pointer names it.
-        reason: Why, one sentence.
-        by: Who rolled back.
-        gate: What the winner had to beat.
-        champion_run_id: Run of the model that was in production, where the winner was compared with it.
+        operation: ``Promotion``, made by an evaluation, or ``Rollback``, made by a person.
+        status: ``PROMOTED``, or ``HELD`` if a gate kept it from production and no pointer names it.
+        reason: Reason for the status, one sentence.
+        by: Person who rolled back.
+        gate: Requirement that the winner had to meet.
+        champion_run_id: Run of the model in production, if the winner was compared with it.
         champion_time: The ``promotion_time`` of that model.
-        interval_coverage: Share of measured values inside the winner's intervals, where it has some.
-        data_config_hash: In a champion that stands in for a held winner: ``config_hash`` of the data to forecast.
+        interval_coverage: Share of measured values inside the winner's intervals, if it has any.
+        data_config_hash: ``config_hash`` of the data to forecast, in a champion that replaces a held winner.
     """
 
     kind: ClassVar[str] = "promotion"
@@ -227,14 +227,14 @@ class Promotion(Message):
 
     @property
     def held(self) -> bool:
-        """Whether a gate kept it from production."""
+        """True if a gate kept it from production."""
         return self.status == "HELD"
 
 
 class ForecastBatch(Message):
     """One forecast with its metrics: a line of ``results.jsonl``; all values in original units.
 
-    ``data_sha256``, ``inference_length`` and ``sample_idx`` are what was asked for; older versions did not say.
+    ``data_sha256``, ``inference_length`` and ``sample_idx`` record the request; older versions lack them.
     """
 
     kind: ClassVar[str] = "forecast batch"
@@ -252,7 +252,7 @@ class ForecastBatch(Message):
 
 
 class Performance(Message):
-    """The notice that a forecast was made and where its log lies."""
+    """Notice that a forecast was made, with the location of its log."""
 
     kind: ClassVar[str] = "performance message"
     operation: Literal["Inference"] = "Inference"

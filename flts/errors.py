@@ -1,32 +1,32 @@
-"""The one exception family; each class carries the exit code of a stage that ends with it."""
+"""Exceptions of FLTS; each class has the exit code of a stage that ends with it."""
 
 
 class FltsError(Exception):
-    """Base of every error FLTS raises on purpose; its text is one sentence for the person who can fix it."""
+    """Base of all errors that FLTS raises on purpose; the text is one sentence for the person who can fix it."""
 
     exit_code = 1
 
 
 class BadInputError(FltsError):
-    """Input, parameters or credentials that no retry can mend."""
+    """Invalid input, parameters or credentials; a retry cannot succeed."""
 
     exit_code = 2
 
 
 class RefusedError(BadInputError):
-    """A service refuses the credentials or lacks them, or its settings are wrong: no input can mend it."""
+    """A service refuses the credentials, or its settings are wrong; no other input can succeed."""
 
 
 class ObjectNotFoundError(BadInputError):
-    """An object that should be in the store is not there."""
+    """An object that should be in the store is missing."""
 
 
 class ChecksumMismatchError(BadInputError):
-    """Content whose SHA-256 differs from the one it was announced with."""
+    """Content whose SHA-256 differs from the announced one."""
 
 
 class PreconditionFailedError(FltsError):
-    """A conditional put lost: the object changed, or exists already (HTTP 412)."""
+    """A conditional put failed: the object has changed, or exists already (HTTP 412)."""
 
 
 class ServiceUnavailableError(FltsError):

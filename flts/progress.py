@@ -1,10 +1,10 @@
-"""How work tells how far it is."""
+"""Progress reports."""
 
 from typing import Protocol
 
 
 class Progress(Protocol):
-    """Reports how far a stage is: ``fraction`` in [0, 1] or ``None`` when unknown, and a short text."""
+    """Callback for progress: ``fraction`` in [0, 1], or ``None`` if unknown, and a short text."""
 
     def __call__(self, fraction: float | None, message: str) -> None:
         """Report progress."""
@@ -12,11 +12,11 @@ class Progress(Protocol):
 
 
 def no_progress(fraction: float | None, message: str) -> None:
-    """Ignore progress: the default for callers that show none."""
+    """Ignore progress; the default for callers that do not show any."""
 
 
 def part_of(progress: Progress, start: float, stop: float) -> Progress:
-    """Return a progress that fills the span from ``start`` to ``stop`` of another."""
+    """Return a callback that maps [0, 1] to the range from ``start`` to ``stop`` of another callback."""
 
     def report(fraction: float | None, message: str) -> None:
         progress(None if fraction is None else start + fraction * (stop - start), message)

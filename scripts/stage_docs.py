@@ -17,10 +17,10 @@ EXIT_CODES = (
     ("0", "done"),
     (
         "2",
-        "bad input, parameters or credentials, a full disk, or too little memory; one line on stderr says what to do",
+        "bad input, parameters or credentials, a full disk, or too little memory; one line on stderr explains it",
     ),
     ("3", "a service is unreachable after retries"),
-    ("130, 143", "stopped by Ctrl-C or SIGTERM, within a second; nothing half-written is left"),
+    ("130, 143", "stopped by Ctrl-C or SIGTERM, within a second, without half-written files"),
     ("1", "a bug, with traceback"),
 )
 
@@ -31,10 +31,9 @@ def page(stage: Stage) -> str:
         f"# {stage.name}",
         "<!-- Written by scripts/stage_docs.py from flts/params.py and flts/stages/__init__.py: change those. -->",
         stage.summary,
-        f"By itself, on plain files:\n\n```sh\n{example(stage)}\n```",
+        f"On its own, on plain files:\n\n```sh\n{example(stage)}\n```",
         "As a task of Kubeflow Pipelines it takes `--executor-input` and nothing else; [turn KFP's cache off]"
-        "(../platform-teams.md) for it. With `USE_KFP=0` its inputs and "
-        "outputs are [messages of Kafka](../kafka.md).",
+        "(../platform-teams.md) for it. With `USE_KFP=0` its inputs and outputs are [Kafka messages](../kafka.md).",
         "## Inputs",
         _table(
             ("Artifact", "Type", "Flag", "In Kubeflow", "Meaning"),
@@ -44,12 +43,12 @@ def page(stage: Stage) -> str:
             ),
         ),
         "## Parameters",
-        "The flag of a parameter is its name with dashes. Flags win over environment variables. "
-        "Parameters without a default must be given in Kubeflow and are empty for a stage that runs by itself.",
+        "The flag of a parameter is its name with dashes. Flags take precedence over environment variables. "
+        "Parameters without a default are required in Kubeflow, and empty for a stage that runs on its own.",
         *_parameters(stage),
         "## Outputs",
         _table(
-            ("Output", "Type", "File when run by itself", "Meaning"),
+            ("Output", "Type", "File when run on its own", "Meaning"),
             (
                 (f"`{name}`", _output_type(output.type), _file(name, output.type), output.help)
                 for name, output in stage.outputs.items()
@@ -57,12 +56,13 @@ def page(stage: Stage) -> str:
         ),
         "## Exit codes",
         _table(("Code", "Meaning"), EXIT_CODES),
-        "On a cluster, KFP's launcher [hides the code](../running.md#when-a-task-fails): the pod ends with 1, and "
-        "SIGTERM ends the launcher, not the stage.",
-        "stderr has readable lines (with a progress bar on a terminal, and progress every half minute elsewhere); JSON "
-        "lines as a task of Kubeflow Pipelines and with `FLTS_LOG=json`. The closing line goes to stdout.",
-        "In Kubernetes the sentence of an error is in the pod's status too: it is written to `/dev/termination-log`, "
-        "or to the file that `FLTS_TERMINATION_LOG` names, if there is such a file.",
+        "On a cluster, KFP's launcher [hides the code](../running.md#when-a-task-fails): the pod always ends with 1, "
+        "and SIGTERM ends the launcher, not the stage.",
+        "The log on stderr is plain text, with a progress bar on a terminal and a line every half minute elsewhere; as "
+        "a task of Kubeflow Pipelines and with `FLTS_LOG=json` it is JSON lines. The last line, the result, goes to "
+        "stdout.",
+        "In Kubernetes an error also appears in the pod's status: it is written to `/dev/termination-log`, or to the "
+        "file that `FLTS_TERMINATION_LOG` names, if that file exists.",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -92,27 +92,27 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _escape(cell: str) -> str:
-    """Keep Markdown from reading a cell's bars and angle brackets."""
+    """Escape a cell's bars and angle brackets for Markdown."""
     return cell.replace("|", "\\|").replace("<", "\\<")
 
 
 def main() -> int:
     """Write or check every page; return 1 when a checked page differs."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; fail when a page is out of date")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a page is out of date")
     check = parser.parse_args().check
     pages = {FOLDER / f"{name}.md": page(stage) for name, stage in STAGES.items()}
-    strangers = set(FOLDER.glob("*.md")) - set(pages)
+    obsolete = set(FOLDER.glob("*.md")) - set(pages)
     stale = [path for path, text in pages.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     if check:
-        for path in sorted({*stale, *strangers}):
+        for path in sorted({*stale, *obsolete}):
             print(f"{path.relative_to(ROOT)} is out of date: run make docs", file=sys.stderr)
-        return 1 if stale or strangers else 0
+        return 1 if stale or obsolete else 0
     FOLDER.mkdir(parents=True, exist_ok=True)
     for path in stale:
         path.write_text(pages[path], encoding="utf-8")
         print(f"wrote {path.relative_to(ROOT)}")
-    for path in strangers:
+    for path in obsolete:
         path.unlink()
         print(f"removed {path.relative_to(ROOT)}")
     return 0

@@ -6,8 +6,8 @@ usage() {
   cat <<'TEXT'
 usage: scripts/wheelhouse.sh [DIR]
 
-Downloads what images/locks/*.txt and deploy/dev/*/lock.txt pin into DIR, with the pip of .venv. By default DIR is
-wheelhouse/, which git ignores and scripts/build_push.sh and scripts/dev_images.sh install from.
+Downloads the packages pinned in images/locks/*.txt and deploy/dev/*/lock.txt into DIR, with the pip of .venv. By default
+DIR is wheelhouse/, which git ignores; scripts/build_push.sh and scripts/dev_images.sh install from it.
 
 Environment: TORCH=cuda (the GPU variant of torch; default: cpu), TORCH_INDEX_URL (the index that torch comes from),
 PYTHON (a Python 3.11 with pip; default: .venv/bin/python).
@@ -21,7 +21,7 @@ fail() {
 
 case ${1-} in
   -h | --help) usage; exit 0 ;;
-  -*) fail "$1 is not an option; --help explains the rest" ;;
+  -*) fail "$1 is not an option; see --help" ;;
 esac
 (($# <= 1)) || fail "one folder at most, not $#"
 torch=${TORCH:-cpu}

@@ -1,7 +1,7 @@
-"""One thread that makes all forecasts, block by block: those that are at work at once share every pass of their model.
+"""Continuous batching: one thread makes all forecasts, and those in progress share every pass of their model.
 
-A forecast joins between two passes, where there is room, and leaves when it is done, so that a short one does not wait
-for a long one; and while a pass runs, the next one fills up by itself.
+A forecast joins between two passes, if there is room, and leaves when it is done, so that a short one does not wait
+for a long one. While a pass runs, the next batch fills up.
 """
 
 import asyncio
@@ -25,45 +25,46 @@ _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 @dataclass(eq=False)
-class _Job:
-    """A forecast that somebody waits for, as long as its future is not done."""
+class _Request:
+    """A requested forecast; its caller has stopped waiting once the future is done."""
 
     forecaster: Forecaster
     begin: Callable[[], StepwiseForecast]
     loop: asyncio.AbstractEventLoop
     future: "asyncio.Future[Forecast]"
-    onward: StepwiseForecast | None = None
+    stepwise: StepwiseForecast | None = None
     error: Exception | None = None
 
     @property
-    def over(self) -> bool:
-        return self.error is not None or (self.onward is not None and self.onward.done)
+    def finished(self) -> bool:
+        return self.error is not None or (self.stepwise is not None and self.stepwise.done)
 
-    def answer(self) -> None:
-        """Tell whoever still waits; in the event loop."""
+    def resolve(self) -> None:
+        """Give the caller the result or the error, if it still waits; called in the event loop."""
         if self.future.done():
             return
         if self.error:
             self.future.set_exception(self.error)
-        elif self.onward:
-            self.future.set_result(self.onward.forecast())
+        elif self.stepwise:
+            self.future.set_result(self.stepwise.forecast())
 
 
 class ForecastBatcher:
-    """The thread; what waits and what is at work is known to it alone."""
+    """The thread that makes forecasts, and the queue of those that wait for it."""
 
-    def __init__(self, *, most: int, window_seconds: float, registry: "CollectorRegistry") -> None:
-        """Begin to work.
+    def __init__(self, *, max_batch: int, window_seconds: float, registry: "CollectorRegistry") -> None:
+        """Start the thread.
 
         Args:
-            most: Forecasts that share a pass.
-            window_seconds: How long to wait for as many forecasts as the last pass had, where it had several.
-            registry: Where metrics are kept.
+            max_batch: Maximum number of forecasts in a pass.
+            window_seconds: Maximum time to wait until a pass has as many forecasts as the one before, if that had
+                several.
+            registry: Registry for the metrics.
         """
         from prometheus_client import Counter, Histogram
 
-        self._most, self._window = most, window_seconds
-        self._waiting: deque[_Job] = deque()
+        self._max_batch, self._window = max_batch, window_seconds
+        self._waiting: deque[_Request] = deque()
         self._changed = Condition()
         self._ended = False
         self._last_size = 1
@@ -71,87 +72,87 @@ class ForecastBatcher:
             "flts_forecast_batch_size", "Forecasts that shared a pass of the model.", registry=registry, buckets=_SIZES
         )
         self._steps = Counter("flts_forecast_steps", "Steps that were forecast.", registry=registry)
-        Thread(target=self._run, name="passes", daemon=True).start()
+        Thread(target=self._run, name="forecasts", daemon=True).start()
 
     async def forecast(self, forecaster: Forecaster, begin: Callable[[], StepwiseForecast]) -> Forecast:
-        """Make a forecast of a model; a caller that no longer waits, costs no further pass.
+        """Make a forecast; a caller that stops waiting costs no further pass.
 
         Args:
             forecaster: The model.
-            begin: Returns the forecast that is to be made; called in the thread.
+            begin: Creates the forecast; called in the thread.
 
         Raises:
-            BadInputError: ``begin`` did: the data cannot be forecast from.
+            BadInputError: Raised by ``begin``: the data cannot be forecast from.
         """
         loop = asyncio.get_running_loop()
-        job = _Job(forecaster, begin, loop, loop.create_future())
+        request = _Request(forecaster, begin, loop, loop.create_future())
         with self._changed:
-            self._waiting.append(job)
+            self._waiting.append(request)
             self._changed.notify()
-        return await job.future
+        return await request.future
 
     def end(self) -> None:
-        """Let the thread end after its pass."""
+        """End the thread after its current pass."""
         with self._changed:
             self._ended = True
             self._changed.notify()
 
     def _run(self) -> None:
-        at_work: list[_Job] = []
+        active: list[_Request] = []
         while not self._ended:
-            at_work += self._joining(len(at_work))
-            # Those of one model stand together; the sort keeps them in the order in which they came.
-            at_work.sort(key=lambda job: id(job.forecaster))
-            for _, jobs in groupby(at_work, key=lambda job: id(job.forecaster)):
-                self._advance(list(jobs))
-            self._last_size = len(at_work)
-            _answer([job for job in at_work if job.over])
-            at_work = [job for job in at_work if not job.over and not job.future.done()]
+            active += self._take_waiting(len(active))
+            # Group by model; the sort is stable, so that each group stays in order of arrival.
+            active.sort(key=lambda request: id(request.forecaster))
+            for _, requests in groupby(active, key=lambda request: id(request.forecaster)):
+                self._advance(list(requests))
+            self._last_size = len(active)
+            _resolve([request for request in active if request.finished])
+            active = [request for request in active if not request.finished and not request.future.done()]
 
-    def _joining(self, at_work: int) -> list[_Job]:
-        """Return who joins the next pass; waits while nobody is there."""
+    def _take_waiting(self, active: int) -> list[_Request]:
+        """Return the forecasts that join the next pass; wait while there is nothing to do."""
         with self._changed:
-            while not (at_work or self._waiting or self._ended):
+            while not (active or self._waiting or self._ended):
                 self._changed.wait()
             until = time.monotonic() + self._window
-            expected = min(self._last_size, self._most) if self._last_size > 1 else 0
-            while at_work + len(self._waiting) < expected and (left := until - time.monotonic()) > 0:
+            expected = min(self._last_size, self._max_batch) if self._last_size > 1 else 0
+            while active + len(self._waiting) < expected and (left := until - time.monotonic()) > 0:
                 self._changed.wait(left)
-            return [self._waiting.popleft() for _ in range(min(len(self._waiting), self._most - at_work))]
+            return [self._waiting.popleft() for _ in range(min(len(self._waiting), self._max_batch - active))]
 
-    def _advance(self, jobs: list[_Job]) -> None:
-        for job in jobs:
-            if job.onward is None:
+    def _advance(self, requests: list[_Request]) -> None:
+        for request in requests:
+            if request.stepwise is None:
                 try:
-                    job.onward = job.begin()
+                    request.stepwise = request.begin()
                 except Exception as error:
-                    job.error = error
-        able = [job for job in jobs if not job.error]
-        if able:
-            self._pass(able)
+                    request.error = error
+        valid = [request for request in requests if not request.error]
+        if valid:
+            self._pass(valid)
 
-    def _pass(self, jobs: list[_Job]) -> None:
-        forecasts = [job.onward for job in jobs if job.onward]
+    def _pass(self, requests: list[_Request]) -> None:
+        forecasts = [request.stepwise for request in requests if request.stepwise]
         self._sizes.observe(len(forecasts))
         try:
             StepwiseForecast.advance(forecasts)
         except Exception as error:
-            if len(jobs) == 1:
-                jobs[0].error = error
+            if len(requests) == 1:
+                requests[0].error = error
                 return
-            for job in jobs:  # what one of them holds must not fail the others
-                self._pass([job])
+            for request in requests:  # one bad forecast must not fail the others
+                self._pass([request])
             return
-        self._steps.inc(len(jobs) * jobs[0].forecaster.output_seq_len)
+        self._steps.inc(len(requests) * requests[0].forecaster.output_seq_len)
 
 
-def _answer(jobs: Sequence[_Job]) -> None:
-    """Answer in the event loop: once for all, because every call wakes it up."""
-    if jobs:
+def _resolve(requests: Sequence[_Request]) -> None:
+    """Resolve requests in the event loop, all in one call, because every call wakes it up."""
+    if requests:
         with suppress(RuntimeError):  # the server has ended
-            jobs[0].loop.call_soon_threadsafe(_answer_each, jobs)
+            requests[0].loop.call_soon_threadsafe(_resolve_each, requests)
 
 
-def _answer_each(jobs: Sequence[_Job]) -> None:
-    for job in jobs:
-        job.answer()
+def _resolve_each(requests: Sequence[_Request]) -> None:
+    for request in requests:
+        request.resolve()

@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 
 def start(argv: Sequence[str], environ: Mapping[str, str]) -> None:
-    """Check the settings, serve, and end the process.
+    """Check the settings, serve until SIGTERM, and end the process.
 
     Raises:
         BadInputError: A setting is wrong, or a package is missing.
@@ -35,19 +35,19 @@ def start(argv: Sequence[str], environ: Mapping[str, str]) -> None:
         check_bucket(bucket)
     listener = listen(settings.host, settings.port)
     limit_threads()
-    _quieten()
+    _silence_libraries()
     try:
         from flts.serving.app import make_app
     except ModuleNotFoundError as error:
         raise BadInputError(f"{COMMAND} needs the package {error.name}: install flts[serving]") from None
     serve(make_app(settings, store), listener)
     flush()
-    # Python's end would catch threads in the middle of PyTorch, or of waiting for a service.
+    # A normal exit would tear the interpreter down under threads that are inside PyTorch or waiting for a service.
     os._exit(0)
 
 
-def _quieten() -> None:
-    """Keep libraries from writing between the lines of JSON."""
+def _silence_libraries() -> None:
+    """Keep libraries from writing to stderr, which holds JSON lines only."""
     os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
     logging.getLogger().addHandler(logging.NullHandler())
     warnings.simplefilter("ignore")

@@ -1,4 +1,4 @@
-"""Forecasts for requests: at most so many at once, each within its time."""
+"""Forecasts for requests, with a bounded queue and a deadline for each."""
 
 import asyncio
 import time
@@ -28,14 +28,14 @@ T = TypeVar("T")
 
 _SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 _REASONS = {400: "bad_request", 413: "too_large", 429: "full", 499: "gone", 503: "no_model", 504: "deadline"}
-_NO_DATA = "the store has no inference data of this model: send data"
+_NO_DATA = "the store has no inference data for this model: send data with the request"
 
 ReadHistory = Callable[[Bundle], ProcessedData]
 
 
 @dataclass(frozen=True)
 class ForecastResult:
-    """A forecast, the bounds around it where its model has intervals, and the model."""
+    """A forecast, its interval bounds if the model has intervals, and the model."""
 
     forecast: Forecast
     bounds: Bounds | None
@@ -43,42 +43,45 @@ class ForecastResult:
 
 
 class ForecastService:
-    """Makes forecasts with whichever model is served when a request comes."""
+    """Makes forecasts for requests, in batches across requests."""
 
     def __init__(self, settings: ServingSettings, registry: "CollectorRegistry") -> None:
-        """Begin to work."""
+        """Start the threads."""
         from prometheus_client import Counter, Gauge, Histogram
 
-        self._most, self._deadline = settings.queue_length, settings.deadline_seconds
+        self._max_pending, self._deadline = settings.queue_length, settings.deadline_seconds
         self._pending = 0
-        self._passes = ForecastBatcher(
-            most=settings.max_batch, window_seconds=settings.batch_window_ms / 1000, registry=registry
+        self._batcher = ForecastBatcher(
+            max_batch=settings.max_batch, window_seconds=settings.batch_window_ms / 1000, registry=registry
         )
         self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="data")
-        Gauge("flts_forecast_queue_length", "Forecasts that are waited for.", registry=registry).set_function(
+        Gauge("flts_forecast_queue_length", "Forecasts pending now.", registry=registry).set_function(
             lambda: self._pending
         )
         self._seconds = Histogram(
-            "flts_forecast_seconds", "From a request's body to its forecast.", registry=registry, buckets=_SECONDS
+            "flts_forecast_seconds",
+            "Seconds from reading a request's body to its forecast.",
+            registry=registry,
+            buckets=_SECONDS,
         )
         self._refused = Counter(
-            "flts_forecasts_refused", "Requests that got no forecast.", ("reason",), registry=registry
+            "flts_forecasts_refused", "Requests that got no forecast, by reason.", ("reason",), registry=registry
         )
         for reason in _REASONS.values():
             self._refused.labels(reason)
 
     def end(self) -> None:
-        """Stop working."""
-        self._passes.end()
+        """Stop the threads."""
+        self._batcher.end()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def aside(self, work: Callable[[], T]) -> T:
-        """Do some work in a thread, while others are answered."""
+    async def run_in_thread(self, work: Callable[[], T]) -> T:
+        """Run a function in a thread, so that the event loop keeps serving other requests."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     @contextmanager
-    def counting_refusals(self) -> Iterator[None]:
-        """Count why a request in the block gets no forecast."""
+    def count_refusals(self) -> Iterator[None]:
+        """Count a request that fails in the block, by reason."""
         try:
             yield
         except HttpError as error:
@@ -89,54 +92,56 @@ class ForecastService:
             raise
 
     async def make(self, loaded: LoadedModel, steps: int, read: ReadHistory | None) -> ForecastResult:
-        """Forecast the ``steps`` behind what ``read`` gives, or behind the stored data.
+        """Forecast the ``steps`` after the history that ``read`` returns, or after the stored data.
 
         Raises:
-            RefusedError: 429 where too many wait, 504 past the deadline.
+            HttpError: 429 when the queue is full, 504 past the deadline.
             BadInputError: The data cannot be forecast from.
         """
-        if self._pending >= self._most:
-            raise HttpError(429, f"{self._most} forecasts are waited for already: try again in a moment")
+        if self._pending >= self._max_pending:
+            raise HttpError(429, f"{self._max_pending} forecasts are already pending: try again in a moment")
         self._pending += 1
         begun = time.monotonic()
         try:
             async with asyncio.timeout(self._deadline):
-                made = await (self._behind(loaded, steps, read) if read else self._stored(loaded, steps))
+                result = await (
+                    self._forecast_history(loaded, steps, read) if read else self._forecast_stored(loaded, steps)
+                )
         except TimeoutError:
             raise HttpError(504, f"the forecast took longer than {self._deadline:g} seconds") from None
         finally:
             self._pending -= 1
         self._seconds.observe(time.monotonic() - begun)
-        _check_finite(made)
-        return made
+        _check_finite(result)
+        return result
 
-    async def _stored(self, loaded: LoadedModel, steps: int) -> ForecastResult:
+    async def _forecast_stored(self, loaded: LoadedModel, steps: int) -> ForecastResult:
         stored = loaded.stored
         if stored is None:
             raise BadInputError(_NO_DATA)
-        forecast = await self._passes.forecast(loaded.bundle.forecaster, lambda: stored.onward(steps))
+        forecast = await self._batcher.forecast(loaded.bundle.forecaster, lambda: stored.forecasts(steps))
         return ForecastResult(forecast, stored.intervals.around(forecast) if stored.intervals else None, loaded)
 
-    async def _behind(self, loaded: LoadedModel, steps: int, read: ReadHistory) -> ForecastResult:
+    async def _forecast_history(self, loaded: LoadedModel, steps: int, read: ReadHistory) -> ForecastResult:
         bundle = loaded.bundle
-        data = await self.aside(lambda: read(bundle))
+        data = await self.run_in_thread(lambda: read(bundle))
         forecaster, intervals = bundle.forecaster, bundle.intervals
-        forecasting = self._passes.forecast(forecaster, lambda: StepwiseForecast(forecaster, data, steps))
+        forecasting = self._batcher.forecast(forecaster, lambda: StepwiseForecast(forecaster, data, steps))
         if intervals is None:
             return ForecastResult(await forecasting, None, loaded)
-        # Two cores work on them at once: the intervals take as long as some eighty steps.
+        # In parallel, because recalibrating the intervals takes as long as about eighty steps.
         forecast, calibrated = await asyncio.gather(
             forecasting,
-            self.aside(lambda: intervals.at_the_end(forecaster, data)),
+            self.run_in_thread(lambda: intervals.at_the_end(forecaster, data)),
         )
         return ForecastResult(forecast, calibrated.around(forecast), loaded)
 
 
-def _check_finite(made: ForecastResult) -> None:
-    bounds = made.bounds
-    values = [made.forecast.values, *([bounds.lower, bounds.upper] if bounds else [])]
+def _check_finite(result: ForecastResult) -> None:
+    bounds = result.bounds
+    values = [result.forecast.values, *([bounds.lower, bounds.upper] if bounds else [])]
     if not all(np.isfinite(each).all() for each in values):
-        promotion = made.loaded.promotion
+        promotion = result.loaded.promotion
         raise BadInputError(
             f"the {promotion.model_type} model (run {promotion.run_id}) forecasts values that are not finite numbers "
             "from these data"

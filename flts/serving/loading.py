@@ -1,4 +1,4 @@
-"""From a promotion to what is served: the model, verified, and the stored data that it forecasts onward from."""
+"""Loading of a promoted model: download, verification, and the stored data that its forecasts continue."""
 
 import tempfile
 from dataclasses import dataclass
@@ -22,29 +22,30 @@ from flts.timeseries.processed import ProcessedData
 
 @dataclass(frozen=True)
 class StoredSeries:
-    """The stored inference data of the promoted model's configuration.
+    """The stored inference data that matches the model's preprocessing.
 
     Attributes:
-        data: Its rows, as the model needs them.
-        onward: Begins a forecast of what follows them.
-        intervals: Recalibrated by them; ``None`` where the model has none.
+        data: The rows, with the columns that the model needs.
+        forecasts: Starts forecasts of the steps after them.
+        intervals: Intervals recalibrated on them; ``None`` if the model has none.
     """
 
     data: ProcessedData
-    onward: ForecastCache
+    forecasts: ForecastCache
     intervals: CalibratedIntervals | None
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model that is served.
+    """A model ready to serve.
 
     Attributes:
-        promotion: What promoted it.
-        etag: Of the pointer that named it.
+        promotion: The promotion that chose it.
+        etag: ETag of the pointer that named it.
         bundle: The model.
-        stored: What ``{}`` forecasts onward from; ``None`` where the store has no data of the model's configuration.
-        loaded_at: When it was loaded.
+        stored: Data that an empty request forecasts from; ``None`` if the store has none that matches the model's
+            preprocessing.
+        loaded_at: Time of loading, ISO 8601.
     """
 
     promotion: Promotion
@@ -55,7 +56,7 @@ class LoadedModel:
 
     @property
     def log(self) -> dict[str, str]:
-        """What log lines say of it."""
+        """Fields that identify the model in log lines."""
         promotion = self.promotion
         return {
             "identifier": promotion.identifier,
@@ -66,22 +67,22 @@ class LoadedModel:
 
     @property
     def identity(self) -> dict[str, str]:
-        """What answers say of it."""
+        """Fields that identify the model in responses."""
         return self.log | {"promotion_time": self.promotion.promotion_time}
 
 
-def load(store: ObjectStore, promotion: Promotion, etag: str, settings: ServingSettings) -> LoadedModel:
-    """Fetch and verify a promoted model and its data, and let it make a first forecast.
+def load_promoted(store: ObjectStore, promotion: Promotion, etag: str, settings: ServingSettings) -> LoadedModel:
+    """Download and verify a promoted model and its data, and make a first forecast.
 
     Raises:
-        BadInputError: The model or its data is damaged, missing in MLflow, not what was announced, or forecasts
-            something that is no number.
+        BadInputError: The model or its data is damaged, missing from MLflow, or differs from its checksums, or the
+            forecast is not finite.
         ServiceUnavailableError: The store or MLflow is out of reach.
     """
     with tempfile.TemporaryDirectory(prefix="flts-serving-") as scratch:
         bundle = load_selected(promotion, settings.mlflow_tracking_uri or None, Path(scratch) / "model")
         data = _inference_data(store, promotion, bundle, settings.data_bucket, Path(scratch))
-    return LoadedModel(promotion, etag, bundle, _stored(bundle, data) if data else None, utc_timestamp())
+    return LoadedModel(promotion, etag, bundle, _prepare_series(bundle, data) if data else None, utc_timestamp())
 
 
 def _inference_data(
@@ -100,14 +101,15 @@ def _inference_data(
     return adapt_to_model(bundle.forecaster, read_processed(path), f"{bucket}/{key}")
 
 
-def _stored(bundle: Bundle, data: ProcessedData) -> StoredSeries | None:
+def _prepare_series(bundle: Bundle, data: ProcessedData) -> StoredSeries | None:
     forecaster = bundle.forecaster
     if len(data) < forecaster.input_seq_len:
         return None
-    # The first forecast after a start is slow; a model that forecasts nonsense must not replace one that does not.
-    onward = ForecastCache(forecaster, data)
-    first = onward(1)
+    # The first forecast is slow, so it is made here; and a model whose forecasts are not finite must not go live.
+    forecasts = ForecastCache(forecaster, data)
+    first = forecasts(1)
     StepwiseForecast.advance([first])
     if not np.isfinite(first.forecast().values).all():
         raise BadInputError("the promoted model forecasts values that are not finite numbers for the stored data")
-    return StoredSeries(data, onward, bundle.intervals.at_the_end(forecaster, data) if bundle.intervals else None)
+    intervals = bundle.intervals.at_the_end(forecaster, data) if bundle.intervals else None
+    return StoredSeries(data, forecasts, intervals)

@@ -1,4 +1,4 @@
-"""Metrics of the model that is served."""
+"""Prometheus metrics about the model being served."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ _LABELS = ("identifier", "model_type", "run_id", "config_hash")
 
 
 class _Model:
-    """Collected anew for every look at the metrics: labels of a model that is gone must not stay."""
+    """Collector that builds the metrics on each scrape, so that labels of an earlier model do not linger."""
 
     def __init__(self, watch: ModelWatcher) -> None:
         self._watch = watch
@@ -23,9 +23,11 @@ class _Model:
         from prometheus_client.core import GaugeMetricFamily
 
         loaded = self._watch.loaded
-        yield GaugeMetricFamily("flts_model_loaded", "Whether a model is served.", value=int(loaded is not None))
-        info = GaugeMetricFamily("flts_model_info", "The model that is served.", labels=_LABELS)
-        age = GaugeMetricFamily("flts_model_age_seconds", "Time since the model was promoted.")
+        yield GaugeMetricFamily(
+            "flts_model_loaded", "1 while a model is being served, else 0.", value=int(loaded is not None)
+        )
+        info = GaugeMetricFamily("flts_model_info", "The model being served.", labels=_LABELS)
+        age = GaugeMetricFamily("flts_model_age_seconds", "Seconds since the model was promoted.")
         if loaded:
             info.add_metric([loaded.log[name] for name in _LABELS], 1)
             promoted = parse_timestamp(loaded.promotion.promotion_time)
@@ -35,5 +37,5 @@ class _Model:
 
 
 def add_model_metrics(watch: ModelWatcher, registry: "CollectorRegistry") -> None:
-    """Tell of the model that ``watch`` gives."""
+    """Register metrics about the model that a watcher has loaded."""
     registry.register(_Model(watch))

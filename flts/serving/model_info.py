@@ -1,4 +1,4 @@
-"""What ``/model`` says of the model that is served."""
+"""Contents of ``/model``: the model being served, its scores, recent values and promotions."""
 
 import json
 import math
@@ -9,7 +9,7 @@ from flts.models.history import measured_columns, rows_needed
 from flts.promotion import HistoryEntry
 from flts.serving.loading import LoadedModel
 from flts.serving.model_watcher import ModelBackground
-from flts.serving.protocols.predict import MOST_STEPS
+from flts.serving.protocols.predict import MAX_STEPS
 from flts.serving.scores import BASELINES
 from flts.timeseries.frame import TIME_COLUMN
 
@@ -20,10 +20,10 @@ def describe(loaded: LoadedModel, background: ModelBackground | None, *, problem
     """Return the document.
 
     Args:
-        loaded: The model that is served.
-        background: What else is known of it, if it is known yet.
-        problem: Why it is not what is promoted; empty while it is.
-        notice: What whoever runs the server may not have meant; empty where there is nothing.
+        loaded: The model being served.
+        background: Baseline scores and promotions, once they have been read.
+        problem: Reason why the latest promotion is not being served; empty while it is.
+        notice: Possible misconfiguration of the server; empty if there is none.
     """
     promotion, config = loaded.promotion, loaded.bundle.config
     baselines = background.scores.baselines if background else {}
@@ -39,7 +39,7 @@ def describe(loaded: LoadedModel, background: ModelBackground | None, *, problem
         "input_seq_len": config.input_seq_len,
         "output_seq_len": config.output_seq_len,
         "rows_needed": rows_needed(config),
-        "max_inference_length": MOST_STEPS,
+        "max_inference_length": MAX_STEPS,
         "interval_level": loaded.bundle.intervals.level if loaded.bundle.intervals else None,
         "scores": {
             "rmse": promotion.test_rmse,
@@ -56,7 +56,7 @@ def describe(loaded: LoadedModel, background: ModelBackground | None, *, problem
 def _dataset_name(preprocess_config: str) -> str:
     try:
         return str(json.loads(preprocess_config).get("dataset_name", ""))
-    except (ValueError, AttributeError):  # a foreign file's model has no such configuration
+    except (ValueError, AttributeError):  # a model trained on a file from elsewhere has no such configuration
         return ""
 
 
@@ -79,7 +79,7 @@ def _readable(background: ModelBackground | None) -> Sequence[HistoryEntry]:
 
 def _promotion(entry: HistoryEntry, loaded: LoadedModel) -> dict[str, Any]:
     promotion = entry.promotion
-    assert promotion is not None  # noqa: S101 - those that cannot be read are left out
+    assert promotion is not None  # noqa: S101 - unreadable entries are left out above
     served = loaded.promotion
     return {
         "promotion_time": promotion.promotion_time,

@@ -1,4 +1,4 @@
-"""What is served: the promoted model, loaded anew whenever its pointer changes."""
+"""The model being served, reloaded whenever the pointer to the promoted model changes."""
 
 import gc
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from flts.errors import BadInputError, FltsError, ServiceUnavailableError
 from flts.observability.events import say
 from flts.promotion import HistoryEntry, entries, production_key, read_pointer
 from flts.runtime.reporters import redact
-from flts.serving.loading import LoadedModel, load
+from flts.serving.loading import LoadedModel, load_promoted
 from flts.serving.scores import NaiveScores, read_scores
 from flts.serving.settings import ServingSettings
 from flts.store import ObjectStore
@@ -19,22 +19,26 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
 SERVICE = "inference"
-_NOTHING = "no model is promoted for identifier {}: it is served as soon as one is"
-_NOTHING_AT_ALL = "no model is promoted for any identifier: whichever is promoted first is served, whoever's it is"
-_FOLLOWS_ALL = "no identifier is set, so this server follows every promotion, whoever's it is; IDENTIFIER names one"
+_NOTHING = "no model is promoted for identifier {} yet; the first one will be served within seconds of its promotion"
+_NOTHING_AT_ALL = (
+    "no model is promoted for any identifier yet; the first one will be served within seconds of its promotion"
+)
+_FOLLOWS_ALL = (
+    "no identifier is set, so this server serves the latest promotion of any identifier; set IDENTIFIER to follow one"
+)
 _PROMOTIONS = 50
-# Every so many looks at the pointer, the history is read too, of which what a gate held moves no pointer; and what
-# could not be loaded is tried once more: somebody may have mended it.
-_THOROUGH = 12
+# Every so many looks at the pointer, the promotion history is read too, because models held back by a gate move no
+# pointer, and a model that could not be loaded is tried again, because it may have been repaired.
+_LOOKS_PER_RETRY = 12
 
 
 @dataclass(frozen=True)
 class ModelBackground:
-    """What people like to know of the model that is served, and no forecast needs.
+    """Facts about the model being served that people want to see and forecasts do not need.
 
     Attributes:
-        scores: Of the model and of the naive forecasts.
-        promotions: The latest decisions, the newest first.
+        scores: Scores of the baselines.
+        promotions: The latest decisions, newest first.
     """
 
     scores: NaiveScores
@@ -42,10 +46,10 @@ class ModelBackground:
 
 
 class ModelWatcher:
-    """A thread that looks at the pointer, and the model that it named last."""
+    """A thread that polls the pointer, and the model that it named last."""
 
     def __init__(self, store: ObjectStore, settings: ServingSettings, registry: "CollectorRegistry") -> None:
-        """Watch the pointer of the identifier that is served, once ``start`` is called."""
+        """Prepare to watch the pointer of the identifier in the settings; ``start`` begins."""
         from prometheus_client import Counter
 
         self._store, self._settings = store, settings
@@ -59,56 +63,58 @@ class ModelWatcher:
         self._failures = Counter(
             "flts_model_reload_failures", "Promoted models that could not be loaded.", registry=registry
         )
-        self._outages = Counter("flts_store_errors", "Looks at the store or MLflow that failed.", registry=registry)
+        self._outages = Counter(
+            "flts_store_errors", "Failed attempts to read from the store or MLflow.", registry=registry
+        )
 
     @property
     def loaded(self) -> LoadedModel | None:
-        """The model that is served now; who forecasts with it takes it once."""
+        """The model being served; read it once per request, because it may change at any time."""
         return self._loaded
 
     @property
     def problem(self) -> str:
-        """Why what is served is not what is promoted, or nobody knows; empty while all is well."""
+        """Reason why the latest promotion is not, or may not be, the model being served; empty while it is."""
         return self._problem
 
     @property
-    def nothing(self) -> str:
-        """Why there is no model, while there is none."""
+    def missing_reason(self) -> str:
+        """Reason why no model is being served, while there is none."""
         if self._problem:
             return self._problem
         return _NOTHING.format(self._settings.identifier) if self._settings.identifier else _NOTHING_AT_ALL
 
     @property
     def notice(self) -> str:
-        """What whoever runs the server may not have meant; empty where one identifier is followed."""
+        """Warning that no identifier is set; empty if one is."""
         return "" if self._settings.identifier else _FOLLOWS_ALL
 
     @property
     def background(self) -> ModelBackground | None:
-        """What else is known of the model; it comes a moment after it."""
+        """Baseline scores and promotions; read shortly after the model is loaded."""
         return self._background
 
     def start(self) -> None:
-        """Begin to watch, and say whose promotions are followed."""
+        """Start watching, and log which promotions are followed."""
         identifier = self._settings.identifier
         if identifier:
-            say(SERVICE, "following", f"serving what is promoted for identifier {identifier}", identifier=identifier)
+            say(SERVICE, "following", f"serving the model promoted for identifier {identifier}", identifier=identifier)
         else:
             say(SERVICE, "following", self.notice, "warning")
         self._thread.start()
 
     def end(self) -> None:
-        """Stop watching; a look that has begun goes on for itself."""
+        """Stop watching, without waiting for a look in progress."""
         self._ended.set()
         self._wake.set()
 
     def look(self, *, again: bool = True) -> bool:
-        """Look at the pointer now, and serve what it names; tells whether that is another model than before.
+        """Read the pointer now and serve the model that it names; return true if that is another model than before.
 
-        Unless ``again``, a promotion that could not be loaded is not tried once more.
+        A promotion that could not be loaded is tried again only if ``again`` is set.
 
         Raises:
-            BadInputError: The promoted model cannot be loaded; the one before is still served.
+            BadInputError: The promoted model cannot be loaded; the one before stays in service.
             ServiceUnavailableError: The store or MLflow is out of reach.
         """
         with self._look_lock:
@@ -117,12 +123,12 @@ class ModelWatcher:
                 self._look(again=again)
             except ServiceUnavailableError as error:
                 self._outages.inc()
-                self._tell(str(error))
+                self._set_problem(str(error))
                 raise
             except BadInputError as error:
-                self._tell(str(error))
+                self._set_problem(str(error))
                 raise
-            self._tell("")
+            self._set_problem("")
             return self._loaded is not before
 
     def _look(self, *, again: bool) -> None:
@@ -137,52 +143,52 @@ class ModelWatcher:
             return
         try:
             if pointer.promotion is None:
-                raise BadInputError(f"{bucket}/{self._key} is not a promotion that this version reads")
-            loaded = load(self._store, pointer.promotion, pointer.etag, self._settings)
+                raise BadInputError(f"{bucket}/{self._key} is not a promotion that this version can read")
+            loaded = load_promoted(self._store, pointer.promotion, pointer.etag, self._settings)
         except BadInputError:
             self._failures.inc()
             self._refused_etag = pointer.etag
             raise
-        self._tell("")  # first: who sees the new model must not be told what was wrong before it
+        self._set_problem("")  # first, so that nobody sees the new model together with the old problem
         self._loaded, self._refused_etag = loaded, ""
-        _settle()
+        _freeze_garbage()
         say(SERVICE, "loaded", f"serving {loaded.promotion.model_type} of run {loaded.promotion.run_id}", **loaded.log)
 
-    def _tell(self, problem: str) -> None:
+    def _set_problem(self, problem: str) -> None:
         problem = redact(problem)
         if problem and problem != self._problem:
             log: dict[str, Any] = self._loaded.log if self._loaded else {}
             say(SERVICE, "problem", problem, "warning", **log)
         elif self._problem and not problem:
-            say(SERVICE, "recovered", "the promoted model is served")
+            say(SERVICE, "recovered", "the promoted model is being served")
         self._problem = problem
 
     def _run(self) -> None:
         looks = 0
         while not self._ended.is_set():
             try:
-                thorough = looks % _THOROUGH == 0
+                thorough = looks % _LOOKS_PER_RETRY == 0
                 changed = self.look(again=thorough)
                 if (changed or thorough) and self._loaded:
-                    self._learn_background(self._loaded, again=changed)
+                    self._read_background(self._loaded, again=changed)
             except FltsError:
-                pass  # said, and tried again
-            except Exception as error:  # a bug must not end the watch; what is served stays
-                self._tell(f"{type(error).__name__}: {error}")
+                pass  # logged already; the next look tries again
+            except Exception as error:  # a bug must not end the thread; the model stays in service
+                self._set_problem(f"{type(error).__name__}: {error}")
             looks += 1
             self._wake.wait(self._settings.watch_seconds)
 
-    def _learn_background(self, loaded: LoadedModel, *, again: bool) -> None:
+    def _read_background(self, loaded: LoadedModel, *, again: bool) -> None:
         settings, known = self._settings, self._background
         found = entries(self._store, settings.promotion_bucket, settings.identifier, latest=_PROMOTIONS)
         scores = known.scores if known and not again else read_scores(loaded.promotion, settings.mlflow_tracking_uri)
         self._background = ModelBackground(scores, found[::-1])
 
 
-def _settle() -> None:
-    """Look for garbage once, and from now on only in what comes later.
+def _freeze_garbage() -> None:
+    """Collect garbage once, and exempt all that is left from later collections.
 
-    What libraries and the model hold, stays; looking through it again and again would hold requests up for 0.1 s each.
+    Libraries and the model stay in memory anyway; scanning them again and again would delay requests by 0.1 s each.
     """
     gc.unfreeze()
     gc.collect()

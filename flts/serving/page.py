@@ -1,4 +1,4 @@
-"""The page at `/`: what is served, and forecasts with it. It asks the server as every other client does."""
+"""The page at `/`, which shows the model and its forecasts; it uses the same HTTP interface as other clients."""
 
 import hashlib
 import mimetypes
@@ -10,7 +10,7 @@ from flts.report.render import asset
 
 _PAGE = "page.html"
 _OWN = (_PAGE, "live.css", "live.js", "csv.js", "icon.svg")
-# Of the reports: the page looks as they do, and its charts are theirs.
+# Shared with the reports, so that pages and charts look the same.
 _SHARED = ("page.css", "chart.css", "uPlot.min.css", "uPlot.iife.js", "ticks.js", "chart.js")
 _HEADERS = {
     "Cache-Control": "no-cache",
@@ -21,8 +21,8 @@ _HEADERS = {
 }
 
 
-def install(app: FastAPI) -> None:
-    """Give an app the page, and what it is made of under `/static/`; all of it is read once, now."""
+def add_page(app: FastAPI) -> None:
+    """Add the page to an app, with its files under `/static/`; all are read once, now."""
     static = files("flts.serving") / "static"
     own = {name: (static / name).read_bytes() for name in _OWN}
     shared = {name: asset(name).encode() for name in _SHARED}

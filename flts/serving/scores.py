@@ -1,4 +1,4 @@
-"""What the promoted model scored in its selection, beside the naive forecasts on the same rows."""
+"""Scores of the baselines on the rows that selected the promoted model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ _METRICS_FILE = "metrics.json"
 
 @dataclass(frozen=True)
 class NaiveScores:
-    """RMSE of the naive forecasts, in min-max units, by name; those that are not known are missing."""
+    """RMSE of the baselines by name, in min-max units; unknown ones are missing."""
 
     baselines: Mapping[str, float]
 
 
 def read_scores(promotion: Promotion, tracking_uri: str) -> NaiveScores:
-    """Ask MLflow; where it cannot tell, nothing is known of them."""
+    """Read the scores from MLflow; if they cannot be read, return none."""
     from flts.tracking import Tracking, short_timeouts
 
     if not promotion.model_uri.startswith("runs:/"):

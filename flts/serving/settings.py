@@ -4,35 +4,50 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from flts.params import GATEWAY_URL, MLFLOW_TRACKING_URI, BucketName, Params, check_name
+from flts.params import GATEWAY_URL, MLFLOW_TRACKING_URI, BucketName, Params, check_key_name
 
 KIB, MIB = 1 << 10, 1 << 20
-# Named without FLTS_ too, as the stages know them.
+# Environment variables that also work without the prefix FLTS_, as in the stages.
 PLAIN_VARIABLES = frozenset({"gateway_url", "mlflow_tracking_uri", "identifier"})
 
 
 def _check_identifier(value: str) -> str:
-    return check_name(value) if value else value
+    return check_key_name(value) if value else value
 
 
 class ServingSettings(Params):
-    """What the server is started with."""
+    """Settings of the forecast server, from flags and environment variables."""
 
-    gateway_url: str = Field(GATEWAY_URL, description="object store: http(s)://host:port, s3:// or file:///dir")
-    mlflow_tracking_uri: str = Field(MLFLOW_TRACKING_URI, description="MLflow, which keeps the models")
+    gateway_url: str = Field(
+        GATEWAY_URL, description="address of the object store: http(s)://host:port, s3:// or file:///dir"
+    )
+    mlflow_tracking_uri: str = Field(
+        MLFLOW_TRACKING_URI, description="address of the MLflow server that keeps the models"
+    )
     identifier: Annotated[str, AfterValidator(_check_identifier)] = Field(
-        "", description="whose promoted model is served; empty: whichever was promoted last, whoever's it is"
+        "", description="identifier whose promoted model is served; empty: the latest promotion of any identifier"
     )
     host: str = Field("127.0.0.1", description="address to listen on", min_length=1)
-    port: int = Field(8000, description="port to listen on; 0: any that is free", ge=0, le=65535)
-    watch_seconds: float = Field(5, description="time between two looks at what is promoted", ge=0.1, le=3600)
-    max_batch: int = Field(64, description="forecasts that share a pass of the model; 1: none do", ge=1, le=1024)
-    batch_window_ms: float = Field(
-        2, description="how long a busy server waits for others to share a pass; an idle one never does", ge=0, le=1000
+    port: int = Field(8000, description="port to listen on; 0: any free port", ge=0, le=65535)
+    watch_seconds: float = Field(5, description="seconds between checks for a new promotion", ge=0.1, le=3600)
+    max_batch: int = Field(
+        64, description="maximum number of forecasts that share a pass of the model; 1: no sharing", ge=1, le=1024
     )
-    queue_length: int = Field(256, description="forecasts waited for at once; more get 429", ge=1, le=100_000)
-    deadline_seconds: float = Field(30, description="how long a forecast may take; 504 past it", gt=0, le=3600)
-    max_body_mib: int = Field(32, description="largest body of a request, in MiB; 413 past it", ge=1, le=1024)
+    batch_window_ms: float = Field(
+        2,
+        description="milliseconds that a busy server waits for more forecasts to share a pass; an idle one never waits",
+        ge=0,
+        le=1000,
+    )
+    queue_length: int = Field(
+        256, description="maximum number of pending forecasts; further requests get status 429", ge=1, le=100_000
+    )
+    deadline_seconds: float = Field(30, description="maximum seconds for a forecast; then status 504", gt=0, le=3600)
+    max_body_mib: int = Field(
+        32, description="maximum size of a request body in MiB; larger ones get status 413", ge=1, le=1024
+    )
     threads: int = Field(2, description="threads that read data and recalibrate intervals", ge=1, le=64)
-    promotion_bucket: BucketName = Field("model-promotion", description="bucket of promotions and pointers")
-    data_bucket: BucketName = Field("processed-data", description="bucket of the processed data")
+    promotion_bucket: BucketName = Field(
+        "model-promotion", description="bucket with promotions and the pointers to the promoted models"
+    )
+    data_bucket: BucketName = Field("processed-data", description="bucket with the processed data")

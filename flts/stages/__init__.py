@@ -1,4 +1,4 @@
-"""The stages, declared: parameters, artifacts and the function that runs each."""
+"""Declarations of the stages: parameters, artifacts and the function that runs each."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -12,10 +12,12 @@ PREPROCESS = Stage(
     summary="Clean a dataset, add features, learn the scaling, and write training and inference data.",
     params=PreprocessParams,
     inputs={
-        "input": Input("Dataset", "dataset to read, CSV or Parquet", required=False, kfp=False, example="data.csv"),
+        "input": Input(
+            "Dataset", "training rows to read, CSV or Parquet", required=False, kfp=False, example="data.csv"
+        ),
         "test_input": Input(
             "Dataset",
-            "its test part; default: <input>_test.* beside it, else the last 20 % of the rows",
+            "test rows; default: <input>_test.* in the same folder, or else the last 20 % of the training rows",
             required=False,
             kfp=False,
         ),
@@ -35,14 +37,14 @@ PREPROCESS = Stage(
 
 _TRAINING_DATA = Input(
     "Dataset",
-    "training data of preprocess: claim check, Parquet or CSV",
+    "training data from preprocess: claim check, Parquet or CSV",
     example="preprocess/processed_data.parquet",
 )
 _TRAINING_OUTPUTS: Mapping[str, Output] = {
-    "model": Output("Model", "trained-model message"),
+    "model": Output("Model", "trained-model message: the scores, the MLflow run, and where the model is kept"),
     "metrics": Output("Artifact", "test metrics of the model and of three baselines"),
-    "scores": Output("Metrics", "headline test scores, for KFP's comparison of runs"),
-    "run_id": Output("str", "MLflow run that holds the model"),
+    "scores": Output("Metrics", "main test scores, for comparing runs in KFP"),
+    "run_id": Output("str", "id of the MLflow run with the model"),
     "report": Output("HTML", "report on the training"),
 }
 
@@ -62,8 +64,8 @@ TRAINERS: Mapping[str, Stage] = {
 
 def _of_trainer(slot: str) -> Mapping[str, Input]:
     return {
-        f"{slot}_model": Input("Model", f"model of train-{slot}", example=f"{slot}/model.json"),
-        f"{slot}_metrics": Input("Artifact", f"metrics of train-{slot}", example=f"{slot}/metrics.json"),
+        f"{slot}_model": Input("Model", f"model from train-{slot}", example=f"{slot}/model.json"),
+        f"{slot}_metrics": Input("Artifact", f"metrics from train-{slot}", example=f"{slot}/metrics.json"),
     }
 
 
@@ -74,14 +76,19 @@ EVAL = Stage(
     inputs={name: item for model in MODELS.values() for name, item in _of_trainer(model.slot).items()}
     | {
         "training_data": Input(
-            "Dataset", "training data of preprocess, to score what is in production on the same rows", required=False
+            "Dataset",
+            "training data from preprocess, to score the model in production on the same rows",
+            required=False,
         )
     },
     outputs={
-        "selected_model": Output("Model", "model to forecast with: the winner, or what is in production if it is held"),
-        "promotion_metadata": Output("Artifact", "the decision as the history keeps it"),
-        "scores": Output("Metrics", "selection scores of the winner, for KFP's comparison of runs"),
-        "report": Output("HTML", "score table, why the winner won, and whether it was promoted"),
+        "selected_model": Output(
+            "Model",
+            "model to forecast with: the best one, or the model in production if the gate held the best one back",
+        ),
+        "promotion_metadata": Output("Artifact", "the decision, as recorded in the promotion history"),
+        "scores": Output("Metrics", "selection scores of the best model, for comparing runs in KFP"),
+        "report": Output("HTML", "report with all scores, the best model, and whether it was promoted"),
     },
     function="flts.stages.evaluation.stage:run",
 )
@@ -93,23 +100,23 @@ INFERENCE = Stage(
     inputs={
         "inference_data": Input(
             "Dataset",
-            "test data of preprocess: claim check, Parquet or CSV",
+            "test data from preprocess: claim check, Parquet or CSV",
             example="preprocess/test_processed_data.parquet",
         ),
         "selected_model": Input(
             "Model",
-            "promotion of eval, trained-model message, or a model bundle folder",
+            "promotion from eval, trained-model message from a trainer, or a model bundle folder",
             example="eval/selected_model.json",
         ),
     },
     outputs={
-        "predictions": Output("Artifact", "forecast batch with its metrics"),
+        "predictions": Output("Artifact", "forecasts and their metrics"),
         "metrics": Output("Artifact", "forecast and backtest metrics"),
-        "scores": Output("Metrics", "headline scores of forecast and backtest, for KFP's comparison of runs"),
+        "scores": Output("Metrics", "main scores of forecast and backtest, for comparing runs in KFP"),
         "report": Output("HTML", "report on the forecast"),
     },
     function="flts.stages.forecasting.stage:run",
-    also="flts-inference --serve answers requests for live forecasts instead; --serve --help tells how.",
+    also="flts-inference --serve serves live forecasts over HTTP instead; see flts-inference --serve --help.",
 )
 
 STAGES: Mapping[str, Stage] = MappingProxyType(

@@ -1,4 +1,4 @@
-"""The values of the pipeline's parameters, from the command line, the dataset's file of them, and the defaults."""
+"""Values of the pipeline's parameters, from the command line, the dataset's TOML file and the defaults."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,19 +22,19 @@ def choose_arguments(
     store: str,
     mlflow: str | None,
 ) -> dict[str, Value]:
-    """Put the parameters together: the command line wins over the dataset's file, that over the defaults.
+    """Merge the parameters: the command line takes precedence over the dataset's file, and that over the defaults.
 
     Args:
         pipeline: The pipeline.
-        dataset: The dataset, which gives its name to a run without an identifier.
-        home: Where MLflow's database lies if no MLflow is named.
-        params: ``NAME=VALUE``, each.
-        identifier: The run's name; empty counts as none.
+        dataset: The dataset; a run without an identifier is named after it.
+        home: Folder for MLflow's database, if ``mlflow`` is not given.
+        params: Texts of the form ``NAME=VALUE``.
+        identifier: Name of the run; empty counts as none.
         store: Address of the object store.
         mlflow: Address of MLflow.
 
     Raises:
-        BadInputError: A value is not one that the pipeline and each of its stages take.
+        BadInputError: A value is not accepted by the pipeline or by one of its stages.
     """
     chosen: dict[str, Any] = {
         "sample_train_rows": 0,
@@ -52,10 +52,10 @@ def choose_arguments(
     else:
         chosen.setdefault("mlflow_tracking_uri", f"{SQLITE}{home / 'mlflow.db'}")
     for name in own.keys() & chosen.keys():
-        raise BadInputError(f"parameter {name} cannot be set here: --dataset, --identifier, --store and --mlflow do")
+        raise BadInputError(f"parameter {name} cannot be set here: use --dataset, --identifier, --store or --mlflow")
     arguments = pipeline.arguments({**chosen, **own})
     _check_text({"--home": str(home), **{f"parameter {name}": value for name, value in arguments.items()}})
-    # What a late stage would refuse is better refused before the first one starts.
+    # Values that a late stage would refuse are refused before the first stage starts.
     for stage in STAGES.values():
         fields = stage.params.model_fields
         made_by_stages = {name: "" for name in fields if name not in arguments}
@@ -68,7 +68,7 @@ def choose_arguments(
 
 
 def _check_text(values: Mapping[str, Value]) -> None:
-    """Refuse names of files that are not UTF-8: no message could hold them."""
+    """Refuse text that is not valid UTF-8, such as some file names: messages could not contain it."""
     for label, value in values.items():
         try:
             str(value).encode()
@@ -77,10 +77,10 @@ def _check_text(values: Mapping[str, Value]) -> None:
 
 
 def split_pairs(params: Sequence[str]) -> dict[str, str]:
-    """Split ``NAME=VALUE``, each; the last of a name wins.
+    """Split texts of the form ``NAME=VALUE``; the last value of a name wins.
 
     Raises:
-        BadInputError: One of them is something else.
+        BadInputError: One of them has another form.
     """
     values = {}
     for pair in params:

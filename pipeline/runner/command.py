@@ -1,4 +1,4 @@
-"""The command line: ``python -m pipeline.runner --help``."""
+"""The command ``python -m pipeline.runner``."""
 
 import argparse
 import logging
@@ -18,14 +18,14 @@ from flts.diagnostics.terminal import printable
 from flts.errors import BadInputError, FltsError
 from flts.store import open_store
 from pipeline.runner.arguments import choose_arguments, split_pairs
-from pipeline.runner.closing import ending, failures, places, shown
 from pipeline.runner.compiled import Pipeline, load_pipeline
+from pipeline.runner.console_summary import display_path, failure_lines, result_locations, summary_lines
 from pipeline.runner.containers import Containers, open_engine
 from pipeline.runner.dataset import RECOMMENDED, Dataset, LocalDataset, StoredDataset
 from pipeline.runner.home import check_home, make_run_folder, write_results
 from pipeline.runner.processes import Processes
 from pipeline.runner.run import Run, Starter
-from pipeline.runner.services import check_for_containers, make_ready, preparing_mlflow
+from pipeline.runner.services import check_for_containers, initialize_mlflow, prepare_services
 from pipeline.runner.summary import summarise, versions
 from pipeline.runner.view import open_view
 from pipeline.runner.watchdog import VARIABLE, watchdog
@@ -38,17 +38,17 @@ DEMO = ROOT / "examples" / "data" / "jfk_weather.csv"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the pipeline as the command line says, and return the exit code."""
     options = _parser().parse_args(argv)
-    # Libraries that try again log each attempt; what comes of it is one sentence.
+    # Libraries log every attempt of a retry; users get one sentence about the outcome.
     logging.basicConfig(handlers=[logging.NullHandler()])
-    logging.getLogger("flts").handlers = [_Waiting()]
+    logging.getLogger("flts").handlers = [_WaitLogHandler()]
     try:
         return run_pipeline(options)
     except FltsError as error:
-        _tell(str(error))
+        _print_error(str(error))
         return error.exit_code
     except OSError as error:
         if trouble := environment_trouble(error):
-            _tell(trouble)
+            _print_error(trouble)
             return BadInputError.exit_code
         raise
     except KeyboardInterrupt:
@@ -56,17 +56,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run_pipeline(options: argparse.Namespace) -> int:
-    """Run every stage, on this machine's processes or in its containers, and say what came of it.
+    """Run every stage, in processes or containers of this machine, and print the results.
 
     Args:
-        options: What the command line says.
+        options: Parsed command line.
 
     Returns:
         0, or the exit code of the stage that failed first.
 
     Raises:
-        BadInputError: The dataset or a parameter cannot be used, ``home`` cannot be written, or a service refuses.
-        ServiceUnavailableError: The store, MLflow or the Docker engine is out of reach.
+        BadInputError: The dataset or a parameter cannot be used, ``home`` is not writable, or a service refuses access.
+        ServiceUnavailableError: The store, MLflow or the Docker engine is unreachable.
     """
     console = Console(highlight=False)
     pipeline = load_pipeline(PIPELINE)
@@ -82,8 +82,8 @@ def run_pipeline(options: argparse.Namespace) -> int:
         store=store,
         mlflow=options.mlflow,
     )
-    # More processes would not end sooner together, and the longest of them later.
-    at_once = max(1, len(os.sched_getaffinity(0)) // threads())
+    # More processes would not finish sooner in total, and would slow the longest one down.
+    max_parallel = max(1, len(os.sched_getaffinity(0)) // threads())
     with ExitStack() as stack:
         engine = None
         if options.runner == "docker":
@@ -91,20 +91,20 @@ def run_pipeline(options: argparse.Namespace) -> int:
             engine = stack.enter_context(closing(open_engine({task.image for task in pipeline.tasks.values()})))
         check_home(home)
 
-        _say(console, _beginning(dataset))
+        _print_lines(console, _dataset_lines(dataset))
         started, clock = utc_timestamp(), time.monotonic()
-        make_ready(arguments, dataset)
+        prepare_services(arguments, dataset)
         folder = make_run_folder(home, str(arguments["identifier"]))
         environment = {"FLTS_THREADS": "1", **os.environ, VARIABLE: str(folder)}
         starter: Starter = Containers(engine, folder, environment) if engine else Processes(environment)
         stack.enter_context(watchdog(folder, containers=engine is not None))
-        stack.enter_context(preparing_mlflow(arguments, folder, environment))
+        stack.enter_context(initialize_mlflow(arguments, folder, environment))
         view = stack.enter_context(open_view(console, pipeline.tasks.values()))
-        run = Run(pipeline, arguments, folder, starter=starter, at_once=at_once, observer=view.changed)
+        run = Run(pipeline, arguments, folder, starter=starter, max_parallel=max_parallel, observer=view.changed)
         exit_code = run.execute()
 
-    for line in failures(run.states):
-        _complain(line)
+    for line in failure_lines(run.states):
+        _print_stderr(line)
     summary = summarise(
         run.states,
         arguments,
@@ -115,34 +115,37 @@ def run_pipeline(options: argparse.Namespace) -> int:
         seconds=time.monotonic() - clock,
         versions=versions(ROOT),
     )
-    results = places(run.states, arguments)
+    results = result_locations(run.states, arguments)
     try:
         results = write_results(home, folder, summary, run.states, results)
     except BadInputError as error:
-        _tell(str(error))
+        _print_error(str(error))
         exit_code = exit_code or error.exit_code
     titles = {name: task.title for name, task in pipeline.tasks.items()}
-    _say(console, ending(summary, titles, results))
+    _print_lines(console, summary_lines(summary, titles, results))
     return exit_code
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m pipeline.runner", description="Run the compiled pipeline.")
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.runner",
+        description="Run the whole pipeline on this machine: preprocess, train, promote the best model and forecast.",
+    )
     parser.add_argument(
         "--runner",
         choices=["local", "docker"],
         default="local",
-        help="how the stages run; local: processes on this machine, docker: the images flts-*:kfp (default: local)",
+        help="run stages as processes (local) or as containers of the images flts-*:kfp (docker); default: local",
     )
     parser.add_argument(
         "--store",
         metavar="URL",
-        help="object store: s3:// with the usual AWS variables, or file:///dir (default: a folder in --home)",
+        help="object store: s3:// with the usual AWS variables, or file:///dir; default: a folder in --home",
     )
     parser.add_argument(
         "--mlflow",
         metavar="URI",
-        help="MLflow: http://host:port or sqlite:///file.db (default: a database in --home)",
+        help="MLflow: http://host:port or sqlite:///file.db; default: a database in --home",
     )
     datasets = parser.add_mutually_exclusive_group()
     datasets.add_argument(
@@ -150,25 +153,29 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         default=DEMO,
         metavar="X.csv",
-        help="training data, CSV or Parquet; X_test.csv beside it is the test part, X.toml beside it holds parameters, "
-        "without which pipeline/recommended.toml does (default: the demo, hourly weather at JFK airport)",
+        help="training data, CSV or Parquet; X_test.csv in the same folder, if any, is the test data, and X.toml holds "
+        "parameters (without one: pipeline/recommended.toml); default: the demo, hourly weather at JFK airport",
     )
     datasets.add_argument(
         "--stored-dataset",
         metavar="NAME",
-        help="train with what the store's bucket of datasets has already: NAME.csv or NAME.parquet, with NAME_test and "
-        "NAME.toml beside it as above",
+        help="use a dataset that is already in the store, in the bucket input_bucket: NAME.csv or NAME.parquet, with "
+        "NAME_test and NAME.toml as above",
     )
     parser.add_argument(
         "--param",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="set a parameter of the pipeline, for example epochs=5; may be repeated",
+        help="set a pipeline parameter, for example epochs=5; may be repeated",
     )
-    parser.add_argument("--identifier", help="name of the run (default: the dataset's name)")
+    parser.add_argument("--identifier", metavar="NAME", help="name of the run; default: the dataset's name")
     parser.add_argument(
-        "--home", type=Path, default=ROOT / ".flts", help="folder of the store, MLflow and the runs (default: .flts)"
+        "--home",
+        type=Path,
+        default=ROOT / ".flts",
+        metavar="DIR",
+        help="folder for the store, the MLflow database and the runs; default: .flts",
     )
     return parser
 
@@ -181,35 +188,36 @@ def _find_dataset(options: argparse.Namespace, pipeline: Pipeline, store: str) -
     return StoredDataset.find(options.stored_dataset, open_store(store, patient=True), bucket)
 
 
-def _beginning(dataset: Dataset) -> Iterator[str]:
+def _dataset_lines(dataset: Dataset) -> Iterator[str]:
     if isinstance(dataset, StoredDataset):
-        yield f"Dataset {dataset.place} of the store"
-        yield f"Parameters from {shown(RECOMMENDED) if dataset.settings is None else f'{dataset.name}.toml beside it'}"
+        yield f"Dataset {dataset.location} in the store"
+        in_store = f"{dataset.name}.toml in the store"
+        yield f"Parameters from {display_path(RECOMMENDED) if dataset.settings is None else in_store}"
         return
     assert isinstance(dataset, LocalDataset)  # noqa: S101 - for mypy
-    yield f"Dataset {shown(dataset.train)}"
+    yield f"Dataset {display_path(dataset.train)}"
     if dataset.test is None:
         missing = f"{dataset.name}_test{dataset.train.suffix}"
-        yield f"There is no {missing} beside it: the last 20 % of its rows are the test part"
-    yield f"Parameters from {shown(dataset.settings or RECOMMENDED)}"
+        yield f"There is no {missing} next to it: the last 20 % of its rows become the test data"
+    yield f"Parameters from {display_path(dataset.settings or RECOMMENDED)}"
 
 
-def _say(console: Console, lines: Iterable[str]) -> None:
+def _print_lines(console: Console, lines: Iterable[str]) -> None:
     for line in lines:
         console.print(printable(line), markup=False, soft_wrap=True)
 
 
-def _tell(line: str) -> None:
-    _complain(f"run: {line}")
+def _print_error(line: str) -> None:
+    _print_stderr(f"run: {line}")
 
 
-class _Waiting(logging.Handler):
-    """Tells what is waited for before the first stage."""
+class _WaitLogHandler(logging.Handler):
+    """Prints log messages about services that the runner waits for before the first stage."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Tell it."""
-        _tell(record.getMessage())
+        """Print the message."""
+        _print_error(record.getMessage())
 
 
-def _complain(line: str) -> None:
+def _print_stderr(line: str) -> None:
     print(printable(line), file=sys.stderr)

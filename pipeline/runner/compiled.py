@@ -1,7 +1,7 @@
-"""Reads a compiled KFP pipeline: the tasks, where their inputs come from, and what they promise to write.
+"""Reader for compiled KFP pipelines: the tasks, the sources of their inputs, and their declared outputs.
 
-Covers a flat DAG of container tasks, which is what this project compiles. Whatever else KFP can express (conditions,
-loops, nested pipelines, importers, lists) is refused by name rather than run wrongly.
+Supports a flat DAG of container tasks, which is what this project compiles. All other features of KFP (conditions,
+loops, nested pipelines, importers, lists) are refused by name rather than run incorrectly.
 """
 
 import json
@@ -19,7 +19,7 @@ from flts.runtime.executor import TO_CHECK
 
 EXECUTOR_INPUT = "{{$}}"
 
-# The one in C is ten times as fast, and is not everywhere.
+# The loader in C is ten times as fast, but not always available.
 _SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _TYPES = {"STRING": "text", "BOOLEAN": "true or false", "NUMBER_INTEGER": "a whole number", "NUMBER_DOUBLE": "a number"}
@@ -29,14 +29,14 @@ Value = str | int | float | bool
 
 @dataclass(frozen=True)
 class Parameter:
-    """A declared parameter; ``type`` is KFP's, such as ``NUMBER_INTEGER``; ``default`` is ``None`` when required."""
+    """A declared parameter; ``type`` is KFP's, such as ``NUMBER_INTEGER``; ``default`` is ``None`` if required."""
 
     name: str
     type: str
     default: Value | None = None
 
     def convert(self, value: Any) -> Value:
-        """Turn a value, or its text, into this parameter's type; ``ValueError`` when it is not one."""
+        """Convert a value, or its text, to this parameter's type; ``ValueError`` if that is impossible."""
         if self.type == "STRING":
             return str(value).lower() if isinstance(value, bool) else str(value)
         parsed = _from_text(value) if isinstance(value, str) else value
@@ -80,11 +80,11 @@ class Task:
         name: Its key in the DAG.
         title: Its display name.
         image: Its container image.
-        command: Command and arguments; ``{{$}}`` stands for the executor input.
+        command: Command and arguments, with ``{{$}}`` in place of the executor input.
         after: The tasks it waits for.
         inputs: Its component's input parameters.
-        arguments: Where their values come from; one that is not named here takes its default. Those that it has to
-            check for later tasks are here alone.
+        arguments: Sources of their values; parameters without one take their defaults. Also holds parameters of later
+            tasks that this one checks, which are not among the inputs.
         artifacts: Its input artifacts.
         output_parameters: Type of each output parameter.
         output_artifacts: KFP's type schema of each output artifact.
@@ -104,14 +104,14 @@ class Task:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """A compiled pipeline; ``tasks`` are in an order in which they could run one after another."""
+    """A compiled pipeline; ``tasks`` are in topological order."""
 
     name: str
     parameters: Mapping[str, Parameter]
     tasks: Mapping[str, Task]
 
     def arguments(self, given: Mapping[str, Any]) -> dict[str, Value]:
-        """Return every pipeline parameter's value: the given one, else the default.
+        """Return the value of every pipeline parameter: the given one, or else the default.
 
         Raises:
             BadInputError: A name is unknown, a value has the wrong type, or a required one is missing.
@@ -137,10 +137,10 @@ def load_pipeline(path: Path) -> Pipeline:
     """Read a compiled pipeline.
 
     Raises:
-        BadInputError: The file is no compiled pipeline, or uses something that does not run here.
+        BadInputError: The file is not a compiled pipeline, or uses an unsupported feature.
     """
     try:
-        # A second document is for Kubernetes alone.
+        # The second document, if any, is for Kubernetes only.
         document: Any = next(yaml.load_all(path.read_text(encoding="utf-8"), Loader=_SAFE_LOADER), {})
         dag = document["root"]["dag"]["tasks"]
         tasks = {name: _task(name, spec, document) for name, spec in dag.items()}
@@ -150,26 +150,26 @@ def load_pipeline(path: Path) -> Pipeline:
         raise BadInputError(f"cannot read {path}: {error.strerror}") from None
     except (yaml.YAMLError, KeyError, TypeError, AttributeError, UnicodeDecodeError):
         raise BadInputError(f"{path} is not a compiled KFP pipeline") from None
-    return Pipeline(title, parameters, _in_order(tasks))
+    return Pipeline(title, parameters, _topological_order(tasks))
 
 
 def _task(name: str, spec: Mapping[str, Any], document: Mapping[str, Any]) -> Task:
     for feature in ("triggerPolicy", "parameterIterator", "artifactIterator"):
         if feature in spec:
-            raise BadInputError(f"task {name} uses {feature}, which the local runner cannot run")
+            raise BadInputError(f"task {name} uses {feature}, which the local runner does not support")
     component = document["components"][spec["componentRef"]["name"]]
     executor = document["deploymentSpec"]["executors"].get(component.get("executorLabel"), {})
     if "container" not in executor:
-        raise BadInputError(f"task {name} is not a container, and the local runner runs nothing else")
+        raise BadInputError(f"task {name} is not a container, and the local runner supports nothing else")
     command = (*executor["container"].get("command", []), *executor["container"].get("args", []))
     for part in command:
         if not isinstance(part, str) or "{{$" in part.replace(EXECUTOR_INPUT, ""):
             raise BadInputError(
-                f"task {name} has the placeholder {part!r}: the local runner fills {EXECUTOR_INPUT} only"
+                f"task {name} has the placeholder {part!r}: the local runner supports {EXECUTOR_INPUT} only"
             )
     inputs = spec.get("inputs", {})
     declared = _parameters(component.get("inputDefinitions", {}))
-    # KFP adds inputs that the component knows nothing of. The task reads only what it is to check.
+    # KFP adds inputs that the component does not declare; of these, only parameters to check matter to the task.
     sources = {
         key: source
         for key, source in inputs.get("parameters", {}).items()
@@ -221,12 +221,12 @@ def _produced_artifact(task: str, name: str, source: Mapping[str, Any]) -> TaskO
     return TaskOutput(produced["producerTask"], produced["outputArtifactKey"])
 
 
-def _in_order(tasks: Mapping[str, Task]) -> dict[str, Task]:
+def _topological_order(tasks: Mapping[str, Task]) -> dict[str, Task]:
     ordered: dict[str, Task] = {}
     while len(ordered) < len(tasks):
         ready = [task for name, task in tasks.items() if name not in ordered and task.after <= ordered.keys()]
         if not ready:
-            raise BadInputError("the pipeline's tasks wait for each other in a circle")
+            raise BadInputError("the pipeline's tasks depend on each other in a circle")
         ordered |= {task.name: task for task in ready}
     return ordered
 

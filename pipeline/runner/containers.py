@@ -1,4 +1,4 @@
-"""Tasks as containers of this machine's Docker engine."""
+"""Tasks as containers of the local Docker engine."""
 
 import os
 import re
@@ -13,36 +13,36 @@ from pipeline.runner.compiled import Task
 from pipeline.runner.state import TaskExit
 from pipeline.runner.watchdog import LABEL
 
-# Where the services are, how to reach them, and how many threads compute: nothing else of this machine's environment.
+# Only variables about services, proxies and FLTS itself are passed on.
 _PASSED_ON = re.compile(r"(AWS|MLFLOW|FLTS)_\w+|(HTTPS?|NO)_PROXY", re.IGNORECASE)
-# They name files of this machine; the keys in these are passed on as variables.
+# These name files on this machine, which containers cannot see; keys in them are passed on as variables.
 _OF_THIS_MACHINE = re.compile(r"(AWS|FLTS)_\w*(FILE|PROFILE|BUNDLE)|MLFLOW_\w*(FILE|PATH|DIR)|FLTS_TEST_\w+")
 
 
 class Containers:
-    """Starts each task as a container that sees the run's folder and the host's network, and has no capabilities."""
+    """Starts tasks as containers with the run's folder, the host's network and no capabilities."""
 
     def __init__(self, engine: Any, folder: Path, environment: Mapping[str, str]) -> None:
         """Prepare to start the tasks of a run.
 
         Args:
-            engine: What ``open_engine`` gave.
-            folder: The run's folder, which every container gets under the same path; their label names it.
-            environment: Environment variables of this machine, of which containers get those about services.
+            engine: Docker client from ``open_engine``.
+            folder: The run's folder, mounted into every container under the same path and named in its label.
+            environment: Environment variables of this machine; containers get a selection.
         """
         from docker.types import Mount
 
         self._engine = engine
         self._settings = {
             "labels": {LABEL: str(folder)},
-            # A mount and no bind: the path may hold colons.
+            # A mount rather than a bind string, because the path may contain colons.
             "mounts": [Mount(str(folder), str(folder), type="bind")],
-            "entrypoint": [],  # as KFP's launcher replaces it
+            "entrypoint": [],  # KFP's launcher replaces the entrypoint, too
             "environment": container_environment(environment),
             "user": f"{os.getuid()}:{os.getgid()}",
             "network_mode": "host",
             "cap_drop": ["ALL"],
-            # The run's folder keeps the label that SELinux gave it.
+            # Without relabelling, SELinux would deny access to the run's folder.
             "security_opt": ["no-new-privileges", "label=disable"],
         }
 
@@ -55,7 +55,7 @@ class Containers:
         """
         from docker.errors import APIError
 
-        with _watching_engine(task):
+        with _engine_errors(task):
             try:
                 started = _Container(
                     task,
@@ -63,7 +63,7 @@ class Containers:
                         task.image,
                         list(command),
                         working_dir=str(folder),
-                        init=True,  # or a signal that comes before the stage listens is lost: it would be process 1
+                        init=True,  # as process 1, the stage would ignore signals until it has installed handlers
                         **self._settings,
                     ),
                 )
@@ -77,7 +77,7 @@ class _Container:
         self._task = task
         self._container = container
         self._output = container.attach(stream=True, demux=True)
-        self._last_words = b""
+        self._last_stderr_line = b""
         try:
             container.start()
         except Exception:
@@ -85,30 +85,30 @@ class _Container:
             raise
 
     def lines(self) -> Iterator[bytes]:
-        begun = [b"", b""]  # of a line on stdout and on stderr
-        with _watching_engine(self._task):
-            for chunks in self._output:  # a pair, of which one is None
+        partial = [b"", b""]  # incomplete last lines of stdout and stderr
+        with _engine_errors(self._task):
+            for chunks in self._output:  # a pair (stdout, stderr), one of them None
                 for number, chunk in enumerate(chunks):
-                    *lines, begun[number] = (begun[number] + (chunk or b"")).split(b"\n")
+                    *lines, partial[number] = (partial[number] + (chunk or b"")).split(b"\n")
                     self._remember(number, lines)
                     yield from (line + b"\n" for line in lines)
-        self._remember(1, begun[1:])
-        yield from filter(None, begun)
+        self._remember(1, partial[1:])
+        yield from filter(None, partial)
 
     def _remember(self, number: int, lines: Sequence[bytes]) -> None:
-        """Keep the last line of stderr: the engine brings both streams, but not in the order of their writing."""
+        """Keep the last line of stderr, because the engine does not preserve the order between the two streams."""
         if number == 1:
-            self._last_words = next((line for line in reversed(lines) if line.strip()), self._last_words)
+            self._last_stderr_line = next((line for line in reversed(lines) if line.strip()), self._last_stderr_line)
 
     def wait(self) -> TaskExit:
-        with _watching_engine(self._task):
+        with _engine_errors(self._task):
             try:
                 code = self._container.wait()["StatusCode"]
                 self._container.reload()
                 return TaskExit(
                     code,
                     out_of_memory=self._container.attrs["State"]["OOMKilled"],
-                    last_words=self._last_words.decode(errors="replace").strip(),
+                    last_stderr_line=self._last_stderr_line.decode(errors="replace").strip(),
                 )
             finally:
                 self._clean_up()
@@ -116,23 +116,23 @@ class _Container:
     def send(self, number: int) -> None:
         from docker.errors import DockerException
 
-        with suppress(DockerException, OSError):  # it has ended, or the engine has: waiting for it says which
+        with suppress(DockerException, OSError):  # it has ended, or the engine is gone: wait() finds out which
             self._container.kill(signal.Signals(number).name)
 
     def _clean_up(self) -> None:
         from docker.errors import APIError
 
-        self._output._response.close()  # its own close() leaves the connection to the garbage collector
-        with suppress(APIError):  # somebody else removed it
+        self._output._response.close()  # the stream's own close() leaves the connection open
+        with suppress(APIError):  # it was removed already
             self._container.remove(force=True)
 
 
 def open_engine(images: Collection[str]) -> Any:
-    """Connect to the Docker engine, and make sure that it has the images.
+    """Connect to the Docker engine and check that it has the images.
 
     Raises:
-        ServiceUnavailableError: The engine is out of reach.
-        BadInputError: An image is not on this machine.
+        ServiceUnavailableError: The engine is unreachable.
+        BadInputError: An image is missing.
     """
     import docker
     from docker.errors import DockerException, ImageNotFound
@@ -142,7 +142,7 @@ def open_engine(images: Collection[str]) -> Any:
         engine.ping()
     except (DockerException, OSError):
         raise ServiceUnavailableError(
-            f"the Docker engine cannot be reached: is one running at {_address()}, and may you use it?"
+            f"the Docker engine cannot be reached: is one running at {_address()}, and do you have access to it?"
         ) from None
     missing = []
     for image in sorted(images):
@@ -152,12 +152,12 @@ def open_engine(images: Collection[str]) -> Any:
             missing.append(image)
     if missing:
         engine.close()
-        raise BadInputError(f"not on this machine: {', '.join(missing)}: build with scripts/build_push.sh")
+        raise BadInputError(f"images not on this machine: {', '.join(missing)}; build with scripts/build_push.sh")
     return engine
 
 
 def container_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Choose what containers get of this machine's environment, and add the keys that boto3 finds in files."""
+    """Select the environment variables for containers, and add the keys that boto3 finds in files."""
     chosen = {
         name: value
         for name, value in environment.items()
@@ -179,8 +179,8 @@ def container_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 @contextmanager
-def _watching_engine(task: Task) -> Iterator[None]:
-    """Say in a sentence that a task's container or the engine is gone."""
+def _engine_errors(task: Task) -> Iterator[None]:
+    """Turn the loss of a task's container or of the engine into a sentence."""
     from docker.errors import DockerException, NotFound
 
     try:
@@ -190,7 +190,7 @@ def _watching_engine(task: Task) -> Iterator[None]:
     except (DockerException, OSError):
         raise ServiceUnavailableError(
             f"the Docker engine at {_address()} stopped answering while {task.name} ran; "
-            f"docker ps --all --filter label={LABEL} lists what is left there"
+            f"docker ps --all --filter label={LABEL} lists the containers that are left"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""The dataset of a run: files of this machine, which are put into the store, or one that lies there already."""
+"""The dataset of a run: local files, which are copied into the store, or a dataset that is already there."""
 
 import filecmp
 import re
@@ -11,34 +11,34 @@ from typing import Any, Protocol
 from flts.boundary.files import DATASET_SUFFIXES, split_dataset_name
 from flts.diagnostics.system import reason
 from flts.errors import BadInputError, ObjectNotFoundError
-from flts.params import check_name
+from flts.params import check_key_name
 from flts.store import ObjectStore
 from flts.store.file import FileStore
 
-# What to train with where a dataset brings no parameters of its own.
+# Parameters for datasets without a file of their own.
 RECOMMENDED = Path(__file__).parents[1] / "recommended.toml"
 
 
 class Dataset(Protocol):
-    """What a run needs to know of its dataset, wherever that lies."""
+    """A dataset of a run, local or in the store."""
 
     @property
     def name(self) -> str:
-        """Its name, which is that of its files."""
+        """Name of the dataset and of its files."""
         ...
 
     def parameters(self) -> Mapping[str, Any]:
-        """Return the pipeline parameters that it brings; without any, those recommended."""
+        """Return its pipeline parameters, or the recommended ones if it has none."""
         ...
 
     def put(self, store: ObjectStore, bucket: str) -> None:
-        """See to it that the store has it."""
+        """Make sure that the store has it."""
         ...
 
 
 @dataclass(frozen=True)
 class LocalDataset:
-    """A training file, its test part beside it if there is one, and a file of parameters beside it if there is one."""
+    """A training file, with a test file and a file of parameters in the same folder, if any."""
 
     name: str
     train: Path
@@ -47,21 +47,23 @@ class LocalDataset:
 
     @classmethod
     def find(cls, path: Path) -> "LocalDataset":
-        """Find what belongs to ``X.csv``: ``X_test.csv`` (or another format) and ``X.toml``.
+        """Find the files that belong to ``X.csv``: ``X_test.csv`` (or another format) and ``X.toml``.
 
         Raises:
-            BadInputError: There is no such file, it is neither CSV nor Parquet, or keys cannot hold its name.
+            BadInputError: The file is missing, is neither CSV nor Parquet, or has a name that keys cannot contain.
         """
         stem, suffix = split_dataset_name(path)
         if suffix.lower() not in DATASET_SUFFIXES:
             *others, last = DATASET_SUFFIXES
             raise BadInputError(f"dataset {path} must end with {', '.join(others)} or {last}")
         if not path.is_file():
-            raise BadInputError(f"dataset {path} does not exist" if not path.exists() else f"dataset {path} is no file")
+            raise BadInputError(
+                f"dataset {path} does not exist" if not path.exists() else f"dataset {path} is not a file"
+            )
         try:
-            check_name(stem)
+            check_key_name(stem)
         except ValueError as error:
-            sentence = f"dataset {path} cannot be used, because its name is that of its file: {stem!r} {error}"
+            sentence = f"dataset {path} cannot be used, because it is named after its file: {stem!r} {error}"
             raise BadInputError(sentence) from None
         tests = [path.with_name(f"{stem}_test{each}") for each in dict.fromkeys((suffix, *DATASET_SUFFIXES))]
         settings = path.with_name(f"{stem}.toml")
@@ -73,10 +75,10 @@ class LocalDataset:
         )
 
     def parameters(self) -> Mapping[str, Any]:
-        """Return the pipeline parameters of the settings file's table ``[parameters]``; without one, those recommended.
+        """Return the table ``[parameters]`` of its TOML file, or the recommended parameters if it has none.
 
         Raises:
-            BadInputError: The file is not such TOML.
+            BadInputError: The file is not valid TOML or has no such table.
         """
         settings = self.settings or RECOMMENDED
         try:
@@ -86,10 +88,10 @@ class LocalDataset:
         return _read_parameters(str(settings), data)
 
     def put(self, store: ObjectStore, bucket: str) -> None:
-        """Copy both files into the store, of which a folder may have them already.
+        """Copy both files into the store, unless they are there already.
 
-        What an earlier dataset of the same name left, in the other format or as a test part, is removed: preprocess
-        must not take it for a part of this one.
+        Files of an earlier dataset of the same name, in another format or as test data, are removed, so that preprocess
+        does not mistake them for parts of this one.
         """
         wanted = {f"{self.name}{split_dataset_name(self.train)[1].lower()}": self.train}
         if self.test is not None:
@@ -100,28 +102,28 @@ class LocalDataset:
                 if key not in wanted:
                     store.delete(bucket, key)
         for key, path in wanted.items():
-            if not (isinstance(store, FileStore) and _same(path, store.root / bucket / key)):
+            if not (isinstance(store, FileStore) and _same_content(path, store.root / bucket / key)):
                 store.upload(bucket, key, path)
 
 
 @dataclass(frozen=True)
 class StoredDataset:
-    """A dataset that the store has already; ``settings`` is its ``<name>.toml`` there, if there is one."""
+    """A dataset in the store; ``settings`` is the content of its ``<name>.toml`` there, if any."""
 
     name: str
     settings: bytes | None
-    place: str
+    location: str
 
     @classmethod
     def find(cls, name: str, store: ObjectStore, bucket: str) -> "StoredDataset":
         """Find a dataset by its name.
 
         Raises:
-            BadInputError: The bucket has none of this name.
-            ServiceUnavailableError: The store is out of reach.
+            BadInputError: The bucket has no dataset of this name.
+            ServiceUnavailableError: The store is unreachable.
         """
         try:
-            check_name(name)
+            check_key_name(name)
         except ValueError as error:
             raise BadInputError(f"--stored-dataset {name!r} {error}") from None
         stored = next((name + suffix for suffix in DATASET_SUFFIXES if store.head(bucket, name + suffix)), None)
@@ -135,17 +137,17 @@ class StoredDataset:
         return cls(name, settings, f"{bucket}/{stored}")
 
     def parameters(self) -> Mapping[str, Any]:
-        """Return the pipeline parameters of the table ``[parameters]`` beside it; without one, those recommended.
+        """Return the table ``[parameters]`` of its TOML file, or the recommended parameters if it has none.
 
         Raises:
-            BadInputError: The object is not such TOML.
+            BadInputError: The file is not valid TOML or has no such table.
         """
         if self.settings is None:
             return _read_parameters(str(RECOMMENDED), RECOMMENDED.read_bytes())
         return _read_parameters(f"object {self.name}.toml", self.settings)
 
     def put(self, store: ObjectStore, bucket: str) -> None:
-        """Leave everything as it is: the store has it."""
+        """Do nothing, because the store has it already."""
 
 
 def _read_parameters(label: str, data: bytes) -> Mapping[str, Any]:
@@ -156,12 +158,12 @@ def _read_parameters(label: str, data: bytes) -> Mapping[str, Any]:
         raise BadInputError(f"{label} cannot be read as TOML{f', {place[1]}' if place else ''}") from None
     parameters = document.get("parameters")
     if document.keys() != {"parameters"} or not isinstance(parameters, dict):
-        raise BadInputError(f"{label} must hold one table, [parameters]")
+        raise BadInputError(f"{label} must contain one table, [parameters], and nothing else")
     return parameters
 
 
-def _same(path: Path, kept: Path) -> bool:
+def _same_content(path: Path, kept: Path) -> bool:
     try:
         return filecmp.cmp(path, kept, shallow=False)
-    except OSError:  # not there yet, or unreadable: the upload will say so
+    except OSError:  # missing or unreadable: the upload will report it
         return False

@@ -1,4 +1,4 @@
-"""The folder that keeps the runs on this machine, ``--home``, and what a run leaves in it."""
+"""The folder ``--home``, which keeps the runs on this machine and their results."""
 
 import os
 import tempfile
@@ -11,34 +11,34 @@ from urllib.parse import quote
 from flts.errors import BadInputError
 from flts.promotion import owner
 from flts.runtime.output import write_whole
-from pipeline.runner.closing import Place
+from pipeline.runner.console_summary import Location
 from pipeline.runner.state import TaskState
 from pipeline.runner.summary import Summary
 
-_PROBE_BYTES = 4096  # an empty file fits on a full disk
+_PROBE_BYTES = 4096  # an empty file could be created even on a full disk
 
 
 def check_home(home: Path) -> None:
-    """Make the folder if it is missing, and make sure that files can be written there.
+    """Create the folder if it is missing, and check that it is writable.
 
     Raises:
-        BadInputError: They cannot.
+        BadInputError: It is not.
     """
-    with _naming(home), tempfile.TemporaryFile(dir=_made(home)) as probe:
+    with _home_errors(home), tempfile.TemporaryFile(dir=_ensured(home)) as probe:
         probe.write(bytes(_PROBE_BYTES))
         probe.flush()
 
 
 def make_run_folder(home: Path, identifier: str) -> Path:
-    """Make ``runs/<identifier>-<time>``; a second run in the same second gets a number.
+    """Create ``runs/<identifier>-<time>``; a second run in the same second gets a number.
 
     Raises:
-        BadInputError: The home cannot take it.
+        BadInputError: The folder cannot be created.
     """
     name = f"{owner(identifier)}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     for suffix in ("", *(f"-{number}" for number in range(2, 100))):
         folder = home / "runs" / f"{name}{suffix}"
-        with _naming(home):
+        with _home_errors(home):
             try:
                 folder.mkdir(parents=True)
             except FileExistsError:
@@ -48,28 +48,28 @@ def make_run_folder(home: Path, identifier: str) -> Path:
 
 
 def write_results(
-    home: Path, folder: Path, summary: Summary, states: Mapping[str, TaskState], results: Mapping[str, Place]
-) -> dict[str, Place]:
+    home: Path, folder: Path, summary: Summary, states: Mapping[str, TaskState], results: Mapping[str, Location]
+) -> dict[str, Location]:
     """Write the report and ``summary.json`` into the run's folder, and point ``latest`` to it.
 
     Args:
         home: The folder that keeps the runs.
         folder: The run's folder in it.
         summary: The run's summary.
-        states: Its tasks.
-        results: Where its results lie, to which the report links.
+        states: States of its tasks.
+        results: Locations of its results, for links in the report.
 
     Returns:
-        All places, in the order in which people look for them.
+        All locations, most important first.
 
     Raises:
-        BadInputError: The home cannot take one of them.
+        BadInputError: One of them cannot be written.
     """
     from flts.report.pages import run_page
 
     report, machine_readable = folder / "index.html", folder / "summary.json"
-    with _naming(home):
-        pointer = folder / "latest"  # a name that no other run takes
+    with _home_errors(home):
+        pointer = folder / "latest"  # in this run's own folder, so that no other run uses the name
         pointer.symlink_to(folder.relative_to(home), target_is_directory=True)
         pointer.replace(home / "latest")
         write_whole(machine_readable, summary.model_dump_json(indent=2) + "\n")
@@ -83,14 +83,14 @@ def write_results(
     return {"Report": report, **results, "Summary": machine_readable}
 
 
-def _made(folder: Path) -> Path:
+def _ensured(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 @contextmanager
-def _naming(home: Path) -> Iterator[None]:
-    """Name the home, by its flag, in what is said of a file that cannot be written there."""
+def _home_errors(home: Path) -> Iterator[None]:
+    """Begin sentences about files that cannot be written with the flag and the folder."""
     try:
         yield
     except BadInputError as error:

@@ -1,4 +1,4 @@
-"""The two messages between KFP's launcher and a task: executor input and executor output."""
+"""Messages between KFP's launcher and a task: executor input and executor output."""
 
 import json
 import math
@@ -10,11 +10,11 @@ from typing import Any
 from flts.diagnostics.system import reason
 from pipeline.runner.compiled import Parameter, Task, Value
 
-_SUFFIXES = {"system.HTML": ".html"}  # by which a browser knows a page
+_SUFFIXES = {"system.HTML": ".html"}  # so that browsers open it as a page
 
 
 class OutputsError(Exception):
-    """A task ended well but its outputs are not what it declares; the text is one sentence."""
+    """A task succeeded, but its outputs do not match its declaration; the text is one sentence."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class RuntimeArtifact:
 
 @dataclass(frozen=True)
 class TaskOutputs:
-    """What a task produced, by output name."""
+    """Outputs of a task, by name."""
 
     parameters: Mapping[str, Value] = field(default_factory=dict)
     artifacts: Mapping[str, RuntimeArtifact] = field(default_factory=dict)
@@ -51,26 +51,26 @@ def executor_input(
         },
         "outputs": {
             "parameters": {name: {"outputFile": str(folder / name)} for name in task.output_parameters},
-            "artifacts": {name: artifact.as_message() for name, artifact in _promised(task, folder).items()},
+            "artifacts": {name: artifact.as_message() for name, artifact in _expected_artifacts(task, folder).items()},
             "outputFile": str(_output_file(folder)),
         },
     }
 
 
 def read_outputs(task: Task, folder: Path) -> TaskOutputs:
-    """Collect what a task wrote into ``folder``, as strictly as the launcher does.
+    """Collect the outputs that a task wrote into ``folder``, as strictly as KFP's launcher.
 
     Raises:
-        OutputsError: An output is missing, or ``outputFile`` breaks its schema.
+        OutputsError: An output is missing, or ``outputFile`` violates its schema.
     """
-    promised = _promised(task, folder)
-    for name, artifact in promised.items():
+    expected = _expected_artifacts(task, folder)
+    for name, artifact in expected.items():
         if not artifact.path.exists():
             raise OutputsError(f"{task.name} ended without writing its output artifact {name}")
     message = _read_message(task, folder)
     artifacts = {
         name: RuntimeArtifact(name, artifact.path, artifact.type, _metadata(task, artifact, message["artifacts"]))
-        for name, artifact in promised.items()
+        for name, artifact in expected.items()
     }
     parameters = {
         name: _parameter_value(task, parameter, folder / name, message["parameterValues"])
@@ -79,7 +79,7 @@ def read_outputs(task: Task, folder: Path) -> TaskOutputs:
     return TaskOutputs(parameters, artifacts)
 
 
-def _promised(task: Task, folder: Path) -> dict[str, RuntimeArtifact]:
+def _expected_artifacts(task: Task, folder: Path) -> dict[str, RuntimeArtifact]:
     return {
         name: RuntimeArtifact(name, folder / (name + _SUFFIXES.get(type_["schemaTitle"], "")), type_)
         for name, type_ in task.output_artifacts.items()
@@ -99,7 +99,7 @@ def _read_message(task: Task, folder: Path) -> dict[str, dict[str, Any]]:
         raise OutputsError(f"{task.name} left no readable outputFile: it is not JSON") from None
     known = {"artifacts": task.output_artifacts, "parameterValues": task.output_parameters}
     if not isinstance(message, dict) or not all(isinstance(value, dict) for value in message.values()):
-        raise OutputsError(f"{task.name} wrote an outputFile that is no object of objects")
+        raise OutputsError(f"{task.name} wrote an outputFile that is not a JSON object of objects")
     for part, entries in message.items():
         if part not in known:
             raise OutputsError(f"{task.name} wrote the unknown field {part} to its outputFile")
@@ -109,22 +109,22 @@ def _read_message(task: Task, folder: Path) -> dict[str, dict[str, Any]]:
     return {part: message.get(part, {}) for part in known}
 
 
-def _metadata(task: Task, promised: RuntimeArtifact, written: Mapping[str, Any]) -> Mapping[str, str | int | float]:
-    if promised.name not in written:
+def _metadata(task: Task, expected: RuntimeArtifact, written: Mapping[str, Any]) -> Mapping[str, str | int | float]:
+    if expected.name not in written:
         return {}
     try:
-        (artifact,) = written[promised.name]["artifacts"]
+        (artifact,) = written[expected.name]["artifacts"]
         uri, metadata = artifact["uri"], dict(artifact.get("metadata", {}))
     except (TypeError, KeyError, ValueError):
-        raise OutputsError(f"{task.name} described its output {promised.name} wrongly in its outputFile") from None
+        raise OutputsError(f"{task.name} described its output {expected.name} wrongly in its outputFile") from None
     if artifact.keys() - {"name", "uri", "metadata", "type"}:
-        raise OutputsError(f"{task.name} wrote unknown fields for its output {promised.name} to its outputFile")
-    if uri != str(promised.path):
-        raise OutputsError(f"{task.name} changed the uri of its output {promised.name} to {uri}")
+        raise OutputsError(f"{task.name} wrote unknown fields for its output {expected.name} to its outputFile")
+    if uri != str(expected.path):
+        raise OutputsError(f"{task.name} changed the uri of its output {expected.name} to {uri}")
     for key, value in metadata.items():
         flat = isinstance(value, str) or (type(value) in (int, float) and math.isfinite(value))
         if not flat:
-            raise OutputsError(f"{task.name} gave its output {promised.name} the metadata {key}={value!r}, not flat")
+            raise OutputsError(f"{task.name} gave its output {expected.name} the metadata {key}={value!r}, not flat")
     return metadata
 
 

@@ -1,4 +1,4 @@
-"""Tasks as processes of this machine."""
+"""Tasks as processes on this machine."""
 
 import os
 import shutil
@@ -18,23 +18,23 @@ class Processes:
     """Starts each task as a process in its folder."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        """Give ``environment`` to every task."""
-        # The commands of the environment that runs this program come first, activated or not.
+        """Prepare to start tasks with these environment variables."""
+        # Commands of the running virtual environment come first, whether or not it is activated.
         path = os.pathsep.join((str(Path(sys.executable).parent), environment.get("PATH", os.defpath)))
         self._environment = {**environment, "PATH": path}
 
-    def start(self, task: Task, command: Sequence[str], folder: Path) -> "_Process":  # noqa: ARG002 - as containers are
+    def start(self, task: Task, command: Sequence[str], folder: Path) -> "_Process":  # noqa: ARG002 - the interface shared with containers
         """Start a task.
 
         Raises:
-            FltsError: Its command is not on this machine.
+            FltsError: Its command is not installed.
         """
         program, *arguments = command
         found = shutil.which(program, path=self._environment["PATH"])
         if found is None:
             raise FltsError(f"the command {program} is not on PATH: is the project installed?")
         return _Process(
-            subprocess.Popen(  # noqa: S603 - running what the pipeline says is the purpose
+            subprocess.Popen(  # noqa: S603 - the command comes from the pipeline
                 [found, *arguments],
                 cwd=folder,
                 env=self._environment,

@@ -1,8 +1,8 @@
-"""One run of a compiled pipeline: each task as soon as its inputs are there, as many at once as it is told.
+"""One run of a compiled pipeline, which starts each task as soon as its inputs exist, several in parallel.
 
-A task is started exactly as KFP's launcher starts it, with the command of the compiled pipeline and an executor input,
-and is held to what the launcher holds it to: every declared output is there, and its ``outputFile`` is well-formed.
-KFP's retry policy is for services that come and go, and is left out here: an error is shown at once.
+A task is started exactly as by KFP's launcher, with the command of the compiled pipeline and an executor input, and is
+checked as by the launcher: every declared output must exist, and its ``outputFile`` must be well-formed. KFP's retries
+are left out, so that errors appear at once.
 """
 
 import json
@@ -28,27 +28,27 @@ Observer = Callable[[TaskState], None]
 
 
 class Execution(Protocol):
-    """A task that was started."""
+    """A running task."""
 
     def lines(self) -> Iterator[bytes]:
-        """Give what it writes to stdout and stderr, line by line, until it has ended."""
+        """Yield its output to stdout and stderr, line by line, until it ends."""
 
     def wait(self) -> TaskExit:
-        """Wait for its end, clean up after it, and say how it ended."""
+        """Wait until it ends, clean up, and return how it ended."""
 
     def send(self, number: int) -> None:
-        """Send a signal to all its processes, if any is left."""
+        """Send a signal to all of its processes that are left."""
 
 
 class Starter(Protocol):
     """Starts tasks."""
 
     def start(self, task: Task, command: Sequence[str], folder: Path) -> Execution:
-        """Start a task with ``folder`` as its own; ``FltsError`` when it cannot start."""
+        """Start a task in its folder; ``FltsError`` if it cannot start."""
 
 
 class Run:
-    """A run in a folder of its own, where each task gets a folder by its name."""
+    """A run in a folder of its own, which has a folder for each task."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Run:
         folder: Path,
         *,
         starter: Starter,
-        at_once: int,
+        max_parallel: int,
         observer: Observer,
     ) -> None:
         """Prepare a run.
@@ -67,13 +67,13 @@ class Run:
             arguments: A value for every pipeline parameter.
             folder: The run's folder, an absolute path.
             starter: Starts the tasks.
-            at_once: How many of them run at a time.
+            max_parallel: Maximum number of tasks that run at the same time.
             observer: Called with a task's state whenever it changes.
         """
         self.states = {name: TaskState(task, folder / name) for name, task in pipeline.tasks.items()}
         self._arguments = arguments
         self._starter = starter
-        self._at_once = at_once
+        self._max_parallel = max_parallel
         self._observer = observer
         self._events: SimpleQueue[_Line | _End | _Signal] = SimpleQueue()
         self._running: dict[str, tuple[Execution, threading.Thread]] = {}
@@ -83,20 +83,20 @@ class Run:
 
     @property
     def stopped(self) -> bool:
-        """Whether a signal ended the run."""
+        """True if a signal ended the run."""
         return self._stopped_by is not None
 
     def execute(self) -> int:
-        """Run every task whose inputs are there; after a failure, only those that do not depend on it.
+        """Run all tasks, except those that depend on a failed one.
 
-        Called once, from the main thread. SIGINT, SIGTERM and SIGHUP end every task: SIGTERM to its processes, SIGKILL
-        10 seconds later or at the second signal.
+        Call it once, from the main thread. SIGINT, SIGTERM and SIGHUP stop every task: its processes get SIGTERM, and
+        SIGKILL 10 seconds later or at a second signal.
 
         Returns:
             0, the exit code of the task that failed first, or 128 + the signal that stopped the run.
         """
-        # SimpleQueue is the queue that a signal handler may use.
-        with _watching_signals(lambda number: self._events.put(_Signal(number))):
+        # Signal handlers may put into a SimpleQueue, but not into a Queue.
+        with _handling_signals(lambda number: self._events.put(_Signal(number))):
             try:
                 self._start_ready()
                 while self._running:
@@ -104,9 +104,9 @@ class Run:
                         case _Line(name, data):
                             if self.states[name].read_line(data):
                                 self._observer(self.states[name])
-                        case _End(name, how):
+                        case _End(name, outcome):
                             del self._running[name]
-                            self._finish(self.states[name], how)
+                            self._finish(self.states[name], outcome)
                             self._start_ready()
                         case _Signal(number):
                             self._stop(number)
@@ -114,7 +114,7 @@ class Run:
                             self._send_all(signal.SIGKILL)
             finally:
                 self._send_all(signal.SIGKILL)
-                for _, thread in self._running.values():  # each cleans up after its task
+                for _, thread in self._running.values():  # each thread cleans up after its task
                     thread.join(GRACE_SECONDS)
         return 128 + self._stopped_by if self._stopped_by else self._exit_code
 
@@ -125,7 +125,7 @@ class Run:
             before = [self.states[name] for name in state.task.after]
             if self._stopped_by or any(earlier.blocks for earlier in before):
                 self._change(state, Status.NOT_RUN)
-            elif len(self._running) < self._at_once and all(earlier.succeeded for earlier in before):
+            elif len(self._running) < self._max_parallel and all(earlier.succeeded for earlier in before):
                 self._start(state)
 
     def _start(self, state: TaskState) -> None:
@@ -157,21 +157,21 @@ class Run:
         return task.inputs[name].default
 
     def _follow(self, state: TaskState, execution: Execution) -> None:
-        """Thread: copy a task's output to its log and to the queue until the last of its processes closes it."""
-        how: TaskExit | Exception
+        """Copy a task's output to its log and the queue until all its processes have closed it; runs in a thread."""
+        outcome: TaskExit | Exception
         try:
             with state.log.open("ab", buffering=0) as log:
                 for line in execution.lines():
-                    with suppress(OSError):  # a full disk cuts the log; the task itself will say so
+                    with suppress(OSError):  # a full disk cuts the log off; the task itself reports it
                         log.write(line)
                     self._events.put(_Line(state.task.name, line))
-            how = execution.wait()
+            outcome = execution.wait()
         except Exception as error:
-            how = error
-        self._events.put(_End(state.task.name, how))
+            outcome = error
+        self._events.put(_End(state.task.name, outcome))
 
     def _next_event(self) -> "_Line | _End | _Signal | None":
-        """Wait for an event; ``None`` when the tasks had their time to stop."""
+        """Wait for an event; return ``None`` when the grace period for stopping has passed."""
         if not self._stopped_by:
             return self._events.get()
         try:
@@ -180,12 +180,12 @@ class Run:
             self._kill_at = time.monotonic() + GRACE_SECONDS
             return None
 
-    def _finish(self, state: TaskState, how: TaskExit | Exception) -> None:
-        match how:
+    def _finish(self, state: TaskState, outcome: TaskExit | Exception) -> None:
+        match outcome:
             case FltsError():
-                self._fail(state, how.exit_code, str(how))
+                self._fail(state, outcome.exit_code, str(outcome))
             case Exception():
-                raise how
+                raise outcome
             case TaskExit(0):
                 try:
                     state.outputs = read_outputs(state.task, state.folder)
@@ -197,7 +197,7 @@ class Run:
             case _ if self._stopped_by:
                 self._change(state, Status.STOPPED)
             case _:
-                self._fail(state, how.code, state.explain(how))
+                self._fail(state, outcome.code, state.explain(outcome))
 
     def _stop(self, number: int) -> None:
         again = self._stopped_by is not None
@@ -205,7 +205,7 @@ class Run:
         self._kill_at = time.monotonic() + GRACE_SECONDS
         self._send_all(signal.SIGKILL if again else signal.SIGTERM)
         for name in self._running:
-            self.states[name].fraction, self.states[name].message = None, "stopping; Ctrl-C again kills it"
+            self.states[name].fraction, self.states[name].message = None, "stopping; press Ctrl-C again to kill it"
             self._observer(self.states[name])
 
     def _send_all(self, number: int) -> None:
@@ -225,7 +225,7 @@ class Run:
 
 
 def _make_folder(state: TaskState) -> None:
-    """Make a task's folder, with an empty log."""
+    """Create a task's folder with an empty log."""
     try:
         state.folder.mkdir(parents=True)
         state.log.touch()
@@ -234,8 +234,8 @@ def _make_folder(state: TaskState) -> None:
 
 
 @contextmanager
-def _watching_signals(remember: Callable[[int], None]) -> Iterator[None]:
-    """Call ``remember`` with SIGINT, SIGTERM and SIGHUP instead of ending; it runs as a signal handler."""
+def _handling_signals(remember: Callable[[int], None]) -> Iterator[None]:
+    """Call ``remember`` on SIGINT, SIGTERM and SIGHUP instead of ending; it runs as a signal handler."""
 
     def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         remember(number)
@@ -257,7 +257,7 @@ class _Line:
 @dataclass(frozen=True)
 class _End:
     task: str
-    how: TaskExit | Exception
+    outcome: TaskExit | Exception
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The object store and MLflow of a run: whether they can be used, and what they need before the first stage."""
+"""The object store and MLflow of a run: checks and preparation before the first stage."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ SQLITE = "sqlite:///"
 
 
 def check_for_containers(arguments: Mapping[str, Value]) -> None:
-    """Refuse a store and an MLflow that only this machine's own processes can open.
+    """Refuse a store or an MLflow database that containers cannot open.
 
     Raises:
         BadInputError: One of them is a folder or a file.
@@ -32,13 +32,13 @@ def check_for_containers(arguments: Mapping[str, Value]) -> None:
             )
 
 
-def make_ready(arguments: Mapping[str, Value], dataset: Dataset) -> None:
-    """See to it that the store has the dataset and an MLflow server the experiment, which shows that both answer.
+def prepare_services(arguments: Mapping[str, Value], dataset: Dataset) -> None:
+    """Put the dataset into the store and create the experiment on the MLflow server, which also shows that both work.
 
-    One that is away is waited for as a stage does.
+    Waits for services that are unreachable, as the stages do.
 
     Raises:
-        ServiceUnavailableError: One of them stayed out of reach.
+        ServiceUnavailableError: One of them stayed unreachable.
         BadInputError: One of them refuses the credentials, or the dataset cannot be read.
     """
     dataset.put(open_store(str(arguments["gateway_url"]), patient=True), str(arguments["input_bucket"]))
@@ -50,15 +50,15 @@ def make_ready(arguments: Mapping[str, Value], dataset: Dataset) -> None:
 
 
 @contextmanager
-def preparing_mlflow(arguments: Mapping[str, Value], folder: Path, environment: Mapping[str, str]) -> Iterator[None]:
-    """Make MLflow's database, where it is missing, while preprocess runs: it takes seconds of the trainers' time.
+def initialize_mlflow(arguments: Mapping[str, Value], folder: Path, environment: Mapping[str, str]) -> Iterator[None]:
+    """Create MLflow's database, if it is missing, in the background while preprocess runs, because it takes seconds.
 
-    Nobody waits for it here, and nobody asks whether it worked: the trainers do both.
+    Nothing here waits for the result or checks it: the trainers do both.
 
     Args:
         arguments: The pipeline's parameters.
         folder: The run's folder, which gets a log.
-        environment: Environment variables of the process that does it.
+        environment: Environment variables of the background process.
     """
     uri = str(arguments["mlflow_tracking_uri"])
     database = Path(uri.removeprefix(SQLITE))

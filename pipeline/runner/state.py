@@ -1,4 +1,4 @@
-"""Where a task of a running pipeline stands, learned from the events it writes."""
+"""State of a task in a running pipeline, updated from the events that the task writes."""
 
 import json
 import signal
@@ -16,7 +16,7 @@ from pipeline.runner.messages import TaskOutputs
 
 
 class Status(StrEnum):
-    """Where a task stands. ``NOT_RUN``: a task it waits for gave no outputs. ``STOPPED``: by Ctrl-C."""
+    """Status of a task. ``NOT_RUN``: a task before it failed. ``STOPPED``: ended by a signal, such as Ctrl-C."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -29,17 +29,17 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class TaskExit:
-    """How a process or a container ended.
+    """End of a process or a container.
 
     Attributes:
-        code: Its exit code, or 128 + the signal that ended it.
-        out_of_memory: Whether it is known to have been killed for using too much memory.
-        last_words: The last line that it wrote to stderr, where that is known apart from stdout.
+        code: Exit code, or 128 + the signal that ended it.
+        out_of_memory: True if it is known to have been killed for lack of memory.
+        last_stderr_line: Last line on stderr, if that is known separately from stdout.
     """
 
     code: int
     out_of_memory: bool = False
-    last_words: str = ""
+    last_stderr_line: str = ""
 
 
 @dataclass
@@ -47,18 +47,18 @@ class TaskState:
     """A task in one run.
 
     Attributes:
-        task: What runs.
-        folder: Where its outputs and its log go.
-        status: Where it stands.
-        started: When it started, in ``time.monotonic()`` seconds.
-        ended: When it ended.
-        fraction: How much is done, in [0, 1]; ``None`` when unknown.
-        message: What it does, or at the end what it did.
-        notes: Its warnings for people.
-        error: Why it failed, one sentence.
-        exit_code: The process' exit code, 128 + the signal that ended it, or 1 when its outputs are wrong.
-        outputs: What it produced.
-        reused: Whether it says that it found an earlier result.
+        task: The task.
+        folder: Folder for its outputs and its log.
+        status: Current status.
+        started: Start time in ``time.monotonic()`` seconds.
+        ended: End time in ``time.monotonic()`` seconds.
+        fraction: Progress in [0, 1]; ``None`` if unknown.
+        message: Current activity, or at the end its result.
+        notes: Warnings for users.
+        error: Reason of the failure, one sentence.
+        exit_code: Exit code, 128 + the signal that ended it, or 1 if its outputs are wrong.
+        outputs: Its outputs.
+        reused: True if it reported that it reused an earlier result.
     """
 
     task: Task
@@ -76,28 +76,28 @@ class TaskState:
 
     @property
     def seconds(self) -> float | None:
-        """How long the task ran, so far or in all; ``None`` before it starts."""
+        """Run time so far or in total; ``None`` before the start."""
         if self.started is None:
             return None
         return (self.ended or time.monotonic()) - self.started
 
     @property
     def succeeded(self) -> bool:
-        """Whether the outputs are there."""
+        """True if the task has outputs."""
         return self.status in (Status.DONE, Status.CACHED)
 
     @property
     def blocks(self) -> bool:
-        """Whether tasks that wait for this one wait in vain."""
+        """True if tasks that depend on this one cannot run."""
         return self.status in (Status.FAILED, Status.NOT_RUN, Status.STOPPED)
 
     @property
     def log(self) -> Path:
-        """Everything the task wrote to stdout and stderr."""
+        """File with all output of the task to stdout and stderr."""
         return self.folder / "log.jsonl"
 
     def read_line(self, line: bytes) -> bool:
-        """Take in a line that the task wrote; return whether it was an event that changed something."""
+        """Update the state from a line of output; return true if the line was an event that changed something."""
         event = _parse(line)
         message = str(event.get("message", ""))
         match event.get("event"):
@@ -117,7 +117,7 @@ class TaskState:
         return True
 
     def explain(self, ended: TaskExit) -> str:
-        """Say why the task failed: in its own words, or else what is known of a process that ended so."""
+        """Return the reason of a failure: the task's own error, or else a sentence about how it ended."""
         code, number = ended.code, ended.code - 128
         if self.error:
             return self.error
@@ -126,7 +126,7 @@ class TaskState:
             return f"{self.task.name} was killed (signal 9), {cause}; its log is {self.log}"
         if number in signal.valid_signals():
             return f"{self.task.name} was ended by signal {number}; its log is {self.log}"
-        last = ended.last_words
+        last = ended.last_stderr_line
         if not last:
             with self.log.open("rb") as log:
                 last = next(iter(deque((line.decode(errors="replace").strip() for line in log), maxlen=1)), "")
@@ -135,7 +135,7 @@ class TaskState:
 
 
 def _parse(line: bytes) -> Mapping[str, Any]:
-    """Read a line of a stage's log; one that is no event gives nothing."""
+    """Parse an event from a line of output; other lines give an empty mapping."""
     if line.startswith(b"{"):
         with suppress(ValueError):
             event = json.loads(line)

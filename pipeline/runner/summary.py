@@ -1,4 +1,4 @@
-"""``summary.json``: what a run did, for machines. The models here are its schema; docs/summary.md describes them."""
+"""``summary.json``, the machine-readable result of a run; the models here are its schema, see docs/summary.md."""
 
 import json
 import platform
@@ -26,19 +26,19 @@ class StageSummary(_Part):
     """One stage of the run."""
 
     status: Literal["done", "cached", "failed", "not run", "stopped"] = Field(
-        description="how it ended; cached: an earlier result was reused, not run: a stage before it failed"
+        description="how the stage ended; cached: an earlier result was reused; not run: an earlier stage failed"
     )
-    seconds: float | None = Field(description="how long it ran; null when it did not")
-    started_after: float | None = Field(description="seconds from the start of the run; null when it did not run")
-    cached: bool = Field(description="whether an earlier result was reused")
-    message: str = Field(description="what it made, one sentence")
-    notes: list[str] = Field(description="its warnings for people")
-    error: str | None = Field(description="why it failed, one sentence")
-    exit_code: int | None = Field(description="exit code of its process; null when it did not end by itself")
+    seconds: float | None = Field(description="run time in seconds; null if it did not run")
+    started_after: float | None = Field(description="seconds from the start of the run; null if it did not run")
+    cached: bool = Field(description="true if an earlier result was reused")
+    message: str = Field(description="result of the stage, one sentence")
+    notes: list[str] = Field(description="warnings")
+    error: str | None = Field(description="reason of the failure, one sentence")
+    exit_code: int | None = Field(description="exit code of its process; null if it did not run or was stopped")
 
 
 class ScoreSummary(_Part):
-    """Errors one step ahead on the selection part; null when there is none."""
+    """One-step forecast errors on the selection part of the training data; null if unknown."""
 
     rmse: float | None = Field(description="root of the mean squared error")
     mae: float | None = Field(description="mean absolute error")
@@ -46,53 +46,56 @@ class ScoreSummary(_Part):
 
 
 class ModelSummary(_Part):
-    """A trained model beside the naive forecasts on the same rows, in min-max units of the fit part."""
+    """A trained model and the baselines on the same rows, in min-max units of the fit part."""
 
-    run_id: str = Field(description="MLflow run that holds it")
+    run_id: str = Field(description="id of the MLflow run with the model")
     composite_score: float | None = Field(description="0.5 rmse + 0.3 mae + 0.2 mse of `test`; the lowest is promoted")
     test: ScoreSummary = Field(description="the model's own errors")
-    test_original: ScoreSummary = Field(description="the same in original units")
+    test_original: ScoreSummary = Field(description="the model's own errors in original units")
     persistence: ScoreSummary = Field(description="errors of repeating the last value")
-    seasonal_naive: ScoreSummary = Field(description="errors of repeating the value of a day before")
+    seasonal_naive: ScoreSummary = Field(description="errors of repeating the value of one day earlier")
     linear: ScoreSummary = Field(description="errors of a ridge regression on the same windows")
 
 
 class PromotionSummary(_Part):
-    """The best model, and whether it was promoted."""
+    """The best model, promoted or held back."""
 
-    model_type: str = Field(description="its type, for example GRU")
-    run_id: str = Field(description="MLflow run that holds it")
-    model_uri: str = Field(description="its MLflow address")
-    composite_score: float = Field(description="its score, the lowest")
-    promotion_time: str = Field(description="when the last candidate was trained")
+    model_type: str = Field(description="model type, for example GRU")
+    run_id: str = Field(description="id of the MLflow run with the model")
+    model_uri: str = Field(description="address of the model in MLflow")
+    composite_score: float = Field(description="composite score, the lowest of all models")
+    promotion_time: str = Field(description="time when training of the last candidate ended")
     status: Literal["PROMOTED", "HELD"] = Field(
-        default="PROMOTED", description="HELD: a gate kept it from production, and the pointers stayed"
+        default="PROMOTED",
+        description="HELD: the gate held it back, and the model in production stays",
     )
-    reason: str | None = Field(default=None, description="why, where a gate decided")
+    reason: str | None = Field(default=None, description="reason of the decision, if a gate made it")
 
 
 class Summary(_Part):
-    """What a run did."""
+    """The result of a run."""
 
     v: Literal[1] = Field(default=1, description="version of this schema")
     status: Literal["done", "failed", "stopped"] = Field(description="how the run ended; stopped: by a signal")
     exit_code: int = Field(description="exit code of the run: 0, or that of the stage that failed first")
-    identifier: str = Field(description="name of the run, kept in every message and key")
+    identifier: str = Field(description="name of the run; part of every message and storage key")
     dataset_name: str = Field(description="name of the dataset in the store")
-    config_hash: str | None = Field(description="SHA-256 of the preprocessing configuration; null before it is known")
-    started: str = Field(description="when the run started, ISO 8601, UTC")
-    seconds: float = Field(description="how long the run took")
+    config_hash: str | None = Field(description="SHA-256 of the preprocessing configuration; null if preprocess failed")
+    started: str = Field(description="start of the run, ISO 8601, UTC")
+    seconds: float = Field(description="duration of the run in seconds")
     parameters: dict[str, Value] = Field(description="value of every pipeline parameter")
-    stages: dict[str, StageSummary] = Field(description="by stage, in the order of the pipeline")
-    run_ids: dict[str, str] = Field(description="MLflow run by model type")
-    models: dict[str, ModelSummary] = Field(description="by model type")
-    promotion: PromotionSummary | None = Field(description="null when nothing was promoted")
+    stages: dict[str, StageSummary] = Field(description="result of each stage, by name, in the order of the pipeline")
+    run_ids: dict[str, str] = Field(description="id of the MLflow run, by model type")
+    models: dict[str, ModelSummary] = Field(description="trained models, by model type")
+    promotion: PromotionSummary | None = Field(description="the best model; null if evaluation did not finish")
     forecast: dict[str, float | int | str] | None = Field(
         description="the inference stage's metrics: `mae`, `rmse`, `mse` of the forecast steps and `backtest_*` of the "
-        "whole test file one step ahead, in original units, `backtest_horizons` as JSON text; null when there is no "
+        "whole test file one step ahead, in original units, with `backtest_horizons` as JSON text; null if there is no "
         "forecast"
     )
-    versions: dict[str, str] = Field(description="of flts, Python and the main packages, and the git commit if any")
+    versions: dict[str, str] = Field(
+        description="versions of flts, Python and main packages, and the git commit if any"
+    )
 
 
 def summarise(
@@ -106,17 +109,17 @@ def summarise(
     seconds: float,
     versions: Mapping[str, str],
 ) -> Summary:
-    """Summarise a run, whether it ended well or not.
+    """Summarise a run, successful or not.
 
     Args:
-        states: Its tasks.
+        states: States of its tasks.
         arguments: The pipeline's parameters.
-        exit_code: How it ended.
-        stopped: Whether a signal ended it.
-        started: When it started, ISO 8601.
-        clock: The same moment, in ``time.monotonic()`` seconds.
-        seconds: How long it took.
-        versions: What ran.
+        exit_code: Exit code of the run.
+        stopped: True if a signal ended it.
+        started: Start time, ISO 8601.
+        clock: The same moment in ``time.monotonic()`` seconds.
+        seconds: Duration.
+        versions: Versions of the installed software.
     """
     models = _models(states)
     return Summary(
@@ -138,7 +141,7 @@ def summarise(
 
 
 def versions(root: Path) -> dict[str, str]:
-    """Return the versions of what runs here; ``root`` is the repository, whose commit is added where there is one."""
+    """Return versions of the installed software, and the commit of the repository at ``root`` if there is one."""
     found = {"flts": __version__, "python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -174,7 +177,7 @@ def _config_hash(states: Mapping[str, TaskState]) -> str | None:
 def _models(states: Mapping[str, TaskState]) -> dict[str, ModelSummary]:
     models = {}
     for name, state in states.items():
-        if not {"model", "metrics"} <= state.task.output_artifacts.keys():  # it is no trainer
+        if not {"model", "metrics"} <= state.task.output_artifacts.keys():  # not a trainer
             continue
         trained, metrics = _output(states, name, "model"), _output(states, name, "metrics")
         if trained is None or metrics is None:

@@ -1,4 +1,4 @@
-"""Shows a run while it goes on: a live table on a terminal, single lines elsewhere."""
+"""Display of a running pipeline: a live table on a terminal, single lines elsewhere."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,7 +27,7 @@ _BAR_WIDTH = 18
 
 
 class View(Protocol):
-    """Takes in the tasks' changes."""
+    """Display that is told about changes of tasks."""
 
     def changed(self, state: TaskState) -> None:
         """Show a task's new state."""
@@ -36,7 +36,7 @@ class View(Protocol):
 
 @contextmanager
 def open_view(console: Console, tasks: Iterable[Task]) -> Iterator[View]:
-    """Open the view that suits the console; a terminal keeps the last state of the table."""
+    """Open the view that suits the console; on a terminal, the final table stays visible."""
     if not console.is_terminal:
         yield LineView(console)
         return
@@ -48,7 +48,7 @@ def open_view(console: Console, tasks: Iterable[Task]) -> Iterator[View]:
 
 
 class LineView:
-    """One line when a task starts, warns or ends."""
+    """View that prints a line when a task starts, warns or ends."""
 
     def __init__(self, console: Console) -> None:
         """Write to ``console``."""
@@ -60,7 +60,7 @@ class LineView:
         """Print a line if the status is new."""
         for note in self._notes.of(state):
             self._print(f"{state.task.name}: note: {note}")
-        # Which tasks did not run is said once, at the end.
+        # Tasks that did not run are listed once, at the end.
         if state.status is not self._shown.get(state.task.name) and state.status is not Status.NOT_RUN:
             self._shown[state.task.name] = state.status
             self._print(f"{state.task.name}: {_sentence(state)}")
@@ -70,7 +70,7 @@ class LineView:
 
 
 class TableView:
-    """A row for every task: status, time, and what it does; warnings scroll by above."""
+    """View with a table row per task: status, time and current activity; warnings scroll by above."""
 
     def __init__(self, console: Console, tasks: Iterable[Task]) -> None:
         """Show every task as waiting until it changes."""
@@ -80,7 +80,7 @@ class TableView:
         self._notes = _NewNotes()
 
     def changed(self, state: TaskState) -> None:
-        """Take in a state; the table is drawn several times a second."""
+        """Store a state; the table is drawn several times a second."""
         self._states[state.task.name] = state
         for note in self._notes.of(state):
             self._console.print(Text.assemble(("note ", "yellow"), printable(f"{state.task.title}: {note}")))

@@ -1,8 +1,8 @@
-"""Ends the tasks of a run whose runner was killed: a process that waits for that beside it.
+"""Watchdog process that ends the tasks of a run whose runner was killed.
 
-The kernel can end a process together with its parent (``PR_SET_PDEATHSIG``), but neither that process' own children,
-such as Prophet's CmdStan, nor a container. This ends all of them: processes are found by an environment variable, which
-children inherit, and containers by a label; both hold the run's folder.
+The kernel can end a process together with its parent (``PR_SET_PDEATHSIG``), but not that process's own children, such
+as Prophet's CmdStan, nor containers. The watchdog ends all of them: it finds processes by an environment variable,
+which children inherit, and containers by a label; both contain the run's folder.
 """
 
 import os
@@ -16,18 +16,18 @@ from pathlib import Path
 
 VARIABLE, LABEL = "FLTS_RUN", "flts.run"
 _GRACE_SECONDS = 0.5
-# What was being started when the runner died appears a little later.
+# Tasks that were just being started when the runner died appear a little later.
 _SWEEP_SECONDS = 10.0
 _PAUSE_SECONDS = 0.2
 
 
 @contextmanager
 def watchdog(folder: Path, *, containers: bool) -> Iterator[None]:
-    """Watch over a run: what it started ends soon, however this process ends.
+    """Watch over a run: all that it started is ended soon, however this process ends.
 
     Args:
-        folder: The run's folder: what ``VARIABLE`` and ``LABEL`` say.
-        containers: Whether there may be containers.
+        folder: The run's folder, which is the value of ``VARIABLE`` and ``LABEL``.
+        containers: True if the run starts containers.
     """
     process = subprocess.Popen(  # noqa: S603 - the interpreter that runs this
         [sys.executable, "-m", __name__, str(folder), *(["containers"] if containers else [])],
@@ -38,13 +38,13 @@ def watchdog(folder: Path, *, containers: bool) -> Iterator[None]:
         start_new_session=True,  # out of reach of Ctrl-C
     )
     assert process.stdin is not None  # noqa: S101 - for mypy
-    with process.stdin:  # closed at the end, as it is by this process' death
+    with process.stdin:  # also closed when this process dies
         yield
         process.communicate(b"all have ended")
 
 
 def main(folder: str, *, containers: bool) -> None:
-    """Wait for the runner's end; unless it says before that all have ended, end them."""
+    """Wait until the runner ends; unless it reported that all tasks have ended, end them."""
     if sys.stdin.buffer.read():
         return
     for pid in _processes(folder):

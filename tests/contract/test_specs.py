@@ -95,7 +95,7 @@ def test_the_summary_describes_the_component(root: Path, stage: Stage) -> None:
 def test_the_description_says_that_the_cache_has_to_be_turned_off(root: Path, stage: Stage) -> None:
     description = load_component_from_file(str(root / "component_specs" / f"{stage.name}.yaml")).description
 
-    assert "Turn KFP's cache off for its tasks, task.set_caching_options(False)" in description
+    assert "Turn KFP's cache off for its tasks with task.set_caching_options(False)" in description
 
 
 def test_compiled_files_are_those_that_the_sources_give(root: Path) -> None:

@@ -55,7 +55,7 @@ def start(workers: Pipeline, folder: Path) -> Iterator[Start]:
         def make(observer: Callable[[TaskState], None] = lambda state: None, **does: str) -> Run:
             arguments = workers.arguments({"count": 3} | {f"{task}_does": word for task, word in does.items()})
             starter = Containers(opened, folder, {"FLTS_THREADS": "1", "HOME": "/mine"})
-            return Run(workers, arguments, folder, starter=starter, at_once=2, observer=observer)
+            return Run(workers, arguments, folder, starter=starter, max_parallel=2, observer=observer)
 
         yield make
     assert not labelled(folder)
@@ -205,7 +205,7 @@ def test_an_engine_that_goes_away_is_a_service_out_of_reach(
                 workers.arguments({"count": 1, "left_does": "hang"}),
                 folder,
                 starter=Containers(opened, folder, {}),
-                at_once=2,
+                max_parallel=2,
                 observer=once("left", "hanging", end),
             )
             code = run.execute()

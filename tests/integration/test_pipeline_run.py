@@ -172,7 +172,7 @@ def too_short(place: Place, second: Ended) -> Ended:
 
 
 def test_without_a_test_file_the_end_of_the_data_is_the_test_part(too_short: Ended) -> None:
-    assert "There is no slice_test.csv beside it: the last 20 % of its rows are the test part" in too_short.stdout
+    assert "There is no slice_test.csv next to it: the last 20 % of its rows become the test data" in too_short.stdout
     assert "8 training and 2 test rows" in too_short.summary["stages"]["preprocess"]["message"]
 
 

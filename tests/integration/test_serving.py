@@ -75,15 +75,15 @@ NAN = float("nan")
         ({"inference_length": 2.5}, "whole number from 1 to 10000, got 2.5"),
         ({"inference_length": True}, "whole number from 1 to 10000, got True"),
         ({"inference_length": "3"}, "whole number from 1 to 10000, got '3'"),
-        ({"steps": 3}, "field 'steps' is not expected: inference_length, data, index_col are"),
+        ({"steps": 3}, "unknown field 'steps'; the fields are inference_length, data, index_col"),
         ({"data": [1, 2]}, "data must be a JSON object of columns, each a list of values"),
         ({"data": {"time": "2024"}}, "data must be a JSON object of columns"),
         ({"data": {}}, "no column 'time', 'down', 'up'"),
         ({"data": {}, "index_col": "at"}, "no column 'at', 'down', 'up'"),
-        ({"data": {}, "index_col": 3}, "index_col must be the name of the column of timestamps, got 3"),
+        ({"data": {}, "index_col": 3}, "index_col must be the name of the column with timestamps, got 3"),
         ({"data": {"time": [], "down": [], "up": []}}, "the history has 0 rows; the model needs 10"),
         ({"data": {key: values[:9] for key, values in history(20).items()}}, "has 9 rows; the model needs 10"),
-        (changed(down=[1.0] * 19), "column 'down' has 19 values and 'time' has 20: they must have as many"),
+        (changed(down=[1.0] * 19), "column 'down' has 19 values and 'time' has 20: both must have the same number"),
         (changed(down=[1.0] * 12 + [None] * 8), "row 12 of the history has no number in column 'down': None"),
         (changed(down=["1.0"] * 20), "row 0 of the history has no number in column 'down': '1.0'"),
         (changed(down=[[1.0]] * 20), "row 0 of the history has no number in column 'down'"),
@@ -138,7 +138,7 @@ def test_a_body_past_the_limit_is_refused_whether_its_length_is_announced_or_not
     assert client.post("/predict", content=body).status_code == 413
     pieces = (body[start : start + 65536] for start in range(0, len(body), 65536))
     refused = client.post("/predict", content=pieces)
-    assert (refused.status_code, refused.json()["detail"]) == (413, "a body may have at most 1 MiB here")
+    assert (refused.status_code, refused.json()["detail"]) == (413, "the request body may be at most 1 MiB")
     assert client.post("/predict", content=b" " * 1000 + b"{}").status_code == 200
 
 
@@ -231,7 +231,7 @@ def test_past_the_queue_one_comes_again_and_past_the_deadline_it_is_told(place: 
         assert sorted(answer.status_code for answer in answers) == [429] * 4 + [504] * 2
         full = next(answer for answer in answers if answer.status_code == 429)
         assert full.headers["retry-after"] == "1"
-        assert "2 forecasts are waited for already" in full.json()["detail"]
+        assert "2 forecasts are already pending" in full.json()["detail"]
         late = next(answer for answer in answers if answer.status_code == 504)
         assert late.json()["detail"] == "the forecast took longer than 0.5 seconds"
         assert httpx.post(f"{running.url}/predict", json={"inference_length": 1}).status_code == 200
@@ -257,7 +257,9 @@ def test_sigterm_lets_what_runs_finish_and_ends_with_0(place: Place):
         assert "Traceback" not in "".join(running.lines)
 
 
-FOLLOWS_ALL = "no identifier is set, so this server follows every promotion, whoever's it is; IDENTIFIER names one"
+FOLLOWS_ALL = (
+    "no identifier is set, so this server serves the latest promotion of any identifier; set IDENTIFIER to follow one"
+)
 
 
 def test_without_an_identifier_it_says_that_it_follows_every_promotion(place: Place):

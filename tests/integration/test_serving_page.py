@@ -99,10 +99,10 @@ def test_it_shows_the_model_its_forecast_and_how_it_came_to_be_served(shown: Ope
     page = shown.page
     assert page.title() == "station: live forecasts"
     shown.says("h1", "^station: down$")
-    shown.says("#lead", r"^GRU, promoted \d{4}-\d\d-\d\d \d\d:\d\d UTC by run-001\.$")
-    shown.says("#facts", "sees 10 rows, one every 10 minutes")
+    shown.says("#lead", r"^GRU, promoted \d{4}-\d\d-\d\d \d\d:\d\d UTC for identifier run-001\.$")
+    shown.says("#facts", "uses 10 rows of history, one every 10 minutes")
     shown.says("#facts", "90 %")
-    shown.says("#source", "^Onward from the stored data, whose last row is of 2018-02-06 21:30")
+    shown.says("#source", "^From the end of the stored data; the last row is from 2018-02-06 21:30 UTC")
     shown.says("#promotions tbody tr.chosen", "GRU.*served now")
     assert len(shown.rows()) == 48
     page.locator("#charts .chart").focus()
@@ -138,7 +138,7 @@ def test_the_length_is_chosen_by_slider_number_and_keyboard(shown: Open, server:
 def test_a_dropped_file_is_forecast_from(shown: Open, server: Server, separator: str, change: Any) -> None:
     rows = history(60)
     shown.drop(change(text_of(rows, separator)))
-    shown.says("#source", "^Onward from your 60 rows")
+    shown.says("#source", "^From the end of your 60 rows")
     wanted = predicted(server, inference_length=48, data=rows)
     with shown.page.expect_download() as downloading:
         shown.page.locator("#download").click()
@@ -150,13 +150,13 @@ def test_a_dropped_file_is_forecast_from(shown: Open, server: Server, separator:
         {k: v for k, v in step.items() if k.startswith("down")} for step in wanted
     ]
     shown.page.locator("#stored").click()
-    shown.says("#source", "^Onward from the stored data")
+    shown.says("#source", "^From the end of the stored data")
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "^There is nothing in it"),
+        ("", "^There is no data"),
         ("time,up\n2018-02-05,1\n", "^There is no column 'down': the model needs 'time', 'down', 'up'"),
         ("when,down,up\n", "^There is no column 'time'"),
         ("time,down,up\n2018-02-05,1,2\n", "^There is 1 row of values; the model needs at least 10"),
@@ -166,7 +166,7 @@ def test_a_dropped_file_is_forecast_from(shown: Open, server: Server, separator:
         ),
         (
             "time;down;up\n" + "2018-02-05;1,5;2\n" * 10,
-            "^Row 2 has no number in column 'down': it says '1,5'; write a point",
+            "^Row 2 has no number in column 'down': it says '1,5'; use a point",
         ),
         ("time,down,up\n" + "05.02.2018,1,2\n" * 10, "^Row 2 has no time in column 'time': '05.02.2018'"),
         ("time,down,up\n" + "2018-02-05,1,2\n" * 10, "^Row 1 of the history is not later than the row before it"),
@@ -180,7 +180,7 @@ def test_what_is_wrong_with_a_file_is_said_beside_it(server: Server, browser: Br
     expect(opened.page.locator("#charts canvas")).to_have_count(1, timeout=SLOW)
     opened.drop(text)
     opened.says("#own-error", words)
-    opened.says("#source", "^Onward from the stored data")
+    opened.says("#source", "^From the end of the stored data")
     assert len(opened.rows()) == 48
     opened.page.context.close()
 
@@ -193,7 +193,7 @@ def test_rows_are_pasted_by_keyboard_alone(shown: Open) -> None:
     page.keyboard.insert_text(text_of(history(40)))
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    shown.says("#source", "^Onward from your 40 rows")
+    shown.says("#source", "^From the end of your 40 rows")
 
 
 def test_names_from_data_are_text_and_no_markup(place: Place, browser: Browser, tmp_path: Path) -> None:
@@ -217,11 +217,13 @@ def test_a_promotion_is_followed_and_until_one_is_there_the_page_says_so(
             other.store.put(name, info.key, place.store.get(name, info.key)[0])
     with serving(other.url) as running:
         opened = open_page(browser, running.url)
-        opened.says("h1", "^Nothing to forecast with yet$")
-        opened.says("#lead", "^No model is promoted for any identifier: whichever is promoted first is served, ")
+        opened.says("h1", "^No model yet$")
+        opened.says(
+            "#lead", "^No model is promoted for any identifier yet; the first one will be served within seconds"
+        )
         other.promote("GRU", folder=place.bundle("GRU"))
         opened.says("h1", "^station: down$")
-        opened.says("#notice", "^No identifier is set, so this server follows every promotion, whoever's it is; ")
+        opened.says("#notice", "^No identifier is set, so this server serves the latest promotion of any identifier; ")
         expect(opened.page.locator("#charts canvas")).to_have_count(1, timeout=SLOW)
         opened.page.context.close()
 

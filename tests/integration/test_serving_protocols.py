@@ -85,8 +85,13 @@ JSON, CSV = "application/json", "text/csv"
 @pytest.mark.parametrize(
     ("content_type", "body", "status", "sentence"),
     [
-        (JSON, "{}", 400, "the body must have one of the fields dataframe_split, dataframe_records"),
-        (JSON, json.dumps({"dataframe_records": [], "dataframe_split": {}}), 400, "must have one of the fields"),
+        (JSON, "{}", 400, "the body must have exactly one of the fields dataframe_split and dataframe_records"),
+        (
+            JSON,
+            json.dumps({"dataframe_records": [], "dataframe_split": {}}),
+            400,
+            "must have exactly one of the fields",
+        ),
         (JSON, json.dumps({"dataframe_split": [1]}), 400, "must have the fields columns and data"),
         (
             JSON,
@@ -94,7 +99,7 @@ JSON, CSV = "application/json", "text/csv"
             400,
             "row 0 of dataframe_split",
         ),
-        (JSON, json.dumps({"dataframe_split": {"columns": [1], "data": []}}), 400, "must be names"),
+        (JSON, json.dumps({"dataframe_split": {"columns": [1], "data": []}}), 400, "must be strings"),
         (JSON, json.dumps({"dataframe_records": [1]}), 400, "must be a list of JSON objects"),
         (JSON, json.dumps({"dataframe_records": [{"time": "2024-01-01"}]}), 400, "no column 'down', 'up'"),
         (JSON, json.dumps({"dataframe_records": [], "params": [1]}), 400, "params must be a JSON object"),
@@ -104,7 +109,7 @@ JSON, CSV = "application/json", "text/csv"
             400,
             "inference_length must be",
         ),
-        (JSON, json.dumps({"inputs": [[1.0]]}), 400, "must have one of the fields"),
+        (JSON, json.dumps({"inputs": [[1.0]]}), 400, "must have exactly one of the fields"),
         (CSV, "", 400, "the body is not CSV"),
         (CSV, "time,down,up\n2024-01-01,1", 400, "the body is not CSV"),
         (CSV, "time,down\n2024-01-01,1\n", 400, "no column 'up'"),

@@ -180,7 +180,7 @@ def test_without_stored_data_only_data_of_the_client_are_forecast(place: Place, 
     answer = httpx.post(f"{server.url}/predict", json={})
     assert (answer.status_code, answer.json()["detail"]) == (
         400,
-        "the store has no inference data of this model: send data",
+        "the store has no inference data for this model: send data with the request",
     )
     assert httpx.post(f"{server.url}/predict", json={"data": history()}).status_code == 200
     assert ask(server, "/model").json()["recent"] is None

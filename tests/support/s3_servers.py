@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from scripts.services import BIN, HOST, S3, free_ports, named_s3, persistently, process, s3_server
+from scripts.services import BIN, HOST, S3, free_ports, named_s3, process, retry_start, s3_server
 
 
 @contextmanager
 def moto_server(folder: Path) -> Iterator[S3]:
     """Run moto, which keeps everything in memory and asks nobody for keys."""
-    with persistently(lambda: _start_moto(folder)) as s3:
+    with retry_start(lambda: _start_moto(folder)) as s3:
         yield s3
 
 

@@ -1,24 +1,24 @@
-"""What the server takes and answers with, as its OpenAPI document says it."""
+"""Requests and responses of the forecast server, for its OpenAPI document."""
 
 from typing import Any
 
 from pydantic import BaseModel
 
-from flts.serving.protocols.predict import DEFAULT_STEPS, MOST_STEPS
+from flts.serving.protocols.predict import DEFAULT_STEPS, MAX_STEPS
 from flts.web.openapi import Answers, documented
 
 _WORDS = {
-    400: "The request is outside the rules; the sentence says which.",
+    400: "The request is invalid; `detail` says why.",
     413: "The body is too large.",
-    415: "The body is of another type than JSON and CSV.",
-    429: "Too many forecasts are waited for; `Retry-After` says when to come again.",
-    503: "No model is promoted yet, or the store or MLflow is out of reach, or too many requests are at work.",
+    415: "The content type is neither JSON nor CSV.",
+    429: "Too many forecasts are pending; `Retry-After` says when to try again.",
+    503: "No model is promoted yet, the store or MLflow is unreachable, or too many requests are in progress.",
     504: "The forecast took too long.",
 }
 
 
 class Prediction(BaseModel):
-    """A step: its time, every target, their bounds, and whether it was made from earlier forecasts."""
+    """One step: its time, every target with its bounds, and its mode, rolling or recursive."""
 
     ts: str
     mode: str
@@ -37,15 +37,15 @@ class Predictions(BaseModel):
 
 
 class ServerState(BaseModel):
-    """How the server is."""
+    """State of the server."""
 
     status: str
 
 
 class Readiness(ServerState):
-    """Whether forecasts are made.
+    """Readiness, with the model being served.
 
-    ``problem`` says why not with what is promoted, if so; ``notice`` that every promotion is followed, if so.
+    ``problem`` says why the latest promotion is not being served, if so; ``notice`` warns if no identifier is set.
     """
 
     identifier: str
@@ -57,32 +57,36 @@ class Readiness(ServerState):
     notice: str | None
 
 
-def problems_of(*statuses: int) -> Answers:
-    """Describe answers that say no."""
+def error_responses(*statuses: int) -> Answers:
+    """Describe error responses with these statuses."""
     return documented(_WORDS, *statuses)
 
 
-UNAVAILABLE = problems_of(503, 504)
-REFUSED = problems_of(400, 413, 429, 503, 504)
+OUTAGE_ERRORS = error_responses(503, 504)
+FORECAST_ERRORS = error_responses(400, 413, 429, 503, 504)
 
 _TIMES = ["2018-02-05T23:20:00Z", "2018-02-05T23:30:00Z", "2018-02-05T23:40:00Z"]
-_QUESTION: dict[str, Any] = {
+_PREDICT_SCHEMA: dict[str, Any] = {
     "type": "object",
     "additionalProperties": False,
     "properties": {
         "inference_length": {
             "type": ["integer", "null"],
             "minimum": 1,
-            "maximum": MOST_STEPS,
+            "maximum": MAX_STEPS,
             "default": DEFAULT_STEPS,
-            "description": "Steps to forecast.",
+            "description": "Number of steps to forecast.",
         },
         "data": {
             "type": ["object", "null"],
-            "description": "Columns of a history to forecast onward from; left out: the stored data.",
+            "description": "Columns of a history to forecast from; if left out, the stored data is used.",
             "additionalProperties": {"type": "array", "items": {}},
         },
-        "index_col": {"type": "string", "default": "time", "description": "The column of timestamps in `data`."},
+        "index_col": {
+            "type": "string",
+            "default": "time",
+            "description": "Name of the column with timestamps in `data`.",
+        },
     },
 }
 _PARAMETERS = {
@@ -90,17 +94,17 @@ _PARAMETERS = {
         {
             "name": "inference_length",
             "in": "query",
-            "description": "Steps to forecast; wins over the body.",
-            "schema": {"type": "integer", "minimum": 1, "maximum": MOST_STEPS},
+            "description": "Number of steps to forecast; takes precedence over the body.",
+            "schema": {"type": "integer", "minimum": 1, "maximum": MAX_STEPS},
             "example": 3,
         }
     ]
 }
-PREDICT_TAKES = _PARAMETERS | {
+PREDICT_REQUEST = _PARAMETERS | {
     "requestBody": {
         "content": {
             "application/json": {
-                "schema": _QUESTION,
+                "schema": _PREDICT_SCHEMA,
                 "examples": {
                     "stored data": {"value": {"inference_length": 3}},
                     "own data": {"value": {"inference_length": 3, "data": {"time": _TIMES, "down": [1.5, 1.25, 1.0]}}},
@@ -110,7 +114,7 @@ PREDICT_TAKES = _PARAMETERS | {
     }
 }
 _STEP = {"ts": "2018-02-05T23:50:00Z", "down": 1.1, "down_lower": 0.8, "down_upper": 1.4, "mode": "rolling"}
-PREDICTED: Answers = {
+PREDICT_RESPONSE: Answers = {
     200: {
         "model": Predictions,
         "content": {
@@ -128,9 +132,9 @@ PREDICTED: Answers = {
         },
     }
 }
-_PARAMS = {"type": "object", "properties": {"inference_length": _QUESTION["properties"]["inference_length"]}}
+_PARAMS = {"type": "object", "properties": {"inference_length": _PREDICT_SCHEMA["properties"]["inference_length"]}}
 _ROWS = [[time, value] for time, value in zip(_TIMES, [1.5, 1.25, 1.0], strict=True)]
-INVOCATION_TAKES = _PARAMETERS | {
+INVOCATION_REQUEST = _PARAMETERS | {
     "requestBody": {
         "required": True,
         "content": {
@@ -157,4 +161,4 @@ INVOCATION_TAKES = _PARAMETERS | {
     }
 }
 _RECORD = {"time": "2018-02-05T23:50:00", "down": 1.1, "down_lower": 0.8, "down_upper": 1.4}
-INVOKED: Answers = {200: {"content": {"application/json": {"example": {"predictions": [_RECORD]}}}}}
+INVOCATION_RESPONSE: Answers = {200: {"content": {"application/json": {"example": {"predictions": [_RECORD]}}}}}

@@ -1,4 +1,4 @@
-"""What a request for forecasts brings: its body, of bounded size, the steps that its address asks for, its client."""
+"""Reading of requests: a body of bounded size, the query parameter, and disconnecting clients."""
 
 import asyncio
 import re
@@ -15,36 +15,36 @@ from flts.web.errors import HttpError
 T = TypeVar("T")
 
 
-async def read_body(request: Request, most_mib: int) -> bytes:
+async def read_body(request: Request, max_mib: int) -> bytes:
     """Read the body.
 
     Raises:
-        RefusedError: 413 where it is larger than ``most_mib``, 400 where it ends early.
+        HttpError: 413 if it is larger than ``max_mib``, 400 if it ends early.
     """
-    most = most_mib * MIB
+    max_bytes = max_mib * MIB
     announced = request.headers.get("content-length", "0")
     size = int(announced) if announced.isdecimal() else 0
     pieces = []
-    if size <= most:
+    if size <= max_bytes:
         size = 0
         try:
             async for piece in request.stream():
                 pieces.append(piece)
                 size += len(piece)
-                if size > most:
+                if size > max_bytes:
                     break
         except ClientDisconnect:
-            raise HttpError(400, "the body ended early") from None
-    if size > most:
-        raise HttpError(413, f"a body may have at most {most_mib} MiB here")
+            raise HttpError(400, "the request body ended early") from None
+    if size > max_bytes:
+        raise HttpError(413, f"the request body may be at most {max_mib} MiB")
     return b"".join(pieces)
 
 
-def steps_asked(request: Request) -> int | None:
-    """Return ``inference_length`` of the address, which wins over that of the body; ``None`` where it has none.
+def query_steps(request: Request) -> int | None:
+    """Return ``inference_length`` from the query string, ``None`` if it is not there.
 
     Raises:
-        BadInputError: It is no whole number.
+        BadInputError: It is not a whole number.
     """
     text = request.query_params.get("inference_length")
     if text is None:
@@ -54,24 +54,24 @@ def steps_asked(request: Request) -> int | None:
     return int(text)
 
 
-async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """Do some work, and leave it when the client goes away; the body must have been read.
+async def cancel_on_disconnect(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Await some work, and cancel it when the client disconnects; the body must have been read.
 
     Raises:
-        RefusedError: 499, which nobody gets, when it has gone.
+        HttpError: 499, for the metrics alone, when the client has disconnected.
     """
-    at_work, going = asyncio.ensure_future(work), asyncio.ensure_future(_going(request))
+    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_wait_for_disconnect(request))
     try:
-        await asyncio.wait({at_work, going}, return_when=asyncio.FIRST_COMPLETED)
-        if at_work.done():
-            return at_work.result()
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
     finally:
-        at_work.cancel()
-        going.cancel()
+        working.cancel()
+        leaving.cancel()
     request.scope.setdefault("state", {})["gone"] = True
-    raise HttpError(499, "the client has gone")
+    raise HttpError(499, "the client has disconnected")
 
 
-async def _going(request: Request) -> None:
+async def _wait_for_disconnect(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass

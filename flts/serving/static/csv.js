@@ -1,13 +1,13 @@
 "use strict";
-// Text of a CSV file to the columns that a model needs. What is wrong with it is thrown as an Error with one sentence.
+// Parses CSV text into the columns that a model needs. Mistakes in it are thrown as an Error with one sentence.
 const csv = (() => {
-  const MOST_ROWS = 20000; // the last ones; no forecast looks back further
+  const MOST_ROWS = 20000; // the last ones are kept; no forecast looks back further
   const TIMES = ["time", "timestamp", "date", "datetime", "ds"];
   const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
 
   const list = names => names.map(name => `'${name}'`).join(", ");
 
-  function records(text, separator) { // the fields of each line, with the line's number
+  function records(text, separator) { // the fields of each record, with its line number
     const found = [];
     let fields = [], field = "", quoted = false, line = 1, begun = 1;
     const end = () => {
@@ -39,14 +39,14 @@ const csv = (() => {
     return found;
   }
 
-  function separatorOf(text) { // whichever splits the first line most
+  function separatorOf(text) { // the one that occurs most often in the first line
     const first = text.trimStart().split("\n", 1)[0];
     return [",", ";", "\t"].map(sign => [first.split(sign).length, sign]).sort((a, b) => b[0] - a[0])[0][1];
   }
 
-  function read(text, model) { // -> {columns, timeColumn, rows}
+  function read(text, model) { // returns {columns, timeColumn, rows}
     text = text.replace(/^\ufeff/, "");
-    if (!text.trim()) throw Error("There is nothing in it: the first row must name the columns, the others hold values.");
+    if (!text.trim()) throw Error("There is no data: the first row must name the columns, and the rows after it must hold values.");
     const [header, ...rows] = records(text, separatorOf(text));
     const names = header.fields.map(name => name.trim());
     const timeColumn = names.find(name => name === model.index_col) ?? names.find(name => TIMES.includes(name.toLowerCase()));
@@ -57,7 +57,7 @@ const csv = (() => {
     const twice = [timeColumn, ...model.columns].find(name => names.indexOf(name) !== names.lastIndexOf(name));
     if (twice !== undefined) throw Error(`Two columns are called '${twice}'.`);
     if (rows.length < model.rows_needed)
-      throw Error(`There ${rows.length === 1 ? "is 1 row" : `are ${rows.length} rows`} of values; the model needs at least ${model.rows_needed} to forecast from.`);
+      throw Error(`There ${rows.length === 1 ? "is 1 row" : `are ${rows.length} rows`} of values; the model needs at least ${model.rows_needed}.`);
     const columns = {}, last = rows.slice(-MOST_ROWS);
     for (const name of [timeColumn, ...model.columns]) {
       const place = names.indexOf(name);
@@ -65,7 +65,7 @@ const csv = (() => {
         const value = (fields[place] ?? "").trim();
         if (name === timeColumn) return moment(value, line, name);
         if (NUMBER.test(value)) return Number(value);
-        throw Error(`Row ${line} has no number in column '${name}': ${value ? `it says '${value.slice(0, 60)}'` : "it is empty; fill missing values first"}${/^[+-]?\d+,\d+$/.test(value) ? "; write a point before decimals" : ""}.`);
+        throw Error(`Row ${line} has no number in column '${name}': ${value ? `it says '${value.slice(0, 60)}'` : "it is empty; fill missing values first"}${/^[+-]?\d+,\d+$/.test(value) ? "; use a point as the decimal separator" : ""}.`);
       });
     }
     return {columns, timeColumn, rows: rows.length};

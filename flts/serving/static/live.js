@@ -1,5 +1,5 @@
 "use strict";
-// Shows what is served, and forecasts with it. Everything comes from `model` and `predict`, as other clients ask them.
+// Shows the model being served and its forecasts. All data comes from `model` and `predict`, as for other clients.
 (() => {
   const LOOK_SECONDS = 10, WAIT_SECONDS = 3, CHART_ROWS = 300, TABLE_ROWS = 1000, MOST_BYTES = 64e6;
   const at = id => document.getElementById(id);
@@ -25,21 +25,21 @@
     return plural(Number((seconds / size).toPrecision(3)), word);
   }
 
-  async function ask(path, options) { // -> the document; errors are sentences, with the answer's status
+  async function ask(path, options) { // returns the document; throws an Error with one sentence and the response's status
     let answer, document;
     try {
       answer = await fetch(path, options);
       document = await answer.json();
     } catch (error) {
       if (error.name === "AbortError") throw error;
-      throw Object.assign(Error("the server does not answer; this page goes on trying"), {status: 0});
+      throw Object.assign(Error("the server does not answer; this page keeps trying"), {status: 0});
     }
     if (answer.ok) return document;
     const again = Number(answer.headers.get("Retry-After")) || 0;
     throw Object.assign(Error(document.detail ?? `the server answered with ${answer.status}`), {status: answer.status, again});
   }
 
-  // What is served.
+  // The model.
 
   async function look() {
     let seconds = LOOK_SECONDS;
@@ -52,7 +52,7 @@
     } catch (error) {
       seconds = WAIT_SECONDS;
       if (!model) {
-        at("title").textContent = error.status === 503 ? "Nothing to forecast with yet" : "The server does not answer";
+        at("title").textContent = error.status === 503 ? "No model yet" : "The server does not answer";
         tell("lead", error.message);
       } else tellProblem(error.message);
     }
@@ -65,7 +65,7 @@
   }
 
   function skill({rmse, persistence_rmse: naive}) {
-    if (naive == null || !naive) return ["–", "persistence's score is not known"];
+    if (naive == null || !naive) return ["–", "the score of persistence is unknown"];
     const share = 1 - rmse / naive, text = `${ticks.number(Math.abs(share) * 100, 1)} %`;
     if (Math.abs(share) < 5e-4) return ["as good as", "repeating the last value"];
     return [`${text} ${share > 0 ? "better" : "worse"}`, "than repeating the last value (RMSE, one step)"];
@@ -75,31 +75,31 @@
     const {targets, scores, interval_level: level} = model, name = model.dataset_name || "The dataset";
     document.title = `${name}: live forecasts`;
     at("title").textContent = `${name}: ${targets.join(", ")}`;
-    tell("lead", `${model.model_type}, promoted ${when(model.promotion_time)} UTC by ${model.identifier}`);
+    tell("lead", `${model.model_type}, promoted ${when(model.promotion_time)} UTC for identifier ${model.identifier}`);
     const [better, than] = skill(scores);
     const facts = [
-      ["Model", model.model_type, `sees ${plural(model.input_seq_len, "row")}, one every ${span(model.sampling_seconds).replace(/^1 /, "")}`],
+      ["Model", model.model_type, `uses ${plural(model.input_seq_len, "row")} of history, one every ${span(model.sampling_seconds).replace(/^1 /, "")}`],
       ["Against persistence", better, than],
       ["RMSE", amount(scores.rmse), scores.persistence_rmse == null ? "min-max units" : `persistence ${amount(scores.persistence_rmse)}, min-max units`],
-      ["Interval", level == null ? "none" : `${ticks.number(level * 100, 1)} %`, level == null ? "the model has no intervals" : "of values are to lie within"],
+      ["Interval", level == null ? "none" : `${ticks.number(level * 100, 1)} %`, level == null ? "the model has no intervals" : "of measured values should lie inside"],
     ];
     at("facts").replaceChildren(...facts.map(([term, value, detail]) =>
       make("div", {}, make("dt", {textContent: term}), make("dd", {textContent: value}, make("small", {textContent: detail})))));
-    at("needed").textContent = `A header, then at least ${plural(model.rows_needed, "row")} without missing values: ${[model.index_col, ...model.columns].join(", ")}. Other columns are left out.`;
+    at("needed").textContent = `CSV with a header line and at least ${plural(model.rows_needed, "row")} without missing values. Columns: ${[model.index_col, ...model.columns].join(", ")}; others are ignored.`;
     at("length").max = model.max_inference_length;
     tell("notice", model.notice);
     tellProblem(model.problem);
     showPromotions();
     const links = make("a", {href: "openapi.json", textContent: "openapi.json"});
     at("trail").replaceChildren(...[["run", model.run_id], ["configuration", model.config_hash]].filter(([, value]) => value)
-      .map(([term, value]) => make("div", {}, `${term} `, make("code", {textContent: value}))), make("div", {}, "for programs: ", links));
+      .map(([term, value]) => make("div", {}, `${term} `, make("code", {textContent: value}))), make("div", {}, "API: ", links));
     at("facts").hidden = at("served").hidden = false;
   }
 
   function showPromotions() {
     const [body] = at("promotions").tBodies;
     at("no-promotions").hidden = model.promotions.length > 0;
-    at("promotions").hidden = !model.promotions.length;
+    at("promotions").hidden = at("promotions-note").hidden = !model.promotions.length;
     body.replaceChildren(...model.promotions.map(each => {
       const held = each.status === "HELD", back = each.operation === "Rollback";
       const [word, style] = held ? ["held", "filled"] : each.current ? ["served now", "best"] : back ? ["rollback", "muted"] : ["promoted", "muted"];
@@ -135,7 +135,7 @@
       showForecast();
     } catch (error) {
       if (error.name === "AbortError") return;
-      if (error.status === 400 && own) { // what is wrong with the rows is said where they were given
+      if (error.status === 400 && own) { // errors in the rows are shown next to their input
         own = shown?.own === own ? null : shown?.own ?? null;
         tell("own-error", error.message);
       } else {
@@ -152,7 +152,7 @@
     timer = setTimeout(forecast, 150);
   }
 
-  function actuals() { // what was measured before the forecast: {ts, columns}
+  function actuals() { // measured values before the forecast: {ts, columns}
     if (!shown.own) return model.recent ?? {ts: [], columns: {}};
     const {columns, timeColumn} = shown.own;
     return {ts: columns[timeColumn], columns};
@@ -160,8 +160,8 @@
 
   function showForecast() {
     const {answer} = shown, {predictions} = answer, {ts} = actuals(), last = ts.at(-1);
-    at("source").textContent = last === undefined ? "Onward from the stored data."
-      : `Onward from ${shown.own ? `your ${plural(shown.own.rows, "row")}` : "the stored data"}, whose last row is of ${when(last)}.`;
+    at("source").textContent = last === undefined ? "From the end of the stored data."
+      : `From the end of ${shown.own ? `your ${plural(shown.own.rows, "row")}` : "the stored data"}; the last row is from ${when(last)} UTC.`;
     at("stored").hidden = !shown.own;
     at("download").disabled = false;
     for (const chart of at("charts").querySelectorAll(".chart")) charting.discard(chart);
@@ -205,7 +205,7 @@
     return a;
   }
 
-  function runs(xs) { // the first one, then each step and how often it comes
+  function runs(xs) { // the first value, then each step and how often it repeats
     const found = xs.slice(0, 1);
     for (let i = 1; i < xs.length; i++) {
       const step = xs[i] - xs[i - 1];
@@ -238,7 +238,7 @@
     setTimeout(() => URL.revokeObjectURL(url), 1000);
   }
 
-  // Rows of one's own.
+  // The user's own rows.
 
   function use(text) {
     try {
@@ -279,7 +279,7 @@
     at("use").addEventListener("click", () => use(at("rows").value));
     for (const name of ["dragenter", "dragover", "dragleave", "drop"])
       addEventListener(name, event => {
-        event.preventDefault(); // a file that misses the place must not replace the page
+        event.preventDefault(); // a file dropped outside the box must not replace the page
         at("drop").classList.toggle("over", name === "dragover" || name === "dragenter");
         if (name === "drop" && model) take(event.dataTransfer?.files[0]);
       });

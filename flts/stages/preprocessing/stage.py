@@ -11,7 +11,7 @@ from flts.boundary.files import DATASET_SUFFIXES, sha256_file, split_dataset_nam
 from flts.datafiles.processed_parquet import write_processed
 from flts.datafiles.reading import read_frame
 from flts.errors import BadInputError, ObjectNotFoundError
-from flts.params import PreprocessParams, check_name
+from flts.params import PreprocessParams, check_key_name
 from flts.report.data import PreprocessReport, SeriesReport
 from flts.stage_interface import Artifact, Context, InputArtifact, Result
 from flts.stages.inputs import load_dataset
@@ -104,7 +104,7 @@ def _given_source(name: str, train: InputArtifact, test: InputArtifact | None, c
 
 def _name_of(path: Path, stem: str) -> str:
     try:
-        return check_name(stem)
+        return check_key_name(stem)
     except ValueError as error:
         raise BadInputError(
             f"the name of a dataset is that of its file, and {stem!r} of {path} {error}: rename the file, or give "

@@ -9,7 +9,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from flts.params import check_name
+from flts.params import check_key_name
 from pipeline.pipeline import SECRETS, ClusterParams
 from tests.support.kubectl import VERSION, render
 from tests.support.pod_security import violations
@@ -177,7 +177,7 @@ def test_identifiers_take_what_kfp_makes_of_the_pages_macros() -> None:
         *("trial-[[ScheduledTime]]", "trial-[[ScheduledTime.2006-01-02]]", "trial-[[RunUUID]]"),
     }
     for identifier in rows.values():
-        assert check_name(identifier) == identifier
+        assert check_key_name(identifier) == identifier
 
 
 def test_the_command_of_the_page_renames_the_keys_of_an_older_secret() -> None:

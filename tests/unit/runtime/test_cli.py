@@ -153,7 +153,7 @@ def test_artifact_paths_are_kept_apart_from_parameters(tmp_path):
 
 
 def test_a_missing_required_input_is_named():
-    with pytest.raises(BadInputError, match=r"^--gru-model is required: model of train-gru$"):
+    with pytest.raises(BadInputError, match=r"^--gru-model is required: model from train-gru$"):
         cli.read_inputs(EVAL, {})
 
 
@@ -180,7 +180,7 @@ def test_help_says_units_limits_and_choices(monkeypatch):
     assert "(default head; head, tail or random)" in text
     assert "--handle-nans, --no-handle-nans" in text
     assert "none of current.json, global, trainings, trained, index)" in " ".join(text.split())
-    assert "last 20 % of the rows" in text
+    assert "last 20 % of the training rows" in text
 
 
 def test_parameters_cannot_be_changed_after_reading():

@@ -74,7 +74,7 @@ def test_names_that_are_not_utf_8_are_refused(
     shutil.copy(dataset, named)
 
     assert main(["--dataset", str(named), "--home", str(tmp_path / "home")]) == 2
-    assert capsys.readouterr().err.endswith("because its name is that of its file: 'X\\udcff' must be UTF-8\n")
+    assert capsys.readouterr().err.endswith("because it is named after its file: 'X\\udcff' must be UTF-8\n")
     assert main(["--dataset", str(dataset), "--home", str(tmp_path / "home\udcff")]) == 2
     assert capsys.readouterr().err.startswith("run: --home must be UTF-8, got ")
 

@@ -157,7 +157,7 @@ def list_parameter(document: dict[str, Any]) -> None:
         (condition, "task left uses triggerPolicy"),
         (importer, "task left is not a container"),
         (placeholder, "task left has the placeholder"),
-        (circle, "wait for each other in a circle"),
+        (circle, "depend on each other in a circle"),
         (list_parameter, "parameter heard is a LIST"),
         (input_artifact, "artifact data of task left has a source"),
     ],

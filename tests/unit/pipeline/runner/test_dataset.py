@@ -109,11 +109,11 @@ def test_what_an_earlier_dataset_of_the_name_left_is_removed(folder: Path, store
     ("name", "sentence"),
     [
         ("none.csv", "dataset {} does not exist"),
-        ("folder.csv", "dataset {} is no file"),
+        ("folder.csv", "dataset {} is not a file"),
         ("X.xlsx", "dataset {} must end with .csv, .parquet or .csv.gz"),
         (
             "current.json.csv",
-            "dataset {} cannot be used, because its name is that of its file: 'current.json' must not be current.json, "
+            "dataset {} cannot be used, because it is named after its file: 'current.json' must not be current.json, "
             "global, trainings, trained or index, which keys use",
         ),
     ],
@@ -134,7 +134,7 @@ def test_settings_that_are_not_one_table_are_refused(folder: Path, text: str) ->
     path = write(folder, X__csv="a")
     (folder / "X.toml").write_bytes(text.encode("latin-1"))
 
-    with pytest.raises(BadInputError, match=r"X\.toml (must hold one table|cannot be read as TOML)"):
+    with pytest.raises(BadInputError, match=r"X\.toml (must contain one table|cannot be read as TOML)"):
         LocalDataset.find(path).parameters()
 
 
@@ -145,7 +145,7 @@ def test_a_dataset_of_the_store_is_used_as_it_lies_there(store: FileStore) -> No
     dataset = StoredDataset.find("X", store, "dataset")
     dataset.put(store, "dataset")
 
-    assert dataset.place == "dataset/X.parquet"
+    assert dataset.location == "dataset/X.parquet"
     assert "epochs" in dataset.parameters()
     assert keys(store) == {"X.parquet", "X_test.csv"}
 

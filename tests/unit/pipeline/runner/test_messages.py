@@ -99,8 +99,8 @@ def test_a_parameter_may_be_in_its_own_file(tmp_path: Path) -> None:
     ("message", "sentence"),
     [
         ("{", "train left no readable outputFile: "),
-        ("[]", "train wrote an outputFile that is no object of objects"),
-        ({"artifacts": []}, "train wrote an outputFile that is no object of objects"),
+        ("[]", "train wrote an outputFile that is not a JSON object of objects"),
+        ({"artifacts": []}, "train wrote an outputFile that is not a JSON object of objects"),
         ({"outputs": {}}, "train wrote the unknown field outputs to its outputFile"),
         ({"parameterValues": {"x": 1}}, "train wrote parameterValues.x to its outputFile, which it does not declare"),
         ({"parameterValues": {"count": "many"}}, "train wrote its output parameter count: expected a whole number"),

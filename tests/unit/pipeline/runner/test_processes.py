@@ -38,7 +38,7 @@ Start = Callable[..., Run]
 def start(workers: Pipeline, bin_folder: Path, tmp_path: Path) -> Start:
     def make(
         observer: Callable[[TaskState], None] = lambda state: None,
-        at_once: int = 2,
+        max_parallel: int = 2,
         pipeline: Pipeline = workers,
         **does: str,
     ) -> Run:
@@ -49,7 +49,7 @@ def start(workers: Pipeline, bin_folder: Path, tmp_path: Path) -> Start:
             arguments,
             tmp_path / "run",
             starter=Processes(environment),
-            at_once=at_once,
+            max_parallel=max_parallel,
             observer=observer,
         )
 
@@ -129,7 +129,7 @@ def test_independent_tasks_run_at_once(start: Start) -> None:
 def test_no_more_tasks_run_at_once_than_may(start: Start) -> None:
     running: list[int] = []
     run = start(
-        lambda _: running.append(sum(state.status is Status.RUNNING for state in run.states.values())), at_once=1
+        lambda _: running.append(sum(state.status is Status.RUNNING for state in run.states.values())), max_parallel=1
     )
 
     assert run.execute() == 0
@@ -184,7 +184,7 @@ def test_a_missing_command_is_named(workers: Pipeline, tmp_path: Path) -> None:
         workers.arguments({"count": 1}),
         tmp_path / "run",
         starter=Processes({"PATH": "/nowhere"}),
-        at_once=1,
+        max_parallel=1,
         observer=lambda state: None,
     )
 
@@ -258,7 +258,7 @@ def test_a_task_that_takes_its_time_to_stop_says_how_to_hurry(start: Start) -> N
 
     start(observer=observer, left="hang").execute()
 
-    assert ("left", Status.RUNNING, "stopping; Ctrl-C again kills it") in messages
+    assert ("left", Status.RUNNING, "stopping; press Ctrl-C again to kill it") in messages
 
 
 def test_children_end_when_the_runner_itself_fails(start: Start) -> None:

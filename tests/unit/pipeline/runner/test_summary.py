@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from pipeline.runner.closing import ending, places
 from pipeline.runner.compiled import Task
+from pipeline.runner.console_summary import result_locations, summary_lines
 from pipeline.runner.messages import RuntimeArtifact, TaskOutputs
 from pipeline.runner.state import Status, TaskState
 from pipeline.runner.summary import Summary, summarise, versions
@@ -219,7 +219,7 @@ def test_a_held_model_says_so_and_why(states: dict[str, TaskState]) -> None:
     assert found.promotion is not None
     assert (found.promotion.status, found.promotion.reason) == ("HELD", "the champion is better")
     found = found.model_copy(update={"run_ids": {}})
-    lines = list(ending(found, dict.fromkeys(STAGES, "title"), {}))
+    lines = list(summary_lines(found, dict.fromkeys(STAGES, "title"), {}))
     assert next(line for line in lines if line.startswith("Held")).split()[1] == "LSTM,"
     assert "           the champion is better" in lines
 
@@ -243,5 +243,5 @@ def test_a_pointer_is_named_only_where_something_is_in_production(
         {}, {name: RuntimeArtifact(name, Path(name), {}, metadata) for name, metadata in made.items()}
     )
     arguments = {"gateway_url": "s3://", "promotion_bucket": "model-promotion", "identifier": "x"}
-    found = places(states, arguments)
+    found = result_locations(states, arguments)
     assert found.get("Promotion") == ("s3://model-promotion/x/current.json" if there else None)

@@ -29,7 +29,7 @@ with watchdog(folder, containers=False):
         arguments,
         folder / "run",
         starter=Processes(environment),
-        at_once=2,
+        max_parallel=2,
         observer=lambda state: print(state.task.name, state.message, flush=True),
     )
     sys.exit(run.execute())

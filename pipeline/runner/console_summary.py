@@ -1,4 +1,4 @@
-"""What the local runner says at the end: what failed, what came of it, and where it lies."""
+"""Lines that the local runner prints at the end: failures, the promoted model and the locations of results."""
 
 import shlex
 import sys
@@ -12,29 +12,29 @@ from pipeline.runner.compiled import Value
 from pipeline.runner.state import Status, TaskState
 from pipeline.runner.summary import Summary
 
-Place = Path | str  # a file, or the address of what lies in a store elsewhere
+Location = Path | str  # a file on this machine, or an address in a store
 
 
-def places(states: Mapping[str, TaskState], arguments: Mapping[str, Value]) -> dict[str, Place]:
-    """Return where a run's results lie in the store, by what they are; those that there are.
+def result_locations(states: Mapping[str, TaskState], arguments: Mapping[str, Value]) -> dict[str, Location]:
+    """Return the locations of a run's results in the store, as far as they exist, by their titles.
 
     Args:
         states: The run's tasks.
         arguments: The pipeline's parameters.
     """
-    found: dict[str, Place] = {}
+    found: dict[str, Location] = {}
     store = str(arguments["gateway_url"])
     if _in_production(states["eval"]):
         pointer = PurePosixPath(str(arguments["promotion_bucket"]), owner(str(arguments["identifier"])), "current.json")
-        found["Promotion"] = _place(store, pointer)
+        found["Promotion"] = _location(store, pointer)
     if predictions := states["inference"].outputs.artifacts.get("predictions"):
         log = PurePosixPath(str(predictions.metadata["log_bucket"]), str(predictions.metadata["log_object_key"]))
-        found["Forecasts"] = _place(store, log.with_name("predictions.parquet"))
+        found["Forecasts"] = _location(store, log.with_name("predictions.parquet"))
     return found
 
 
 def _in_production(evaluation: TaskState) -> bool:
-    """Whether there is a pointer: the winner was promoted, or held while something else is in production."""
+    """Tell whether a model is in production: the best one, or an earlier one if the gate held the best one back."""
     made = evaluation.outputs.artifacts
     if "promotion_metadata" not in made:
         return False
@@ -43,25 +43,25 @@ def _in_production(evaluation: TaskState) -> bool:
     return decided.get("status") != "HELD" or stands_in
 
 
-def failures(states: Mapping[str, TaskState]) -> Iterator[str]:
-    """Say which stages failed and why, and which did not run."""
+def failure_lines(states: Mapping[str, TaskState]) -> Iterator[str]:
+    """Yield lines about the stages that failed, with reasons, and those that did not run."""
     for state in states.values():
         if state.status is Status.FAILED:
             yield f"{state.task.title} failed: {state.error}"
             if state.log.exists():
-                yield f"  its log: {shown(state.log)}"
+                yield f"  its log: {display_path(state.log)}"
     for status in (Status.STOPPED, Status.NOT_RUN):
         if titles := [state.task.title for state in states.values() if state.status is status]:
             yield f"{status.value.capitalize()}: {', '.join(titles)}"
 
 
-def ending(summary: Summary, titles: Mapping[str, str], results: Mapping[str, Place]) -> Iterator[str]:
-    """Say what was promoted, or held and why, and where everything lies.
+def summary_lines(summary: Summary, titles: Mapping[str, str], results: Mapping[str, Location]) -> Iterator[str]:
+    """Yield lines about the promotion and the locations of all results.
 
     Args:
         summary: The run's summary.
-        titles: What people call the stages.
-        results: Where results lie.
+        titles: Display names of the stages.
+        results: Locations of the results, by title.
     """
     if cached := [titles[name] for name, stage in summary.stages.items() if stage.cached]:
         yield f"Reused from earlier runs: {', '.join(cached)}"
@@ -76,20 +76,20 @@ def ending(summary: Summary, titles: Mapping[str, str], results: Mapping[str, Pl
         yield f"{summary.promotion.status.capitalize():<11}{winner} ({others})"
         if summary.promotion.reason:
             yield f"{'':<11}{summary.promotion.reason}"
-    for name, place in results.items():
-        yield f"{name:<11}{place if isinstance(place, str) else shown(place)}"
+    for name, location in results.items():
+        yield f"{name:<11}{location if isinstance(location, str) else display_path(location)}"
     if summary.run_ids:
         yield f"{'MLflow':<11}{_mlflow(str(summary.parameters['mlflow_tracking_uri']))}"
 
 
-def shown(path: Path) -> str:
-    """Show a path as the user would type it: relative where it lies below the current folder."""
+def display_path(path: Path) -> str:
+    """Return a path as the user would type it: relative if it is inside the current folder."""
     with suppress(ValueError):
         return str(path.absolute().relative_to(Path.cwd()))
     return str(path)
 
 
-def _place(store: str, path: PurePosixPath) -> Place:
+def _location(store: str, path: PurePosixPath) -> Location:
     if store.startswith("file://"):
         return FileStore.from_url(store).root / path
     if store.startswith("s3://"):
@@ -100,4 +100,4 @@ def _place(store: str, path: PurePosixPath) -> Place:
 def _mlflow(uri: str) -> str:
     if not uri.startswith("sqlite:"):
         return uri
-    return shlex.join([shown(Path(sys.executable).with_name("mlflow")), "ui", "--backend-store-uri", uri])
+    return shlex.join([display_path(Path(sys.executable).with_name("mlflow")), "ui", "--backend-store-uri", uri])
