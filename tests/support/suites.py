@@ -63,7 +63,8 @@ def leave_out(config: pytest.Config, items: list[pytest.Item], why: Callable[[py
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Tell the process that prints what this one left out; every process of xdist collects all tests."""
     if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput["left_out"] = dict(session.config.stash[_LEFT_OUT])
+        left_out = session.config.stash[_LEFT_OUT]
+        session.config.workeroutput["left_out"] = dict(left_out)
 
 
 @pytest.hookimpl(optionalhook=True)
