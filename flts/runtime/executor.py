@@ -17,7 +17,7 @@ from flts.contracts import MetadataValue
 from flts.errors import BadInputError
 from flts.params import Params
 from flts.runtime.output import check_input, write_whole
-from flts.runtime.parameters import alone, check_params, is_slip, suggest
+from flts.runtime.parameters import check_params, is_typo, standalone_defaults, suggest
 from flts.stage_interface import Artifact, InputArtifact, Result, Stage
 
 _MOUNTS = {"gs://": "/gcs/", "s3://": "/s3/", "minio://": "/minio/"}
@@ -177,7 +177,7 @@ def _check_later_stages(stage: Stage, params: Params, given: Mapping[str, Any]) 
     known = params.model_dump() | {name: value for name, value in prefixed.items() if value is not None}
     for later, model in stage.checks.items() if prefixed else ():
         values = {name: known[name] for name in model.model_fields if name in known}
-        check_params(model, alone(model) | values, f"parameter {{}} of {later}".format)
+        check_params(model, standalone_defaults(model) | values, f"parameter {{}} of {later}".format)
 
 
 def _own_outputs(stage: Stage, outputs: Mapping[str, Any], kind: str) -> tuple[dict[str, Any], list[str]]:
@@ -190,7 +190,7 @@ def _own_outputs(stage: Stage, outputs: Mapping[str, Any], kind: str) -> tuple[d
     asked = _object(outputs.get(kind), f"outputs.{kind}")
     others = [name for name in asked if name not in made]
     for name in others:
-        if meant := next((own for own in stage.outputs if is_slip(name, own)), None):
+        if meant := next((own for own in stage.outputs if is_typo(name, own)), None):
             place = "" if meant in made else f" among outputs.{'artifacts' if kind == 'parameters' else 'parameters'}"
             raise BadInputError(
                 f"--executor-input asks for {name!r} among outputs.{kind}, which {stage.command} does not make; "
