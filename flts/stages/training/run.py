@@ -13,7 +13,7 @@ from flts.contracts import TrainedModel, canonical_json
 from flts.errors import FltsError, ServiceUnavailableError
 from flts.models import pyfunc
 from flts.models.registry import MODELS
-from flts.observability.shutdown import last_messages
+from flts.observability.shutdown import shutdown_grace_period
 from flts.promotion import owner
 from flts.stages.training.outbox import Outbox
 from flts.stages.training.parent_run import enclosing_run
@@ -190,7 +190,7 @@ class TrainingRun:
 
     def abandon(self, status: Literal["FAILED", "KILLED"]) -> None:
         """Say in MLflow how a training ended that did not finish, if MLflow is there to listen."""
-        with suppress(Exception), short_timeouts(), last_messages():
+        with suppress(Exception), short_timeouts(), shutdown_grace_period():
             if self._tracking.status(self.run_id) == "RUNNING":
                 self._tracking.set_status(self.run_id, status)
 

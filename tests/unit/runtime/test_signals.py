@@ -13,9 +13,9 @@ import hashlib, mmap, subprocess, sys, time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from flts.observability.shutdown import farewell
+from flts.observability.shutdown import shutdown_grace_period
 from flts.runtime.work_folders import output_folder, remove_all
-from flts.runtime.signals import Stopped, Watch, undisturbed
+from flts.runtime.signals import SignalWatch, Stopped, signals_blocked
 
 def say(number):
     print("ended", number, file=sys.stderr, flush=True)
@@ -24,7 +24,7 @@ def work():
     print("ready", flush=True)
     {body}
 
-with Watch(remove_all, say) as watch:
+with SignalWatch(remove_all, say) as watch:
     try:
         with output_folder(Path("new/out")) as folder:
             (folder / "half").write_text("half")
@@ -94,7 +94,7 @@ def test_a_second_signal_does_not_break_off_the_cleaning_up(tmp_path):
 
 @pytest.mark.parametrize(("needed", "said"), [(1.5, "cleaned up\n"), (60, "ended 15\n")])
 def test_telling_a_service_may_take_three_seconds(needed, said, tmp_path):
-    body = f"\n    try: time.sleep(60)\n    finally:\n        with farewell(): time.sleep({needed})"
+    body = f"\n    try: time.sleep(60)\n    finally:\n        with shutdown_grace_period(): time.sleep({needed})"
     code, stderr, seconds = stopped(tmp_path, body, signal.SIGTERM)
     assert (code, stderr) == (143, said)
     assert min(needed, 2.9) <= seconds < 4
@@ -102,7 +102,7 @@ def test_telling_a_service_may_take_three_seconds(needed, said, tmp_path):
 
 
 def test_results_that_are_getting_their_names_get_them_all(tmp_path):
-    body = "\n    with undisturbed():\n        time.sleep(1.5); Path('results').write_text('all')"
+    body = "\n    with signals_blocked():\n        time.sleep(1.5); Path('results').write_text('all')"
     code, stderr, _ = stopped(tmp_path, body, signal.SIGTERM)
     assert (code, stderr) == (0, "")
     assert (tmp_path / "results").read_text() == "all"
