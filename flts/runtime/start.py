@@ -4,22 +4,22 @@ import contextlib
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, NoReturn
 
 from flts.boundary import retries
 from flts.boundary.environment import limit_threads
 from flts.boundary.paths import read_path
-from flts.diagnostics.system import environment_trouble
 from flts.diagnostics.terminal import printable
-from flts.errors import BadInputError, FltsError
+from flts.errors import BadInputError
+from flts.observability.exit_codes import Failure, redact_uncaught
+from flts.observability.redaction import redact
+from flts.observability.termination import write_termination_log
 from flts.params import Params
 from flts.runtime import cli, executor, output, reporters
+from flts.runtime.parameters import flag
 from flts.runtime.reporters import Reporter
 from flts.runtime.signals import SIGNALS, SignalWatch, Stopped, signals_blocked
-from flts.runtime.termination import tell_termination
 from flts.runtime.work_folders import output_folder, remove_all, work_folder
 from flts.stage_interface import Context, InputArtifact, Stage
 from flts.store import ObjectStore, open_store
@@ -27,8 +27,6 @@ from flts.store import ObjectStore, open_store
 Work = Callable[[Stage, cli.CommandLine, Reporter], int]
 
 KAFKA_SERVERS = "KAFKA_BOOTSTRAP_SERVERS"
-# Seconds that a stage waits for MLflow: a restart of it takes a minute or two.
-_BUG = 1
 _BAD_INPUT = 2
 
 
@@ -55,14 +53,15 @@ def main(stage: Stage, argv: Sequence[str] | None = None, work: Work | None = No
 def run(stage: Stage, argv: Sequence[str], work: Work | None = None) -> int:
     """Run a stage and return its exit code; every failure is told on stderr."""
     reporter = reporters.open_reporter(stage, sys.stderr, argv)
-    reporters.pass_on_logs(reporter)
+    reporters.route_logging(reporter)
+    redact_uncaught()
     try:
-        reporters.check_choice()
+        reporters.check_log_format()
         line = cli.read_command_line(stage, argv)
         if work and _is_for_kafka(line, argv):
             # It has a way of its own to end: a worker may finish what it works on.
             return work(stage, line, reporter)
-        with SignalWatch(remove_all, partial(_say_stopped, reporter)) as watch:
+        with SignalWatch(remove_all, lambda number: _fail(reporter, _stopped(number))) as watch:
             with contextlib.suppress(Stopped):
                 try:
                     limit_threads()
@@ -70,33 +69,23 @@ def run(stage: Stage, argv: Sequence[str], work: Work | None = None) -> int:
                 except Exception as error:
                     # Some libraries turn whatever breaks them off into an error of their own.
                     if watch.number is None:
-                        return _explain(reporter, error)
+                        return _fail(reporter, Failure.of(error))
             remove_all()
-            return _say_stopped(reporter, watch.number or signal.SIGTERM)
+            return _fail(reporter, _stopped(watch.number or signal.SIGTERM))
     except Exception as error:
-        return _explain(reporter, error)
+        return _fail(reporter, Failure.of(error))
     finally:
         reporter.close()
 
 
-def _explain(reporter: Reporter, error: Exception) -> int:
-    if isinstance(error, FltsError) and error.exit_code != _BUG:
-        return _fail(reporter, str(error), error.exit_code)
-    if trouble := environment_trouble(error):
-        return _fail(reporter, trouble, _BAD_INPUT)
-    return _fail(reporter, f"{type(error).__name__}: {error}", _BUG, traceback.format_exc())
-
-
-def _say_stopped(reporter: Reporter, number: int) -> int:
-    return _fail(reporter, "interrupted" if number == signal.SIGINT else "stopped by SIGTERM", 128 + number)
+def _stopped(number: int) -> Failure:
+    return Failure("interrupted" if number == signal.SIGINT else "stopped by SIGTERM", 128 + number)
 
 
 def _start(stage: Stage, line: cli.CommandLine, argv: Sequence[str], reporter: Reporter) -> int:
     """Choose the mode: executor input, then artifact paths as flags, then ``USE_KFP``."""
     if line.executor_input is not None:
-        if others := [cli.flag(name) for name in (*line.inputs, *line.params)] + ["--output-dir"] * bool(
-            line.output_dir
-        ):
+        if others := [flag(name) for name in (*line.inputs, *line.params)] + ["--output-dir"] * bool(line.output_dir):
             raise BadInputError(f"--executor-input takes no other options, got {others[0]}")
         _run_task(stage, line.executor_input, reporter)
         return 0
@@ -119,15 +108,15 @@ def _is_for_kafka(line: cli.CommandLine, argv: Sequence[str]) -> bool:
     ``USE_KFP`` unset means Kafka too, unless parameters are given and no broker is: then somebody runs the stage alone.
     """
     mode = os.environ.get("USE_KFP", "")
-    if line.alone or line.listen:
-        return not line.alone
+    if line.is_single_run or line.listen:
+        return not line.is_single_run
     return mode == "0" or (not mode and (not argv or bool(os.environ.get(KAFKA_SERVERS))))
 
 
 def _run_task(stage: Stage, executor_input: str, reporter: Reporter) -> None:
     """Run as a task of Kubeflow Pipelines."""
     task = executor.read_executor_input(stage, executor_input)
-    reporter.about(_ids(task.params, task.inputs))
+    reporter.set_ids(_ids(task.params, task.inputs))
     if task.left_alone:
         reporter.log("debug", executor.__name__, f"outputs that KFP adds are left alone: {', '.join(task.left_alone)}")
     with work_folder() as work_dir:
@@ -143,7 +132,7 @@ def _run_task(stage: Stage, executor_input: str, reporter: Reporter) -> None:
         output.check_result(stage, result)
         with signals_blocked():
             executor.write_executor_output(task, result)
-    reporter.about(_ids_of(result.parameters))
+    reporter.set_ids(_ids_of(result.parameters))
     reporter.done(result)
 
 
@@ -151,7 +140,7 @@ def _run_alone(stage: Stage, line: cli.CommandLine, reporter: Reporter, *, may_u
     """Run by itself: files in, files out; services only where they were named."""
     params, given = cli.read_params(stage, line.params, os.environ)
     inputs = cli.read_inputs(stage, line.inputs)
-    reporter.about(_ids(params, inputs))
+    reporter.set_ids(_ids(params, inputs))
     store = store_of(params, patient=True) if "gateway_url" in given else None
     if line.output_dir is None and not (store and may_use_store_alone):
         raise BadInputError("--output-dir is required: folder for the results")
@@ -177,7 +166,7 @@ def _run_alone(stage: Stage, line: cli.CommandLine, reporter: Reporter, *, may_u
             with signals_blocked():
                 names = output.publish(stage, result, work_dir, output_dir)
             closing += f" Wrote {', '.join(names)} to {line.output_dir}"
-    reporter.about(_ids_of(result.parameters))
+    reporter.set_ids(_ids_of(result.parameters))
     reporter.done(result)
     _close(closing)
 
@@ -217,16 +206,16 @@ def _required_tracking_uri(params: Params) -> str | None:
     return uri
 
 
-def _fail(reporter: Reporter, message: str, exit_code: int, details: str = "") -> int:
-    reporter.error(" ".join(message.split()), exit_code, details)
-    tell_termination(message)
-    return exit_code
+def _fail(reporter: Reporter, failure: Failure) -> int:
+    reporter.error(" ".join(redact(failure.sentence).split()), failure.exit_code, failure.traceback)
+    write_termination_log(failure.sentence)
+    return failure.exit_code
 
 
 def _close(sentence: str) -> None:
     """Write the closing line to stdout, whichever characters that can show; it may be missing."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    text = printable(reporters.redact(sentence)).encode(encoding, "backslashreplace").decode(encoding)
+    text = printable(redact(sentence)).encode(encoding, "backslashreplace").decode(encoding)
     reporters.write_line(sys.stdout, text)
 
 

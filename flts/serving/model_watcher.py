@@ -7,9 +7,9 @@ from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any
 
 from flts.errors import BadInputError, FltsError, ServiceUnavailableError
-from flts.observability.events import say
+from flts.observability.events import log_event
+from flts.observability.redaction import redact
 from flts.promotion import HistoryEntry, entries, production_key, read_pointer
-from flts.runtime.reporters import redact
 from flts.serving.loading import LoadedModel, load
 from flts.serving.scores import NaiveScores, read_scores
 from flts.serving.settings import ServingSettings
@@ -92,9 +92,11 @@ class ModelWatcher:
         """Begin to watch, and say whose promotions are followed."""
         identifier = self._settings.identifier
         if identifier:
-            say(SERVICE, "following", f"serving what is promoted for identifier {identifier}", identifier=identifier)
+            log_event(
+                SERVICE, "following", f"serving what is promoted for identifier {identifier}", identifier=identifier
+            )
         else:
-            say(SERVICE, "following", self.notice, "warning")
+            log_event(SERVICE, "following", self.notice, "warning")
         self._thread.start()
 
     def end(self) -> None:
@@ -146,15 +148,17 @@ class ModelWatcher:
         self._tell("")  # first: who sees the new model must not be told what was wrong before it
         self._loaded, self._refused_etag = loaded, ""
         _settle()
-        say(SERVICE, "loaded", f"serving {loaded.promotion.model_type} of run {loaded.promotion.run_id}", **loaded.log)
+        log_event(
+            SERVICE, "loaded", f"serving {loaded.promotion.model_type} of run {loaded.promotion.run_id}", **loaded.log
+        )
 
     def _tell(self, problem: str) -> None:
         problem = redact(problem)
         if problem and problem != self._problem:
             log: dict[str, Any] = self._loaded.log if self._loaded else {}
-            say(SERVICE, "problem", problem, "warning", **log)
+            log_event(SERVICE, "problem", problem, "warning", **log)
         elif self._problem and not problem:
-            say(SERVICE, "recovered", "the promoted model is served")
+            log_event(SERVICE, "recovered", "the promoted model is served")
         self._problem = problem
 
     def _run(self) -> None:

@@ -11,6 +11,7 @@ from flts.errors import (
     RefusedError,
     ServiceUnavailableError,
 )
+from flts.observability.redaction import redact
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
@@ -37,11 +38,11 @@ class HttpError(Exception):
 
 
 def answer(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> "Response":
-    """Make the answer; one that can be tried again says when."""
+    """Return the answer, without secrets; one that can be tried again says when."""
     from starlette.responses import JSONResponse
 
     again = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status in (429, 503) else {}
-    return JSONResponse({"detail": sentence}, status, headers={**again, **(headers or {})})
+    return JSONResponse({"detail": redact(sentence)}, status, headers={**again, **(headers or {})})
 
 
 def status_of(error: FltsError) -> int:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from flts.diagnostics.terminal import printable
 from flts.observability import request_ids
-from flts.observability.events import say
+from flts.observability.events import log_event
 from flts.web.errors import answer
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class RequestMiddleware:
             details["traceback"] = observed.trouble
         level = "error" if observed.trouble or observed.status >= 500 else "info"
         asked = printable(f"{observed.scope['method']} {observed.scope['path']}"[:500])
-        say(self._service, "request", asked, level, **details)
+        log_event(self._service, "request", asked, level, **details)
 
 
 class _Request:

@@ -18,7 +18,7 @@ from flts.lazy import resolve
 from flts.models.registry import MODELS
 from flts.observability import request_ids
 from flts.params import Params
-from flts.runtime.reporters import JsonReporter, pass_on_logs
+from flts.runtime.reporters import JsonReporter, route_logging
 from flts.runtime.signals import SignalWatch, Stopped
 from flts.runtime.start import store_of
 from flts.runtime.work_folders import remove_all, work_folder
@@ -92,7 +92,7 @@ def serve(plan: WorkerSpec, pipe: Connection, parent: int) -> None:
             order: WorkItem = pipe.recv()
             request_ids.enter(headers_at_hand(order.received))
             reporter = JsonReporter(stage, sys.stderr)
-            pass_on_logs(reporter)
+            route_logging(reporter)
             desk = StageRunner(stage, plan.params, plan.topics, store, reporter, announce)
             pipe.send(_cut(order.letter, store) if order.letter else _work(role, order, desk, plan.tries))
 

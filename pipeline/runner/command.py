@@ -13,9 +13,10 @@ from rich.console import Console
 
 from flts.boundary.environment import threads
 from flts.contracts import utc_timestamp
-from flts.diagnostics.system import environment_trouble
 from flts.diagnostics.terminal import printable
-from flts.errors import BadInputError, FltsError
+from flts.errors import BadInputError
+from flts.observability.exit_codes import run_command
+from flts.observability.redaction import redact
 from flts.store import open_store
 from pipeline.runner.arguments import choose_arguments, split_pairs
 from pipeline.runner.closing import ending, failures, places, shown
@@ -41,18 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Libraries that try again log each attempt; what comes of it is one sentence.
     logging.basicConfig(handlers=[logging.NullHandler()])
     logging.getLogger("flts").handlers = [_Waiting()]
-    try:
-        return run_pipeline(options)
-    except FltsError as error:
-        _tell(str(error))
-        return error.exit_code
-    except OSError as error:
-        if trouble := environment_trouble(error):
-            _tell(trouble)
-            return BadInputError.exit_code
-        raise
-    except KeyboardInterrupt:
-        return 130
+    return run_command("run", lambda: run_pipeline(options))
 
 
 def run_pipeline(options: argparse.Namespace) -> int:
@@ -196,7 +186,7 @@ def _beginning(dataset: Dataset) -> Iterator[str]:
 
 def _say(console: Console, lines: Iterable[str]) -> None:
     for line in lines:
-        console.print(printable(line), markup=False, soft_wrap=True)
+        console.print(printable(redact(line)), markup=False, soft_wrap=True)
 
 
 def _tell(line: str) -> None:
@@ -212,4 +202,4 @@ class _Waiting(logging.Handler):
 
 
 def _complain(line: str) -> None:
-    print(printable(line), file=sys.stderr)
+    print(printable(redact(line)), file=sys.stderr)
