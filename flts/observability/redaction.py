@@ -32,7 +32,7 @@ _ASSIGNMENT = re.compile(r"\s*([\w.-]+)\s*[=:]\s*(.*)")
 _URL_PASSWORD = re.compile(r"://[^/:@\s]*:([^/\s]+)@")
 
 # A password with a slash in it counts as well, but no path after a port.
-_USERINFO = re.compile(r"(?<=://)(?:[^\s/?#]+|[^\s/@:]*:(?!\d{1,5}[/?#])[^\s@]+)@")
+_USERINFO = re.compile(r"""(?<=://)(?:[^\s/@:]*:(?!\d{1,5}[/?#])[^\s"'<>]+|[^\s/?#]+)@""")
 _NAMED_VALUE = re.compile(
     r"""((?:password|passwd|passphrase|secret|token|signature|credential|(?:api|access|account|private|secret)[_-]?key)
         s?(?:_id)?(?:=|["']\s*:\s*))("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^\s"',;&)}\]]+)""",
@@ -72,7 +72,7 @@ def redact(text: str) -> str:
             text = text.replace(secret, HIDDEN)
     for secret in known.words:
         if secret in text:
-            text = re.sub(rf"(?<![\w-]){re.escape(secret)}(?![\w-])", HIDDEN, text)
+            text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", HIDDEN, text)
     # Most texts have nothing of the kind, and a search for a part of each pattern is faster than the pattern.
     if "://" in text and "@" in text:
         text = _USERINFO.sub(f"{HIDDEN}@", text)
