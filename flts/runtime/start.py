@@ -1,4 +1,4 @@
-"""From a command to an exit code: which mode, run the stage, write its outputs, say how it ended."""
+"""From a command to an exit code: choose the mode, run the stage, write its outputs, report how it ended."""
 
 import contextlib
 import os
@@ -39,19 +39,19 @@ def main(stage: Stage, argv: Sequence[str] | None = None, work: Work | None = No
     Args:
         stage: The stage.
         argv: Its arguments, without the command's name; default: those of this process.
-        work: What is done in Kafka mode; without it there is none.
+        work: Runs the stage in Kafka mode; without it there is no such mode.
     """
-    if sys.stderr is None:  # as Python has it where it is started without one
+    if sys.stderr is None:  # Python was started without one
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives
     code = run(stage, sys.argv[1:] if argv is None else argv, work)
     if code - 128 in SIGNALS:
-        # Python would wait for threads that still compute.
+        # Python would wait for threads that are still computing.
         os._exit(code)
     sys.exit(code)
 
 
 def run(stage: Stage, argv: Sequence[str], work: Work | None = None) -> int:
-    """Run a stage and return its exit code; every failure is told on stderr."""
+    """Run a stage and return its exit code; every failure is reported on stderr."""
     reporter = reporters.open_reporter(stage, sys.stderr, argv)
     reporters.route_logging(reporter)
     redact_uncaught()
@@ -59,7 +59,7 @@ def run(stage: Stage, argv: Sequence[str], work: Work | None = None) -> int:
         reporters.check_log_format()
         line = cli.read_command_line(stage, argv)
         if work and _is_for_kafka(line, argv):
-            # It has a way of its own to end: a worker may finish what it works on.
+            # It handles signals itself: a worker may finish its current message.
             return work(stage, line, reporter)
         with SignalWatch(remove_all, lambda number: _fail(reporter, _stopped(number))) as watch:
             with contextlib.suppress(Stopped):
@@ -67,7 +67,7 @@ def run(stage: Stage, argv: Sequence[str], work: Work | None = None) -> int:
                     limit_threads()
                     return _start(stage, line, argv, reporter)
                 except Exception as error:
-                    # Some libraries turn whatever breaks them off into an error of their own.
+                    # Some libraries turn any interruption into an error of their own.
                     if watch.number is None:
                         return _fail(reporter, Failure.of(error))
             remove_all()
@@ -105,7 +105,7 @@ def _start(stage: Stage, line: cli.CommandLine, argv: Sequence[str], reporter: R
 def _is_for_kafka(line: cli.CommandLine, argv: Sequence[str]) -> bool:
     """Tell whether a command line asks for Kafka mode.
 
-    ``USE_KFP`` unset means Kafka too, unless parameters are given and no broker is: then somebody runs the stage alone.
+    ``USE_KFP`` unset means Kafka too, unless there are parameters and no broker: then the stage runs by itself.
     """
     mode = os.environ.get("USE_KFP", "")
     if line.is_single_run or line.listen:
@@ -117,15 +117,17 @@ def _run_task(stage: Stage, executor_input: str, reporter: Reporter) -> None:
     """Run as a task of Kubeflow Pipelines."""
     task = executor.read_executor_input(stage, executor_input)
     reporter.set_ids(_ids(task.params, task.inputs))
-    if task.left_alone:
-        reporter.log("debug", executor.__name__, f"outputs that KFP adds are left alone: {', '.join(task.left_alone)}")
+    if task.ignored_outputs:
+        reporter.log(
+            "debug", executor.__name__, f"outputs that KFP adds are left alone: {', '.join(task.ignored_outputs)}"
+        )
     with work_folder() as work_dir:
         context = Context(
             inputs=task.inputs,
             work_dir=work_dir,
             store=store_of(task.params, patient=True),
             tracking_uri=_required_tracking_uri(task.params),
-            patience=retries.for_mlflow(),
+            patience=retries.mlflow_wait_seconds(),
             progress=reporter.progress,
         )
         result = stage.run(task.params, context)
@@ -137,7 +139,7 @@ def _run_task(stage: Stage, executor_input: str, reporter: Reporter) -> None:
 
 
 def _run_alone(stage: Stage, line: cli.CommandLine, reporter: Reporter, *, may_use_store_alone: bool) -> None:
-    """Run by itself: files in, files out; services only where they were named."""
+    """Run by itself: files in, files out; services only if they were named."""
     params, given = cli.read_params(stage, line.params, os.environ)
     inputs = cli.read_inputs(stage, line.inputs)
     reporter.set_ids(_ids(params, inputs))
@@ -155,7 +157,7 @@ def _run_alone(stage: Stage, line: cli.CommandLine, reporter: Reporter, *, may_u
             work_dir=work_dir,
             store=store,
             tracking_uri=tracking_uri_of(params) if "mlflow_tracking_uri" in given else None,
-            patience=retries.for_mlflow(),
+            patience=retries.mlflow_wait_seconds(),
             output_dir=output_dir,
             progress=reporter.progress,
         )
@@ -172,7 +174,7 @@ def _run_alone(stage: Stage, line: cli.CommandLine, reporter: Reporter, *, may_u
 
 
 def _ids(params: Params, inputs: Mapping[str, InputArtifact]) -> dict[str, str]:
-    """Return what is known before a stage runs of what it works on: in what its inputs agree, and its parameters."""
+    """Return the ids that are known before a stage runs: those in which its inputs agree, and its parameters."""
     of_inputs = [_ids_of(artifact.metadata).items() for artifact in inputs.values()]
     found = set().union(*of_inputs)
     names = [name for name, _ in found]
@@ -201,7 +203,7 @@ def _required_tracking_uri(params: Params) -> str | None:
     if uri is None and "mlflow_tracking_uri" in type(params).model_fields:
         raise BadInputError(
             "parameter mlflow_tracking_uri is empty, and environment variable MLFLOW_TRACKING_URI is not set: one of "
-            "them must say where MLflow is"
+            "them must name MLflow's address"
         )
     return uri
 
@@ -213,7 +215,7 @@ def _fail(reporter: Reporter, failure: Failure) -> int:
 
 
 def _close(sentence: str) -> None:
-    """Write the closing line to stdout, whichever characters that can show; it may be missing."""
+    """Write the closing line to stdout, in any encoding; there may be no stdout."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     text = printable(redact(sentence)).encode(encoding, "backslashreplace").decode(encoding)
     reporters.write_line(sys.stdout, text)

@@ -67,7 +67,7 @@ def make_app(settings: ServingSettings, store: ObjectStore) -> "ASGIApp":
         redirect_slashes=False,
         lifespan=lifespan,
     )
-    errors.install(app, on_outage=lambda: None)  # the watch alone meets any, and counts them
+    errors.install_error_handlers(app, on_outage=lambda: None)  # the watch alone meets any, and counts them
     _add_forecasts(app, settings, watch, forecasts)  # first: they are looked for most
     _add_probes(app, watch, registry)
     _add_model(app, settings, watch)

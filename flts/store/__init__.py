@@ -26,7 +26,7 @@ def open_store(url: str, *, patient: bool = False) -> ObjectStore:
     if url == "s3://":
         from flts.store.s3 import S3Store
 
-        return S3Store(RetryPolicy(retries.for_store() if patient else None))
+        return S3Store(RetryPolicy(retries.store_wait_seconds() if patient else None))
     if url.startswith("s3://"):
         raise BadInputError(
             f"gateway_url {url!r} says too much: expected s3:// alone; each bucket has its own parameter"
@@ -34,7 +34,7 @@ def open_store(url: str, *, patient: bool = False) -> ObjectStore:
     if url.startswith(("http://", "https://")):
         from flts.store.gateway import GatewayStore
 
-        return GatewayStore(url, RetryPolicy(retries.for_store() if patient else None))
+        return GatewayStore(url, RetryPolicy(retries.store_wait_seconds() if patient else None))
     raise BadInputError(
         f"gateway_url {url!r} is not an object store address: expected http(s)://host:port, file:///dir or s3://"
     )

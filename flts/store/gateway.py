@@ -237,7 +237,7 @@ class GatewayStore:
             return f"the gateway {self._url} cannot be reached: {reason(error)}" if passes else ""
 
         try:
-            return self._patience.ask(ask, passing)
+            return self._patience.call(ask, passing)
         except (_TransientError, httpx.TransportError) as error:
             kind = ServiceUnavailableError if passing(error) else RefusedError
             raise kind(f"cannot {doing} at {self._url}: {reason(error)}") from None

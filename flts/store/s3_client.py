@@ -75,7 +75,7 @@ class S3Client:
             return f"{self._name} cannot be reached: {reason}" if reason else ""
 
         try:
-            answer = self._patience.ask(ask_once, away)
+            answer = self._patience.call(ask_once, away)
         except ClientError as error:
             raise refused(error, doing, self._name) from None
         except (BotoCoreError, ResponseParserError, HTTPError, SpeaksTlsError, TruncatedError) as error:

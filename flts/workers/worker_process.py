@@ -96,7 +96,7 @@ def _serve(plan: WorkerSpec, pipe: Connection, parent: int) -> None:
         _warm(stage)
         while True:
             order: WorkItem = pipe.recv()
-            request_ids.enter(headers_at_hand(order.received))
+            request_ids.set_headers(headers_at_hand(order.received))
             reporter = JsonReporter(stage, sys.stderr)
             route_logging(reporter)
             desk = StageRunner(stage, plan.params, plan.topics, store, reporter, announce)

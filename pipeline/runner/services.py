@@ -46,7 +46,7 @@ def make_ready(arguments: Mapping[str, Value], dataset: Dataset) -> None:
     if not uri.startswith(SQLITE):
         from flts.tracking import prepare
 
-        prepare(uri, str(arguments["experiment_name"]), patience=retries.for_mlflow())
+        prepare(uri, str(arguments["experiment_name"]), patience=retries.mlflow_wait_seconds())
 
 
 @contextmanager

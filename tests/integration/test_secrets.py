@@ -153,7 +153,7 @@ from flts.web.server import listen, run, serve
 
 def start(argv, environ):
     app = FastAPI()
-    errors.install(app, on_outage=lambda: None)
+    errors.install_error_handlers(app, on_outage=lambda: None)
 
     @app.get("/broken")
     async def broken():

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from flts.serving.protocols.predict import DEFAULT_STEPS, MOST_STEPS
-from flts.web.openapi import Answers, documented
+from flts.web.openapi import Answers, describe_answers
 
 _WORDS = {
     400: "The request is outside the rules; the sentence says which.",
@@ -59,7 +59,7 @@ class Readiness(ServerState):
 
 def problems_of(*statuses: int) -> Answers:
     """Describe answers that say no."""
-    return documented(_WORDS, *statuses)
+    return describe_answers(_WORDS, *statuses)
 
 
 UNAVAILABLE = problems_of(503, 504)

@@ -57,7 +57,7 @@ class TrainingRun:
         self.run_id = ""
         self._tracking = tracking
         self._fingerprint = spec.fingerprint()
-        self._patience = retries.for_mlflow()
+        self._patience = retries.mlflow_wait_seconds()
         self._experiment_id, self._parent = enclosing_run(tracking, spec.experiment_name)
         self._claim: TrainingLock
         self._shelf: Outbox | None = None

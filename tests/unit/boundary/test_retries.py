@@ -24,7 +24,7 @@ def ask(patience: RetryPolicy, failures: int) -> str:
         return "answered"
 
     with stamina.set_testing(True, attempts=failures + 1):  # without the pauses
-        return patience.ask(once, lambda error: "S3 is away" if isinstance(error, AwayError) else "")
+        return patience.call(once, lambda error: "S3 is away" if isinstance(error, AwayError) else "")
 
 
 @pytest.fixture

@@ -156,7 +156,7 @@ def test_a_task_whose_mlflow_nobody_names_ends_with_a_sentence(tmp_path, capsys)
     assert run(STAGE, kfp(tmp_path, word="w", gateway_url=f"file://{tmp_path}/store", mlflow_tracking_uri="")) == 2
     assert json.loads(capsys.readouterr().err)["message"] == (
         "parameter mlflow_tracking_uri is empty, and environment variable MLFLOW_TRACKING_URI is not set: one of them "
-        "must say where MLflow is"
+        "must name MLflow's address"
     )
 
 
