@@ -125,9 +125,9 @@ def _run_task(stage: Stage, executor_input: str, reporter: Reporter) -> None:
         context = Context(
             inputs=task.inputs,
             work_dir=work_dir,
-            store=store_of(task.params, patient=True),
+            store=store_of(task.params, wait=True),
             tracking_uri=_required_tracking_uri(task.params),
-            patience=retries.mlflow_wait_seconds(),
+            wait_seconds=retries.mlflow_wait_seconds(),
             progress=reporter.progress,
         )
         result = stage.run(task.params, context)
@@ -143,7 +143,7 @@ def _run_alone(stage: Stage, line: cli.CommandLine, reporter: Reporter, *, may_u
     params, given = cli.read_params(stage, line.params, os.environ)
     inputs = cli.read_inputs(stage, line.inputs)
     reporter.set_ids(_ids(params, inputs))
-    store = store_of(params, patient=True) if "gateway_url" in given else None
+    store = store_of(params, wait=True) if "gateway_url" in given else None
     if line.output_dir is None and not (store and may_use_store_alone):
         raise BadInputError("--output-dir is required: folder for the results")
     output_dir = None if line.output_dir is None else read_path(line.output_dir, "--output-dir")
@@ -157,7 +157,7 @@ def _run_alone(stage: Stage, line: cli.CommandLine, reporter: Reporter, *, may_u
             work_dir=work_dir,
             store=store,
             tracking_uri=tracking_uri_of(params) if "mlflow_tracking_uri" in given else None,
-            patience=retries.mlflow_wait_seconds(),
+            wait_seconds=retries.mlflow_wait_seconds(),
             output_dir=output_dir,
             progress=reporter.progress,
         )
@@ -186,10 +186,10 @@ def _ids_of(fields: Mapping[str, Any]) -> dict[str, str]:
     return {name: value for name, value in values if isinstance(value, str) and value}
 
 
-def store_of(params: Params, *, patient: bool = False) -> ObjectStore:
-    """Open the store that a stage's parameters name; ``patient`` and errors as ``open_store``."""
+def store_of(params: Params, *, wait: bool = False) -> ObjectStore:
+    """Open the store that a stage's parameters name; ``wait`` and errors as ``open_store``."""
     # Every stage declares it; the base model has none.
-    return open_store(getattr(params, "gateway_url"), patient=patient)  # noqa: B009
+    return open_store(getattr(params, "gateway_url"), wait=wait)  # noqa: B009
 
 
 def tracking_uri_of(params: Params) -> str | None:

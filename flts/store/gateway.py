@@ -47,7 +47,7 @@ _CHUNK = 1 << 20
 class GatewayStore:
     """The ``ObjectStore`` that a gateway serves; threads may share it."""
 
-    def __init__(self, url: str, patience: RetryPolicy) -> None:
+    def __init__(self, url: str, retry_policy: RetryPolicy) -> None:
         """Connect at the first call.
 
         Raises:
@@ -62,7 +62,7 @@ class GatewayStore:
             raise BadInputError(f"environment variable {TOKEN_VARIABLE} must be a token: printable ASCII, no spaces")
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._timeout = seconds(TIMEOUT_VARIABLE, default=_TIMEOUT_SECONDS, maximum=_LONGEST_TIMEOUT)
-        self._patience = patience
+        self._retry_policy = retry_policy
         self._opening = Lock()
 
     def get(self, bucket: str, key: str) -> tuple[bytes, ObjectInfo]:
@@ -237,7 +237,7 @@ class GatewayStore:
             return f"the gateway {self._url} cannot be reached: {reason(error)}" if passes else ""
 
         try:
-            return self._patience.call(ask, passing)
+            return self._retry_policy.call(ask, passing)
         except (_TransientError, httpx.TransportError) as error:
             kind = ServiceUnavailableError if passing(error) else RefusedError
             raise kind(f"cannot {doing} at {self._url}: {reason(error)}") from None

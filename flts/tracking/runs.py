@@ -31,18 +31,18 @@ class Tracking:
     ``BadInputError`` when it refuses the credentials.
     """
 
-    def __init__(self, tracking_uri: str, *, patience: int | None = None) -> None:
+    def __init__(self, tracking_uri: str, *, wait_seconds: int | None = None) -> None:
         """Open ``http(s)://host:port`` or ``sqlite:///file.db``; a database that is missing is made.
 
         Args:
             tracking_uri: MLflow's address.
-            patience: Seconds that an MLflow that is away is waited for; ``None`` where something around this waits.
+            wait_seconds: Seconds to wait for an MLflow that is away; ``None`` where the caller waits.
 
         Raises:
             BadInputError: The address is of no kind that FLTS knows, or its database cannot be used.
         """
         self.uri = tracking_uri
-        self._call = MlflowCaller(tracking_uri, patience)
+        self._call = MlflowCaller(tracking_uri, wait_seconds)
         self._client = PersistentClient(open_client(tracking_uri), self._call)
 
     def experiment(self, name: str) -> str:

@@ -168,7 +168,7 @@ def _find_dataset(options: argparse.Namespace, pipeline: Pipeline, store: str) -
         return LocalDataset.find(options.dataset)
     default = str(pipeline.parameters["input_bucket"].default)
     bucket = split_pairs(options.param).get("input_bucket", default)
-    return StoredDataset.find(options.stored_dataset, open_store(store, patient=True), bucket)
+    return StoredDataset.find(options.stored_dataset, open_store(store, wait=True), bucket)
 
 
 def _beginning(dataset: Dataset) -> Iterator[str]:

@@ -57,7 +57,7 @@ class TrainingRun:
         self.run_id = ""
         self._tracking = tracking
         self._fingerprint = spec.fingerprint()
-        self._patience = retries.mlflow_wait_seconds()
+        self._wait_seconds = retries.mlflow_wait_seconds()
         self._experiment_id, self._parent = enclosing_run(tracking, spec.experiment_name)
         self._claim: TrainingLock
         self._shelf: Outbox | None = None
@@ -134,7 +134,7 @@ class TrainingRun:
                 progress(f"waiting, because {error}")
                 raise
 
-        caller = stamina.RetryingCaller(attempts=None, timeout=self._patience, wait_initial=1.0, wait_max=20.0)
+        caller = stamina.RetryingCaller(attempts=None, timeout=self._wait_seconds, wait_initial=1.0, wait_max=20.0)
         try:
             outcome = caller.on(ServiceUnavailableError)(attempt)
         except FltsError as error:

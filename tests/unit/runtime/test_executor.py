@@ -222,9 +222,7 @@ def test_a_second_write_replaces_the_first_and_leaves_no_temporary_files(tmp_pat
 
 def test_what_does_not_fit_is_one_sentence(tmp_path):
     document = executor_input(tmp_path)
-    assert sentence('{"a"\n:,') == (
-        "--executor-input is not JSON: unexpected text at line 2, column 2"
-    )
+    assert sentence('{"a"\n:,') == ("--executor-input is not JSON: unexpected text at line 2, column 2")
     assert sentence("[" * 100_000) == "--executor-input is not JSON that can be read: it is nested too deeply"
     assert sentence("9" * 5000) == "--executor-input is not JSON that can be read: a number in it is too long"
     assert sentence("[]") == "--executor-input: the document must be a JSON object"
