@@ -89,7 +89,7 @@ class Context:
         work_dir: A private scratch folder, on the same filesystem as the outputs; removed afterwards.
         store: The object store; ``None`` when a stage runs by itself on plain files.
         tracking_uri: MLflow's address; ``None`` means no MLflow.
-        patience: Seconds that an MLflow that is away is waited for; ``None`` where something around the stage waits.
+        wait_seconds: Seconds to wait for an MLflow that is away; ``None`` where the caller waits.
         output_dir: The folder that ``Result.files`` will be moved to when a stage runs by itself, else ``None``.
         progress: Where to report progress.
         announce: Told the message of work that has begun and that others may be waiting for, as JSON.
@@ -99,7 +99,7 @@ class Context:
     work_dir: Path
     store: "ObjectStore | None" = None
     tracking_uri: str | None = None
-    patience: int | None = None
+    wait_seconds: int | None = None
     output_dir: Path | None = None
     progress: Progress = no_progress
     announce: Callable[[str], None] = lambda _: None

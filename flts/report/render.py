@@ -12,6 +12,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from flts.observability.redaction import redact
 from flts.report import numbers
 from flts.report.charts import Bar, cell_bar, line_chart, points_per_line
 from flts.report.marks import Chart, Line
@@ -102,12 +103,18 @@ def render(template: str, figures: Sequence[Figure] = (), **values: Any) -> str:
     return _environment().get_template(template).render(defaults | values, figures=figures, points=points)
 
 
+def _finalize(value: object) -> object:
+    """Hide secrets in a value of a page; markup is of this package."""
+    return redact(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("flts.report"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_finalize,
         trim_blocks=True,
         lstrip_blocks=True,
     )

@@ -147,7 +147,7 @@ def read_selected(artifact: InputArtifact) -> Promotion | TrainedModel:
 
 
 def load_selected(
-    selected: Promotion | TrainedModel, tracking_uri: str | None, work_dir: Path, *, patience: int | None = None
+    selected: Promotion | TrainedModel, tracking_uri: str | None, work_dir: Path, *, wait_seconds: int | None = None
 ) -> bundle.Bundle:
     """Fetch the model that a message names, verify it and load it.
 
@@ -155,7 +155,7 @@ def load_selected(
         selected: The message.
         tracking_uri: MLflow's address; ``None`` where there is none.
         work_dir: Folder that a download goes to; made when missing.
-        patience: Seconds that an MLflow that is away is waited for; ``None`` where something around this waits.
+        wait_seconds: Seconds to wait for an MLflow that is away; ``None`` where the caller waits.
 
     Raises:
         BadInputError: There is no such model, it is damaged, or it is not what the message announces.
@@ -168,7 +168,7 @@ def load_selected(
 
         if selected.model_uri.startswith("runs:/") and selected.model_uri.split("/")[1] != selected.run_id:
             raise BadInputError(f"model_uri {selected.model_uri} is not of run_id {shown(selected.run_id)}")
-        folder = download_bundle(tracking_uri, selected, work_dir, patience=patience)
+        folder = download_bundle(tracking_uri, selected, work_dir, wait_seconds=wait_seconds)
     loaded = bundle.load(folder, sha256=selected.bundle_sha256)
     for name in ("model_type", "config_hash"):
         found, announced = getattr(loaded.config, name), getattr(selected, name)

@@ -16,7 +16,7 @@ from flts.errors import BadInputError, ServiceUnavailableError
 from flts.models.registry import MODELS
 from flts.params import Params
 from flts.runtime.cli import CommandLine, read_params, variable
-from flts.runtime.reporters import JsonReporter, Reporter, pass_on_logs
+from flts.runtime.reporters import JsonReporter, Reporter, route_logging
 from flts.runtime.signals import SignalWatch, Stopped
 from flts.runtime.start import store_of
 from flts.runtime.work_folders import remove_all
@@ -112,7 +112,7 @@ def _once(stage: Stage, params: Params, topics: Topics, settings: KafkaSettings,
     from flts.workers.stage_runner import StageRunner
 
     reporter = JsonReporter(stage, sys.stderr)
-    pass_on_logs(reporter)
+    route_logging(reporter)
     sender = MessageProducer(settings)
     desk = StageRunner(stage, params, topics, store, reporter, sender.send_at_once)
     with SignalWatch(remove_all, lambda _: None) as watch:

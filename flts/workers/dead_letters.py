@@ -6,6 +6,7 @@ One that no broker takes for its size is cut, and what is missing of it lies in 
 import hashlib
 
 from flts.errors import BadInputError, ChecksumMismatchError
+from flts.observability.redaction import redact
 from flts.store import ObjectStore
 from flts.workers.attempts import BUCKET
 from flts.workers.messages import Headers, OutgoingMessage, ReceivedMessage
@@ -26,7 +27,7 @@ _CUT_HEADERS = 20
 def dead_letter(received: ReceivedMessage, stage: str, topics: Topics, dead: DeadLettered) -> OutgoingMessage:
     """Return the dead letter of a message; ``original_timestamp`` in milliseconds since 1970."""
     headers = {
-        ERROR: dead.reason,
+        ERROR: redact(dead.reason),
         STAGE: stage,
         ATTEMPTS: str(dead.tries),
         TOPIC: received.topic,

@@ -115,7 +115,7 @@ def _describe(store: ObjectStore, bucket: str, key: str) -> dict[str, Any]:
 def headers_at_hand(received: ReceivedMessage) -> dict[str, str]:
     """Return the request ids that join the work on a record with the work that led to it."""
     found = {name: value.decode("latin-1") for name, value in received.headers}
-    return request_ids.headers_of(found.get(_REQUEST_ID, ""), found.get(_TRACEPARENT, ""))
+    return request_ids.make_headers(found.get(_REQUEST_ID, ""), found.get(_TRACEPARENT, ""))
 
 
 def traced(outgoing: OutgoingMessage) -> OutgoingMessage:

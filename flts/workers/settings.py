@@ -11,7 +11,7 @@ from flts.boundary.files import readable
 from flts.errors import BadInputError
 from flts.models.registry import MODELS
 from flts.params import Params
-from flts.runtime.parameters import check_params, suggest
+from flts.runtime.parameters import read_values, suggest
 
 _PREFIX = "KAFKA_"
 _SECRETS = ("kafka_sasl_password", "kafka_ssl_key_password")
@@ -104,9 +104,7 @@ def read_settings(environ: Mapping[str, str]) -> KafkaSettings:
     Raises:
         BadInputError: One is missing or wrong; the sentence names it.
     """
-    values = {name: environ[name.upper()] for name in KafkaSettings.model_fields if environ.get(name.upper())}
-    checked = check_params(KafkaSettings, values, lambda name: f"environment variable {name.upper()}")
-    assert isinstance(checked, KafkaSettings)  # noqa: S101 - what it was asked for
+    checked, _ = read_values(KafkaSettings, environ, {name: name.upper() for name in KafkaSettings.model_fields})
     for name in _SECRETS:
         if getattr(checked, name) and getattr(checked, f"{name}_file"):
             raise BadInputError(f"environment variables {name.upper()} and {name.upper()}_FILE are both set: leave one")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from flts.errors import RefusedError, ServiceUnavailableError
-from flts.observability.events import say
+from flts.observability.events import log_event
 from flts.workers.consumer import MessageConsumer, Partition
 from flts.workers.dead_letters import dead_letter
 from flts.workers.kafka_errors import TooLargeError
@@ -36,7 +36,7 @@ class WorkerLog:
 
     def say(self, event: str, message: str, level: str = "info", **fields: object) -> None:
         """Write an event."""
-        say(self._service, event, message, level, **fields)
+        log_event(self._service, event, message, level, **fields)
 
     def complain(self, sentence: str | Callable[[], str], about: str = "") -> None:
         """Write what is wrong, once a minute; what takes time to find out is found ``about`` a thing once a minute."""

@@ -17,8 +17,9 @@ from flts.errors import BadInputError, FltsError, RefusedError, ServiceUnavailab
 from flts.lazy import resolve
 from flts.models.registry import MODELS
 from flts.observability import request_ids
+from flts.observability.exit_codes import run_command
 from flts.params import Params
-from flts.runtime.reporters import JsonReporter, pass_on_logs
+from flts.runtime.reporters import JsonReporter, route_logging
 from flts.runtime.signals import SignalWatch, Stopped
 from flts.runtime.start import store_of
 from flts.runtime.work_folders import remove_all, work_folder
@@ -72,6 +73,11 @@ def serve(plan: WorkerSpec, pipe: Connection, parent: int) -> None:
         pipe: Gives an ``WorkItem`` at a time; takes any number of ``Announced``, then a ``Reply``.
         parent: The process that started this one.
     """
+    # An error that left this function would be shown by multiprocessing, with whatever secrets its text has.
+    sys.exit(run_command(f"flts-{plan.stage}", lambda: _serve(plan, pipe, parent)))
+
+
+def _serve(plan: WorkerSpec, pipe: Connection, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     _end_with(parent)
     stage = STAGES[plan.stage]
@@ -90,9 +96,9 @@ def serve(plan: WorkerSpec, pipe: Connection, parent: int) -> None:
         _warm(stage)
         while True:
             order: WorkItem = pipe.recv()
-            request_ids.enter(headers_at_hand(order.received))
+            request_ids.set_headers(headers_at_hand(order.received))
             reporter = JsonReporter(stage, sys.stderr)
-            pass_on_logs(reporter)
+            route_logging(reporter)
             desk = StageRunner(stage, plan.params, plan.topics, store, reporter, announce)
             pipe.send(_cut(order.letter, store) if order.letter else _work(role, order, desk, plan.tries))
 

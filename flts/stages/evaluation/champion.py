@@ -81,7 +81,7 @@ def read_forecasts(winner: Candidate, data: ProcessedData, context: Context) -> 
 def load_champion(champion: Promotion, data: ProcessedData, context: Context) -> Bundle:
     """Fetch and verify the champion, and make sure that it can forecast the data."""
     folder = Path(tempfile.mkdtemp(prefix="champion-", dir=context.work_dir))
-    loaded = load_selected(champion, context.tracking_uri, folder, patience=context.patience)
+    loaded = load_selected(champion, context.tracking_uri, folder, wait_seconds=context.wait_seconds)
     forecaster = loaded.forecaster
     known = with_time_features(data, forecaster.features).features
     lacking = [name for name in (*forecaster.features, *forecaster.targets) if name not in known]
@@ -130,7 +130,7 @@ def _selection(winner: Candidate, context: Context) -> tuple[str, str]:
         raise BadInputError(f"{winner.name}'s forecasts lie in MLflow: --mlflow-tracking-uri must name its address")
     from flts.tracking import Tracking
 
-    tracking = Tracking(context.tracking_uri, patience=context.patience)
+    tracking = Tracking(context.tracking_uri, wait_seconds=context.wait_seconds)
     texts = tracking.read_artifacts(run_id, (SELECTION_FILE,)) if tracking.status(run_id) else {}
     if SELECTION_FILE not in texts:
         raise BadInputError(f"{winner.name}'s run {run_id} has no {SELECTION_FILE}: an older version trained it")

@@ -49,7 +49,9 @@ def read_input(params: InferenceParams, context: Context) -> ForecastInput:
     path, data = read_dataset(required_input(context, "inference_data"), context.store, context.work_dir)
     selected = read_selected(required_input(context, "selected_model"))
     _check_config_hash(params.config_hash, data, selected, path)
-    loaded = load_selected(selected, context.tracking_uri, context.work_dir / "model", patience=context.patience)
+    loaded = load_selected(
+        selected, context.tracking_uri, context.work_dir / "model", wait_seconds=context.wait_seconds
+    )
     forecaster = loaded.forecaster
     data = adapt_to_model(forecaster, data, str(path))
     start = params.sample_idx + forecaster.input_seq_len

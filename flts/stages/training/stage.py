@@ -68,7 +68,7 @@ def run(params: TrainerParams, context: Context, *, model_type: ModelType) -> Re
         return _train_alone(spec, params, context, data)
     context.progress(0.01, "opening MLflow")
     training_run = TrainingRun(
-        spec, Tracking(context.tracking_uri, patience=context.patience), context.store, context.output_dir
+        spec, Tracking(context.tracking_uri, wait_seconds=context.wait_seconds), context.store, context.output_dir
     )
     begun = utc_timestamp()
     if outcome := training_run.begin(begun):
