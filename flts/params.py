@@ -240,6 +240,11 @@ class EvalParams(_ServiceParams):
     min_gain: float = _param(
         0.0, "Gate", "share by which its composite score must be lower: 0.02 asks for 2 % less", ge=0, lt=1
     )
+    incomparable: Literal["promote", "hold"] = _param(
+        "promote",
+        "Gate",
+        "what happens to a winner that cannot be compared with what is in production on at least 50 rows",
+    )
     promotion_bucket: BucketName = _param("model-promotion", "Services", "bucket of promotions and pointers")
 
 

@@ -47,7 +47,7 @@ def _beats(requirement: Requirement, min_gain: float) -> bool:
 
 def _shortfall(requirement: Requirement, min_gain: float) -> str:
     if math.isnan(requirement.score):
-        return f"nothing says how {requirement.name} scores"
+        return f"{requirement.name} has no score to compare with"
     margin = f" by {min_gain:.2%}" if min_gain else ""
     scores = f"composite score {requirement.challenger:.4g} against {requirement.score:.4g}"
     return f"it does not beat {requirement.name}{margin}: {scores}"

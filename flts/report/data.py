@@ -83,7 +83,10 @@ class CandidateScores:
 
 @dataclass(frozen=True)
 class Champion:
-    """What is in production; scores of it and of the winner on the same ``rows``, where they can be compared."""
+    """The model in production; scores of it and of the winner on the same ``rows``, where they can be compared.
+
+    ``provenance`` says which rows these are and when it forecast them, ``obstacle`` why there is no comparison.
+    """
 
     model_type: str
     run_id: str
@@ -91,6 +94,7 @@ class Champion:
     scores: Scores | None = None
     challenger: Scores | None = None
     rows: int = 0
+    provenance: str = ""
     obstacle: str = ""
 
 

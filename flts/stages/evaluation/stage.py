@@ -125,19 +125,20 @@ def _train_end(message: TrainedModel) -> datetime:
 
 def _champion(gate: Gate, champion: Promotion | None) -> report_data.Champion | None:
     """Describe what is in production for the report, with scores where it was compared."""
-    contest = gate.contest
-    in_production = contest.champion if contest else champion
+    comparison = gate.comparison
+    in_production = comparison.champion if comparison else champion
     if in_production is None:
         return None
-    met = contest.comparison if contest else None
+    scores = comparison.scores if comparison else None
     return report_data.Champion(
         model_type=in_production.model_type,
         run_id=in_production.run_id,
         promotion_time=in_production.promotion_time,
-        scores=met.champion if met else None,
-        challenger=met.challenger if met else None,
-        rows=met.rows if met else 0,
-        obstacle=contest.obstacle if contest else "",
+        scores=scores.champion if scores else None,
+        challenger=scores.challenger if scores else None,
+        rows=scores.rows if scores else 0,
+        provenance=scores.provenance if scores else "",
+        obstacle=comparison.obstacle if comparison else "",
     )
 
 
