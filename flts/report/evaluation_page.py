@@ -1,4 +1,4 @@
-"""The report of eval: the score table that says why the winner won."""
+"""Report of eval: the scores of the candidates, and the decision about the winner."""
 
 import math
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class _Row:
 
 
 @dataclass(frozen=True)
-class _Beside:
+class _ComparisonRow:
     label: str
     scores: Scores
     bar: Markup
@@ -65,7 +65,7 @@ def evaluation_page(report: EvaluationReport) -> str:
             "Composite score",
             "Backtest",
         ],
-        trail=[
+        identity=[
             (name, text)
             for name, text in (
                 ("run", report.identifier),
@@ -134,12 +134,12 @@ def _row(report: EvaluationReport, candidate: CandidateScores) -> _Row:
     )
 
 
-def _groups(report: EvaluationReport, ordered: list[CandidateScores]) -> list[list[_Beside]]:
+def _groups(report: EvaluationReport, ordered: list[CandidateScores]) -> list[list[_ComparisonRow]]:
     """Put models and baselines in groups: one where all models share their baselines, else one per model."""
     rmse = [scores.rmse for candidate in ordered for scores in (candidate.scores, *candidate.baselines.values())]
     largest = max((value for value in rmse if math.isfinite(value)), default=0.0) or 1.0
     models = [
-        _Beside(
+        _ComparisonRow(
             label=candidate.model_type,
             scores=candidate.scores,
             bar=rmse_bar(candidate.scores.rmse, largest, "model"),
@@ -152,12 +152,12 @@ def _groups(report: EvaluationReport, ordered: list[CandidateScores]) -> list[li
     baselines = [_baselines(candidate, largest) for candidate in ordered]
     if ordered and all(candidate.baselines == ordered[0].baselines for candidate in ordered):
         return [models + baselines[0]]
-    return [[model, *beside] for model, beside in zip(models, baselines, strict=True)]
+    return [[model, *own] for model, own in zip(models, baselines, strict=True)]
 
 
-def _baselines(candidate: CandidateScores, largest: float) -> list[_Beside]:
+def _baselines(candidate: CandidateScores, largest: float) -> list[_ComparisonRow]:
     return [
-        _Beside(
+        _ComparisonRow(
             label=BASELINES.get(name, name),
             scores=scores,
             bar=rmse_bar(scores.rmse, largest, "muted"),

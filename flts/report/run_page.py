@@ -1,4 +1,4 @@
-"""The index of a run: what ran when, what was promoted, how good it is, and where everything lies."""
+"""Index page of a run: its stages, the promoted model and its scores, and links to everything else."""
 
 import math
 from collections.abc import Mapping
@@ -89,7 +89,7 @@ def run_page(summary: Mapping[str, Any], links: Mapping[str, str]) -> str:
         parameters=flat(_part(summary, "parameters")),
         versions=flat(_part(summary, "versions")),
         words=["Persistence", "Seasonal naive", "Linear (ridge)", "Min-max units", "Composite score", "Backtest"],
-        trail=[("config_hash", str(summary["config_hash"]))] if summary.get("config_hash") else [],
+        identity=[("config_hash", str(summary["config_hash"]))] if summary.get("config_hash") else [],
     )
 
 
@@ -109,7 +109,7 @@ def _title(summary: Mapping[str, Any], promoted: str, forecast: Mapping[str, Any
         if math.isnan(share):
             return f"{promoted} is {_decided(summary)}."
         if _decided(summary) == "held":
-            # What was forecast with may be the champion in its place.
+            # The forecast may be the champion's.
             return verdict(f"{promoted} is held; the forecast", share) + "."
         return verdict(f"{promoted} is promoted and", share) + "."
     return {"done": "The run is done.", "failed": "The run failed.", "stopped": "The run was stopped."}.get(
@@ -132,7 +132,7 @@ def _lead(summary: Mapping[str, Any]) -> str:
 
 
 def _facts(summary: Mapping[str, Any], promoted: str, forecast: Mapping[str, Any]) -> list[Fact]:
-    facts = [Fact("Took", duration(_float(summary, "seconds")), str(summary.get("status", "")))]
+    facts = [Fact("Duration", duration(_float(summary, "seconds")), str(summary.get("status", "")))]
     if promoted:
         score = _float(_part(summary, "promotion"), "composite_score")
         facts.append(Fact(_decided(summary).capitalize(), promoted, f"composite score {number(score)}"))
@@ -158,7 +158,7 @@ def _stages(summary: Mapping[str, Any], stages: Mapping[str, Any], links: Mappin
                 style=style,
                 time=duration(seconds),
                 bar=cell_bar(
-                    # A stage of a moment must still be seen.
+                    # A very short stage must stay visible.
                     [Bar(min(after / total, 0.99), max(seconds / total, 0.01), style)] if ran else [],
                     f"from {duration(after)} to {duration(after + seconds)}" if ran else "did not run",
                 ),
@@ -216,6 +216,6 @@ def _scores(fields: Mapping[str, Any], prefix: str) -> Scores:
 
 
 def _is_relative(address: str) -> bool:
-    """Tell whether an address stays beside the page: no scheme such as ``javascript:``, no other host."""
+    """Tell whether an address is relative to the page: no scheme such as ``javascript:``, no other host."""
     parts = urlsplit(address)
     return bool(address) and not parts.scheme and not parts.netloc

@@ -1,4 +1,4 @@
-"""The report of a trainer: its scores beside the baselines', how it learned, and what it forecasts."""
+"""Report of a trainer: its scores compared with the baselines, its losses and its forecasts."""
 
 import math
 
@@ -23,7 +23,7 @@ from flts.report.render import (
     verdict,
 )
 
-TARGETS_DRAWN = 6
+TARGETS_CHARTED = 6
 
 
 def training_page(report: TrainingReport) -> str:
@@ -64,7 +64,7 @@ def training_page(report: TrainingReport) -> str:
         steps=steps,
         parameters=flat(report.parameters),
         words=_words(report),
-        trail=[
+        identity=[
             (name, text)
             for name, text in (
                 ("run", report.identifier),
@@ -191,7 +191,7 @@ def _forecast_figures(report: TrainingReport) -> list[Figure]:
             report.persistence[:, index],
             report.model_type,
         )
-        for index, target in enumerate(report.targets[:TARGETS_DRAWN])
+        for index, target in enumerate(report.targets[:TARGETS_CHARTED])
     )
     return [figure(chart) for chart in charts if chart]
 
@@ -203,7 +203,7 @@ def _errors(report: TrainingReport, index: int) -> Figure | None:
             "persistence": (report.persistence[:, index] - actual, "persistence"),
             f"{report.model_type} forecast": (report.predicted[:, index] - actual, "model"),
         },
-        f"{report.targets[index]}: how far forecasts miss",
+        f"{report.targets[index]}: forecast errors",
     )
 
 

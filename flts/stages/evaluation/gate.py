@@ -1,4 +1,4 @@
-"""The gate: whether the winner goes into production, in view of baselines and champion."""
+"""The gate: the decision whether the winner is promoted, in view of the baselines and the champion."""
 
 import math
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class ChampionComparison:
 
 @dataclass(frozen=True)
 class _Verdict:
-    """What one part of the gate says: requirements to beat, reasons to hold the winner all the same, and a remark."""
+    """A part of the decision: requirements to beat, further reasons to hold the winner, and a remark for people."""
 
     requirements: tuple[Requirement, ...] = ()
     reasons: tuple[str, ...] = ()
@@ -40,7 +40,7 @@ class _Verdict:
 
 
 class Gate:
-    """Decides about one winner; data and forecasts are read once, and only if there is a champion to beat."""
+    """Decision about one winner; data and forecasts are read once, and only if there is a champion to beat."""
 
     def __init__(self, params: EvalParams, context: Context, winner: Candidate, promotion: Promotion) -> None:
         """Decide about ``promotion``, which promotes ``winner``."""
