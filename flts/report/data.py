@@ -85,7 +85,7 @@ class CandidateScores:
 class Champion:
     """The model in production; scores of it and of the winner on the same ``rows``, where they can be compared.
 
-    ``provenance`` says which rows these are and when it forecast them, ``obstacle`` why there is no comparison.
+    ``obstacle`` says why there is no comparison.
     """
 
     model_type: str
@@ -94,7 +94,6 @@ class Champion:
     scores: Scores | None = None
     challenger: Scores | None = None
     rows: int = 0
-    provenance: str = ""
     obstacle: str = ""
 
 

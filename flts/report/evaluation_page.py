@@ -55,6 +55,7 @@ def evaluation_page(report: EvaluationReport) -> str:
         decided=_decided(report),
         decision=report.decision,
         champion=report.champion,
+        champion_time=_utc(report.champion.promotion_time) if report.champion else "",
         winner=report.winner,
         words=[
             "Persistence",
@@ -75,6 +76,10 @@ def evaluation_page(report: EvaluationReport) -> str:
             if text
         ],
     )
+
+
+def _utc(timestamp: str) -> str:
+    return f"{timestamp.replace('T', ' ').split('.')[0].removesuffix('Z')} UTC"
 
 
 def _decided(report: EvaluationReport) -> str:

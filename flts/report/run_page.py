@@ -78,9 +78,10 @@ def run_page(summary: Mapping[str, Any], links: Mapping[str, str]) -> str:
         ],
         stages=_stages(summary, stages, links),
         models=_models(_part(summary, "models"), promoted),
+        decided=_decided(summary),
         baseline_names=[BASELINES[name] for name in COMPARED],
         forecast_steps=_forecast_steps(forecast),
-        backtest=_backtest(forecast, promoted),
+        backtest=_backtest(forecast, promoted if _decided(summary) == "promoted" else "Forecast"),
         links=[
             _Link(name, target, target if _is_relative(target) else "")
             for name, target in links.items()
@@ -189,16 +190,16 @@ def _models(models: Mapping[str, Any], promoted: str) -> list[_Model]:
     return rows
 
 
-def _backtest(forecast: Mapping[str, Any], promoted: str) -> ScoreTable | None:
+def _backtest(forecast: Mapping[str, Any], model: str) -> ScoreTable | None:
     scores = {
-        promoted: _scores(forecast, "backtest_"),
+        model: _scores(forecast, "backtest_"),
         "persistence": _scores(forecast, "backtest_persistence_"),
     }
-    if math.isnan(scores[promoted].rmse):
+    if math.isnan(scores[model].rmse):
         return None
     rows = _float(forecast, "backtest_rows")
     scored = "rows" if math.isnan(rows) else plural(int(rows), "row")
-    return score_table(scores, promoted, f"Backtest: {scored} of the test data one step ahead, in original units.")
+    return score_table(scores, model, f"Backtest: {scored} of the test data one step ahead, in original units.")
 
 
 def _forecast_steps(forecast: Mapping[str, Any]) -> str:

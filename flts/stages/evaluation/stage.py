@@ -64,7 +64,7 @@ def run(params: EvalParams, context: Context, *, model_types: str = ",".join(MOD
         reason=ranking.reason(ranked),
         weights=SCORE_WEIGHTS,
         promotion_time=decided.promotion_time,
-        notes=notes,
+        notes=[note for note in notes if note not in (decided.reason or "")],  # the decision has a place of its own
         held=decided.held,
         decision=decided.reason or "",
         champion=_champion(gate, done.champion),
@@ -137,7 +137,6 @@ def _champion(gate: Gate, champion: Promotion | None) -> report_data.Champion | 
         scores=scores.champion if scores else None,
         challenger=scores.challenger if scores else None,
         rows=scores.rows if scores else 0,
-        provenance=scores.provenance if scores else "",
         obstacle=comparison.obstacle if comparison else "",
     )
 
