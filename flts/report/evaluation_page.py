@@ -108,7 +108,7 @@ def _facts(report: EvaluationReport) -> list[Fact]:
             Fact(_decided(report).capitalize(), winner.model_type),
             Fact("Composite score", number(winner.composite), "min-max units; lower is better"),
             Fact("Against persistence", signed_percent(_against_persistence(winner)), "RMSE; below zero is better"),
-            Fact("Against the next", signed_percent(lead) if valid[1:] else UNKNOWN, "composite score"),
+            Fact("Against the second best", signed_percent(lead) if valid[1:] else UNKNOWN, "composite score"),
             *facts,
         ]
     return facts

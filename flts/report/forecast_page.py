@@ -21,13 +21,13 @@ from flts.report.render import (
     Fact,
     Figure,
     change,
+    compare_with_persistence,
     drawable,
     error_distribution,
     figure,
     finite,
     render,
     score_table,
-    verdict,
 )
 from flts.report.sampling import gap_breaks, microseconds
 from flts.timeseries.metrics import HorizonScores, score
@@ -70,7 +70,7 @@ def forecast_page(report: ForecastReport) -> str:
         "forecast.html",
         title=f"{steps} ahead with {report.model_type}.",
         eyebrow="Forecast report",
-        lead=verdict("The model", share) + " in the backtest over the whole test data."
+        lead=compare_with_persistence("The model", share) + " in the backtest over the whole test data."
         if report.backtest_scores
         else "",
         facts=_facts(report, share),

@@ -9,7 +9,7 @@ import numpy as np
 from flts.report.data import PreprocessReport, SeriesReport
 from flts.report.marks import Band, Chart, Dots, Lane, Line
 from flts.report.numbers import duration, fixed, moment, number, percent, plural
-from flts.report.render import Fact, Figure, drawable, figure, flat, render
+from flts.report.render import Fact, Figure, drawable, figure, flatten, render
 from flts.report.sampling import gap_breaks, microseconds
 from flts.timeseries.arrays import Floats, Indices, Times
 
@@ -84,7 +84,7 @@ def preprocess_page(report: PreprocessReport) -> str:
         parts=_parts(report),
         gaps=[_Gap(moment(start), moment(stop), duration(_seconds(stop - start))) for start, stop in sorted(gaps)],
         gaps_left_out=len(report.gaps) - len(gaps),
-        config=flat(report.config),
+        config=flatten(report.config),
         identity=_identity(report),
     )
 

@@ -167,7 +167,7 @@ def change(value: float, reference: float) -> float:
     return value / reference - 1
 
 
-def verdict(name: str, share: float) -> str:
+def compare_with_persistence(name: str, share: float) -> str:
     """Say in words how an RMSE that differs by ``share`` compares with persistence's."""
     if math.isnan(share):
         return f"{name} could not be compared with persistence"
@@ -177,7 +177,7 @@ def verdict(name: str, share: float) -> str:
     return f"{name} {'beats' if share < 0 else 'loses to'} persistence by {size} RMSE"
 
 
-def best_of(values: Sequence[float]) -> int | None:
+def index_of_lowest(values: Sequence[float]) -> int | None:
     """Return the index of the lowest finite value; the first of equal ones."""
     known = [index for index, value in enumerate(values) if math.isfinite(value)]
     return min(known, key=lambda index: values[index]) if known else None
@@ -193,7 +193,7 @@ def score_table(
 ) -> ScoreTable:
     """Build the table of a model and its baselines, bars by RMSE, best RMSE marked."""
     rmse = [entry.rmse for entry in scores.values()]
-    best = best_of(rmse)
+    best = index_of_lowest(rmse)
     largest = max((value for value in rmse if math.isfinite(value)), default=0.0) or 1.0
     reference = scores["persistence"].rmse if "persistence" in scores else math.nan
     rows = [
@@ -252,12 +252,12 @@ def error_distribution(errors: Mapping[str, tuple[Floats, str]], title: str) -> 
     return figure(chart, "Narrower around zero is better. The outermost bins hold all larger errors.")
 
 
-def flat(values: Mapping[str, object], prefix: str = "") -> list[tuple[str, str]]:
+def flatten(values: Mapping[str, object], prefix: str = "") -> list[tuple[str, str]]:
     """Flatten nested settings to names and texts, in their order."""
     items: list[tuple[str, str]] = []
     for name, value in values.items():
         if isinstance(value, Mapping):
-            items += flat(value, f"{prefix}{name}.")
+            items += flatten(value, f"{prefix}{name}.")
         else:
             items.append((f"{prefix}{name}", _text(value)))
     return items

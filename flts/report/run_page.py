@@ -10,7 +10,17 @@ from markupsafe import Markup
 
 from flts.report.charts import Bar, cell_bar
 from flts.report.numbers import duration, number, plural, signed_percent
-from flts.report.render import BASELINES, Fact, ScoreTable, change, flat, render, rmse_bar, score_table, verdict
+from flts.report.render import (
+    BASELINES,
+    Fact,
+    ScoreTable,
+    change,
+    compare_with_persistence,
+    flatten,
+    render,
+    rmse_bar,
+    score_table,
+)
 from flts.timeseries.metrics import Scores
 
 STYLES = {"done": "best", "cached": "model", "failed": "worse", "stopped": "filled"}
@@ -87,8 +97,8 @@ def run_page(summary: Mapping[str, Any], links: Mapping[str, str]) -> str:
             for name, target in links.items()
             if name not in stages
         ],
-        parameters=flat(_part(summary, "parameters")),
-        versions=flat(_part(summary, "versions")),
+        parameters=flatten(_part(summary, "parameters")),
+        versions=flatten(_part(summary, "versions")),
         words=["Persistence", "Seasonal naive", "Linear (ridge)", "Min-max units", "Composite score", "Backtest"],
         identity=[("config_hash", str(summary["config_hash"]))] if summary.get("config_hash") else [],
     )
@@ -111,8 +121,8 @@ def _title(summary: Mapping[str, Any], promoted: str, forecast: Mapping[str, Any
             return f"{promoted} is {_decided(summary)}."
         if _decided(summary) == "held":
             # The forecast may be the champion's.
-            return verdict(f"{promoted} is held; the forecast", share) + "."
-        return verdict(f"{promoted} is promoted and", share) + "."
+            return compare_with_persistence(f"{promoted} is held; the forecast", share) + "."
+        return compare_with_persistence(f"{promoted} is promoted and", share) + "."
     return {"done": "The run is done.", "failed": "The run failed.", "stopped": "The run was stopped."}.get(
         status, "A run."
     )

@@ -13,14 +13,14 @@ from flts.report.render import (
     Fact,
     Figure,
     change,
+    compare_with_persistence,
     drawable,
     error_distribution,
     figure,
     finite,
-    flat,
+    flatten,
     render,
     score_table,
-    verdict,
 )
 
 TARGETS_CHARTED = 6
@@ -39,7 +39,7 @@ def training_page(report: TrainingReport) -> str:
     return render(
         "training.html",
         figures=[item for item in (losses, *forecasts, *errors, steps) if item],
-        title=verdict(model, _share(report)) + ".",
+        title=compare_with_persistence(model, _share(report)) + ".",
         eyebrow=f"Training report \u00b7 {model}",
         lead=_lead(report),
         facts=_facts(report),
@@ -62,7 +62,7 @@ def training_page(report: TrainingReport) -> str:
         forecasts=forecasts,
         errors=errors,
         steps=steps,
-        parameters=flat(report.parameters),
+        parameters=flatten(report.parameters),
         words=_words(report),
         identity=[
             (name, text)

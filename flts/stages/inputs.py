@@ -49,7 +49,7 @@ def read_dataset(artifact: InputArtifact, store: ObjectStore | None, work_dir: P
     """
     from flts.datafiles.processed_parquet import read_processed
 
-    path, claim = _redeem(artifact, store, work_dir)
+    path, claim = _resolve_claim_check(artifact, store, work_dir)
     data = read_processed(path)
     if claim:
         announced = {"rows": (claim.rows, len(data)), "config_hash": (claim.config_hash, data.config_hash)}
@@ -74,10 +74,12 @@ def load_dataset(artifact: InputArtifact, store: ObjectStore | None, work_dir: P
     Raises:
         BadInputError: There is no such file, or its content is not what the claim check announces.
     """
-    return _redeem(artifact, store, work_dir)[0]
+    return _resolve_claim_check(artifact, store, work_dir)[0]
 
 
-def _redeem(artifact: InputArtifact, store: ObjectStore | None, work_dir: Path) -> tuple[Path, ClaimCheck | None]:
+def _resolve_claim_check(
+    artifact: InputArtifact, store: ObjectStore | None, work_dir: Path
+) -> tuple[Path, ClaimCheck | None]:
     """Return the file of a dataset artifact, and its claim check if there is one."""
     path = artifact.path
     with readable(path, str(path)), path.open("rb") as file:

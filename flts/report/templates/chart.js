@@ -52,8 +52,8 @@ const charting = (() => {
       this.whole = this.shown = x.size ? [0, x.size] : [-0.5, 0.5];
       this.index = null; // of the cursor, in rows and xs
       this.readout = add(element, "div", "readout");
-      this.said = add(element, "div", "said");
-      this.said.setAttribute("aria-live", "polite");
+      this.announcement = add(element, "div", "announcement");
+      this.announcement.setAttribute("aria-live", "polite");
       this.reset = add(element, "button", "reset", "Show all");
       this.readout.hidden = this.reset.hidden = true;
       this.u = new uPlot(this.options(), this.data, element);
@@ -93,7 +93,7 @@ const charting = (() => {
       if (start !== low) zoom(this, [start, start + width].map(n => this.place(n)));
       queueMicrotask(() => {
         point(this, this.place(next));
-        this.said.textContent = [...this.readout.children].map(row => row.textContent).join("; ");
+        this.announcement.textContent = [...this.readout.children].map(row => row.textContent).join("; ");
       });
     }
 

@@ -31,8 +31,8 @@ class ChampionComparison:
 
 
 @dataclass(frozen=True)
-class _Verdict:
-    """A part of the decision: requirements to beat, further reasons to hold the winner, and a remark for people."""
+class _ChampionCheck:
+    """The champion's part of the decision: requirements to beat, other reasons to hold the winner, and a remark."""
 
     requirements: tuple[Requirement, ...] = ()
     reasons: tuple[str, ...] = ()
@@ -62,17 +62,17 @@ class Gate:
             return self._promotion
         requirements = self._baselines() if asks_baselines(gate) else []
         update: dict[str, str] = {"gate": gate}
-        verdict = self._against_champion(pointer) if asks_champion(gate) else _Verdict()
-        requirements += verdict.requirements
+        check = self._against_champion(pointer) if asks_champion(gate) else _ChampionCheck()
+        requirements += check.requirements
         if asks_champion(gate) and pointer and pointer.promotion:
             update |= {"champion_run_id": pointer.promotion.run_id, "champion_time": pointer.promotion.promotion_time}
-        if reasons := (*failed_requirements(requirements, self._params.min_gain), *verdict.reasons):
+        if reasons := (*failed_requirements(requirements, self._params.min_gain), *check.reasons):
             update["status"] = "HELD"
             decision = f"{name} is held: {', and '.join(reasons)}"
         else:
             beaten = " and ".join(f"{one.name} ({one.challenger:.4g} against {one.score:.4g})" for one in requirements)
             decision = f"{name} beats {beaten}" if beaten else ""
-        update["reason"] = "; ".join(filter(None, [decision, verdict.remark]))
+        update["reason"] = "; ".join(filter(None, [decision, check.remark]))
         return self._promotion.model_copy(update=update)
 
     def fallback_champion(self, champion: Promotion | None) -> Promotion | None:
@@ -107,26 +107,26 @@ class Gate:
             for name, label in BASELINES.items()
         ]
 
-    def _against_champion(self, pointer: Pointer | None) -> _Verdict:
+    def _against_champion(self, pointer: Pointer | None) -> _ChampionCheck:
         if pointer is None:
-            return _Verdict(remark="nothing is in production yet")
+            return _ChampionCheck(remark="nothing is in production yet")
         if pointer.promotion is None:
             self.notes.append("the pointer to what is in production is damaged, and counts as nothing in production")
-            return _Verdict(remark=self.notes[-1])
+            return _ChampionCheck(remark=self.notes[-1])
         if pointer.promotion.run_id == self._winner.message.run_id:
-            return _Verdict(remark="it is in production already")
+            return _ChampionCheck(remark="it is in production already")
         self.comparison = self._compare(pointer.promotion)
         scores, title = self.comparison.scores, _title(pointer.promotion)
         if scores:
             name = f"{title} on the same {scores.rows} rows"
             requirement = Requirement(name, scores.champion.composite, scores.challenger.composite)
-            return _Verdict((requirement,), remark=scores.provenance)
+            return _ChampionCheck((requirement,), remark=scores.provenance)
         choice, obstacle = self._params.incomparable, self.comparison.obstacle
         sentence = f"{title} cannot be compared with {self._winner.name}, and incomparable is {choice}: {obstacle}"
         if choice == "hold":
-            return _Verdict(reasons=(sentence,))
+            return _ChampionCheck(reasons=(sentence,))
         self.notes.append(sentence)
-        return _Verdict(remark=sentence)
+        return _ChampionCheck(remark=sentence)
 
     def _compare(self, champion: Promotion) -> ChampionComparison:
         data = self._data  # where it belongs to other candidates, that is an error, not an obstacle

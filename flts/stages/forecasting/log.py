@@ -48,7 +48,7 @@ class ForecastIndex(ForecastRequest):
 
 @dataclass(frozen=True)
 class LoggedForecast:
-    """A forecast in the log: the batch as it is kept, its folder, and whether it was whole already."""
+    """A forecast in the log: the batch in the store, its folder, and whether it was complete before."""
 
     batch: ForecastBatch
     folder: str
