@@ -192,9 +192,12 @@ def _report(
 
 
 def _selection(data: _Data, trained: FittedModel) -> SelectionForecasts:
-    evaluation = trained.evaluation
-    columns = dict(zip(data.processed.targets, evaluation.predicted.T, strict=True))
-    return SelectionForecasts(data.processed.frame.time[evaluation.origins], columns)
+    evaluation, targets = trained.evaluation, data.processed.targets
+    return SelectionForecasts(
+        time=data.processed.frame.time[evaluation.origins],
+        predicted=dict(zip(targets, evaluation.predicted.T, strict=True)),
+        actual=dict(zip(targets, evaluation.actual.T, strict=True)),
+    )
 
 
 def _dataset_source(data: _Data) -> DatasetSource:
