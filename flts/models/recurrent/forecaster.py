@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from flts.contracts import ModelType
 from flts.errors import BadInputError
 from flts.models.config import BundleConfig, read_hyperparameters
-from flts.models.recurrent import device
+from flts.models.neural import device
 from flts.models.recurrent.network import RecurrentNet, RecurrentType, SeriesTensors, engine, make_networks, predict_all
 from flts.models.recurrent.window_transform import LinearSkipTransform, ScalingTransform, WindowTransform
 from flts.params import MAX_HIDDEN_SIZE, MAX_LAYERS, MAX_MEMBERS

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from flts.errors import BadInputError
+from flts.models.neural.training_loop import MAX_GRADIENT_NORM, member_step
 from flts.models.recurrent.bptt import Bptt, Weights
 from flts.timeseries.arrays import Floats, Indices
 
@@ -23,7 +24,6 @@ FORECAST_BATCH, FORECAST_ROWS = 512, 65_536
 LARGEST_NETWORK = 1 << 28
 # Numbers that the passes over one batch may hold at once: 16 GiB of float32.
 LARGEST_BATCH = 1 << 32
-MAX_GRADIENT_NORM = 1.0
 
 
 class RecurrentNet(nn.Module):
@@ -283,12 +283,8 @@ class _CudaEngine:
         return torch.stack([net(windows) for net in self._networks]).mean(0)
 
     def train(self, series: SeriesTensors, labels: TargetTensors, origins: Tensor) -> Tensor:
-        losses = []
-        for net, rows in zip(self._networks, origins, strict=True):
-            net.zero_grad()
-            error = net(series.inputs[series.window_rows(rows)]) - labels.targets[rows]
-            loss = (labels.weights[rows] * error.square()).mean()
-            loss.backward()
-            nn.utils.clip_grad_norm_(net.parameters(), MAX_GRADIENT_NORM)
-            losses.append(loss.detach())
-        return torch.stack(losses).mean()
+        def loss(net: RecurrentNet, rows: Tensor) -> Tensor:
+            error: Tensor = net(series.inputs[series.window_rows(rows)]) - labels.targets[rows]
+            return (labels.weights[rows] * error.square()).mean()
+
+        return member_step(self._networks, loss, origins)

@@ -5,14 +5,13 @@ from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from flts.contracts import canonical_json
 from flts.errors import BadInputError
 from flts.models.base import FitResult
 from flts.models.linear_skip import check_labels
-from flts.models.recurrent import device
-from flts.models.recurrent.adam import Adam
+from flts.models.neural import device
+from flts.models.neural.training_loop import BatchPlan, TrainingLoop
 from flts.models.recurrent.forecaster import RecurrentForecaster
 from flts.models.recurrent.network import (
     RecurrentType,
@@ -53,36 +52,27 @@ def fit_recurrent(
     """
     bounds = data.parts
     validation = _origins(data, params, bounds.fit_end, bounds.validation_end, "validation part")
-    learner = NetworkTrainer(model_type, data, params, stop=bounds.fit_end, part="fit part", validation=validation)
-    train_loss: list[float] = []
-    validation_loss: list[float] = []
-    best_epoch, best_weights = 0, learner.weights()
-    lowest = learner.loss(validation) if params.linear_skip else math.inf
-    alphas = None
+    trainer = RecurrentTrainer(model_type, data, params, stop=bounds.fit_end, part="fit part", validation=validation)
+    untrained_loss, alphas = math.inf, None
     fit_info: dict[str, object] = {}
-    if isinstance(learner.transform, LinearSkipTransform):
-        alphas = learner.transform.skip.alphas
-        fit_info = {"skip_alpha": canonical_json(alphas.tolist()), "skip_validation_loss": lowest}
-    for epoch in range(1, params.epochs + 1):
-        train_loss.append(learner.epoch())
-        loss = learner.loss(validation)
-        if not math.isfinite(loss):
-            raise _diverged(params, epoch)
-        if loss < lowest:
-            lowest, best_epoch, best_weights = loss, epoch, learner.weights()
-        validation_loss.append(loss)
-        progress(epoch / params.epochs, f"epoch {epoch}/{params.epochs}, validation loss {loss:.6f}")
-        if params.early_stopping and epoch - best_epoch >= params.patience:
-            break
-    learner.restore(best_weights)
+    if isinstance(trainer.transform, LinearSkipTransform):
+        untrained_loss, alphas = trainer.loss(validation), trainer.transform.skip.alphas
+        fit_info = {"skip_alpha": canonical_json(alphas.tolist()), "skip_validation_loss": untrained_loss}
+    history = trainer.loop.fit(
+        lambda: trainer.loss(validation),
+        epochs=params.epochs,
+        patience=params.patience if params.early_stopping else None,
+        progress=progress,
+        untrained_loss=untrained_loss,
+    )
     return FitResult(
-        forecaster=learner.forecaster(),
-        refit=lambda progress: refit_recurrent(model_type, data, params, best_epoch, progress, alphas=alphas),
+        forecaster=trainer.forecaster(),
+        refit=lambda progress: refit_recurrent(model_type, data, params, history.best_epoch, progress, alphas=alphas),
         fit_info=fit_info,
-        train_loss=tuple(train_loss),
-        validation_loss=tuple(validation_loss),
-        best_epoch=best_epoch,
-        stopped_early=len(train_loss) < params.epochs,
+        train_loss=history.train_loss,
+        validation_loss=history.validation_loss,
+        best_epoch=history.best_epoch,
+        stopped_early=history.stopped_early,
     )
 
 
@@ -111,24 +101,21 @@ def refit_recurrent(
     Raises:
         BadInputError: The training diverged.
     """
-    learner = NetworkTrainer(model_type, data, params, stop=len(data), part="data", alphas=alphas)
-    for epoch in range(1, epochs + 1):
-        loss = learner.epoch()
-        if not math.isfinite(loss):
-            raise _diverged(params, epoch)
-        progress(epoch / epochs, f"refit epoch {epoch}/{epochs}, training loss {loss:.6f}")
-    return learner.forecaster()
+    trainer = RecurrentTrainer(model_type, data, params, stop=len(data), part="data", alphas=alphas)
+    trainer.loop.refit(epochs, progress)
+    return trainer.forecaster()
 
 
-class NetworkTrainer:
-    """Networks in training on the forecasts whose rows all lie in [0, stop).
+class RecurrentTrainer:
+    """Recurrent networks in training on the forecasts whose rows all lie in [0, stop).
 
     Attributes:
         networks: The networks, with the present weights.
-        framing: What they see and forecast.
+        transform: Their inputs, and the meaning of their outputs.
         series: All rows of the data, on the networks' device.
-        labels: What they learn.
-        origins: (k,) where the forecasts that they learn from begin.
+        labels: The outputs that they are trained on.
+        origins: (k,) origins of the forecasts that they are trained on.
+        loop: Trains them.
     """
 
     def __init__(
@@ -180,34 +167,15 @@ class NetworkTrainer:
                 net.start_at_zero()
         self.networks = [net.to(device.device()) for net in networks]
         self._engine = engine(self.networks)
-        self._optimizer = Adam(self._engine.parameters, params.learning_rate)
-        self._shuffle = torch.Generator().manual_seed(params.seed)
-
-    def epoch(self) -> float:
-        """Take one optimizer step for every batch; return the mean loss."""
-        count = len(self.origins)
-        orders = torch.stack([torch.randperm(count, generator=self._shuffle) for _ in self.networks])
-        total = torch.zeros((), dtype=torch.float64, device=self.origins.device)
-        for batch in torch.split(self.origins[orders.to(self.origins.device)], self._params.batch_size, dim=1):
-            total += self._engine.train(self.series, self.labels, batch) * batch.shape[1]
-            self._optimizer.step()
-        return float(total) / count
+        plan = BatchPlan(self.origins, networks=params.members, batch_size=params.batch_size, seed=params.seed)
+        step = partial(self._engine.train, self.series, self.labels)
+        self.loop = TrainingLoop(self._engine.parameters, step, plan, params.learning_rate)
 
     def loss(self, rows: Indices) -> float:
         """Return the mean loss of the forecasts from these origins, among those it was told of."""
         origins = self.series.origins(rows)
         error = predict_all(self._engine, self.series, origins) - self.labels.targets[origins]
         return float((self.labels.weights[origins] * error.square()).mean(dtype=torch.float64))
-
-    def weights(self) -> list[Tensor]:
-        """Return a copy of the weights."""
-        return [parameter.detach().clone() for parameter in self._engine.parameters]
-
-    @torch.no_grad()
-    def restore(self, weights: list[Tensor]) -> None:
-        """Take back weights that ``weights`` returned."""
-        for parameter, values in zip(self._engine.parameters, weights, strict=True):
-            parameter.copy_(values)
 
     def forecaster(self) -> RecurrentForecaster:
         """Return what forecasts with the present weights."""
@@ -264,11 +232,4 @@ def _origins(data: ProcessedData, params: RecurrentParams, start: int, stop: int
     raise BadInputError(
         f"the {part} of the training data (rows {start} to {stop - 1}) has no {history + horizon} rows in a row "
         f"without a gap in time: a shorter input_seq_len or output_seq_len, or more data with fewer gaps, is needed"
-    )
-
-
-def _diverged(params: RecurrentParams, epoch: int) -> BadInputError:
-    return BadInputError(
-        f"training diverged in epoch {epoch}: the loss is no longer finite; "
-        f"a learning_rate below {params.learning_rate:g} is needed"
     )

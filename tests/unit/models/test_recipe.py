@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from flts.models import bundle
 from flts.models.forecasting import forecast_steps
 from flts.models.prophet.residual_correction import ResidualCorrection
-from flts.models.recurrent.training import NetworkTrainer, fit_recurrent
+from flts.models.recurrent.training import RecurrentTrainer, fit_recurrent
 from flts.models.recurrent.window_transform import LinearSkipTransform
 from flts.models.table import forecast_table
 from flts.models.volatility import REACH, error_weights
@@ -132,8 +132,8 @@ def test_no_value_behind_the_fit_part_changes_anything_learned_from_it(
     changed = replace(data, frame=replace(data.frame, columns={**data.frame.columns, column: values}))
     chosen, learned = params(output_seq_len=horizon, epochs=1), []
     for each in (data, changed):
-        learner = NetworkTrainer("GRU", each, chosen, stop=end, part="fit part")
-        losses = learner.epoch()
+        learner = RecurrentTrainer("GRU", each, chosen, stop=end, part="fit part")
+        losses = learner.loop.epoch()
         known = np.arange(10, end - horizon + 1)
         weights = error_weights(each, known, end, by_volatility=True)[: end + row + 1]
         rows = each.frame.rows(0, end)
@@ -148,7 +148,8 @@ def test_no_value_behind_the_fit_part_changes_anything_learned_from_it(
             embargo=10,
             sampling_seconds=each.sampling_seconds,
         )
-        arrays = [*learner.transform.tensors().values(), *(w.numpy() for w in learner.weights()), weights]
+        network_weights = [part.detach().numpy() for net in learner.networks for part in net.parameters()]
+        arrays = [*learner.transform.tensors().values(), *network_weights, weights]
         learned.append((losses, each.learnable_features(), correction.to_dict(), [a.tobytes() for a in arrays]))
     assert learned[0] == learned[1]
 

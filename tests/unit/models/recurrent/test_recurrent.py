@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from flts.errors import BadInputError
-from flts.models.recurrent import device, network
+from flts.models.neural import device
+from flts.models.recurrent import network
 from flts.models.recurrent.forecaster import RecurrentForecaster
 from flts.models.recurrent.network import RecurrentNet
-from flts.models.recurrent.training import NetworkTrainer, fit_recurrent, refit_recurrent
+from flts.models.recurrent.training import RecurrentTrainer, fit_recurrent, refit_recurrent
 from flts.params import RecurrentParams
 from flts.timeseries.frame import Frame, Parts
 from flts.timeseries.metrics import score
@@ -98,7 +99,7 @@ def test_equal_seeds_give_equal_bytes_and_other_seeds_do_not(made: Made, model_t
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
 def test_an_epoch_equals_a_plain_pytorch_loop_over_the_same_batches(model_type: str) -> None:
     data, params = series(), settings(output_seq_len=2)
-    learner = NetworkTrainer(model_type, data, params, stop=data.parts.fit_end, part="fit part")
+    learner = RecurrentTrainer(model_type, data, params, stop=data.parts.fit_end, part="fit part")
     torch.manual_seed(params.seed)
     net = RecurrentNet(model_type, 3, params.hidden_size, params.num_layers, 2)
     optimizer = torch.optim.Adam(net.parameters(), lr=params.learning_rate)
@@ -116,7 +117,7 @@ def test_an_epoch_equals_a_plain_pytorch_loop_over_the_same_batches(model_type: 
             torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
             optimizer.step()
             losses += [loss.item()] * len(batch)
-        assert learner.epoch() == pytest.approx(np.mean(losses), rel=1e-3)
+        assert learner.loop.epoch() == pytest.approx(np.mean(losses), rel=1e-3)
     for name, weights in learner.networks[0].state_dict().items():
         torch.testing.assert_close(weights, net.state_dict()[name], rtol=0, atol=1e-3, msg=name)
 
