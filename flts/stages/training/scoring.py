@@ -13,6 +13,7 @@ from flts.models.base import Forecaster
 from flts.models.forecasting import one_step
 from flts.params import TrainParams
 from flts.timeseries.arrays import Floats, Indices
+from flts.timeseries.baseline import Baseline
 from flts.timeseries.frame import Parts
 from flts.timeseries.metrics import Scores, score, target_range
 from flts.timeseries.processed import ProcessedData
@@ -23,9 +24,9 @@ from flts.timeseries.windows import forecast_origins
 class SelectionEvaluation:
     """Scores on the rows ``origins`` (k,) of the selection part; forecasts (k, targets) in original units.
 
-    ``scores`` (min-max units of the fit part) and ``original_scores`` name the model first, then ``persistence``,
-    ``seasonal_naive``, ``linear``, and ``plain`` where there is an uncorrected model. ``step_mae`` (output_seq_len,)
-    is in original units, and empty for models that forecast one step at once.
+    ``scores`` (min-max units of the fit part) and ``original_scores`` name the model first, then every ``Baseline``,
+    and ``plain`` where there is an uncorrected model. ``step_mae`` (output_seq_len,) is in original units, and empty
+    for models that forecast one step at once.
     """
 
     origins: Indices
@@ -89,11 +90,11 @@ def evaluate(
 ) -> SelectionEvaluation:
     """Score a model and the baselines on ``origins``; ``plain`` is the same model without its residual correction."""
     actual, unit = data.actual_matrix()[origins], target_range(data)
-    forecasts = {
+    forecasts: dict[str, Floats] = {
         forecaster.model_type: one_step(forecaster, data, origins),
-        "persistence": baselines.persistence(data, origins),
-        "seasonal_naive": baselines.seasonal_naive(data, origins),
-        "linear": baselines.linear(data, params, origins),
+        Baseline.PERSISTENCE: baselines.persistence(data, origins),
+        Baseline.SEASONAL_NAIVE: baselines.seasonal_naive(data, origins),
+        Baseline.LINEAR: baselines.linear(data, params, origins),
     }
     if plain:
         forecasts["plain"] = one_step(plain, data, origins)
@@ -101,7 +102,7 @@ def evaluate(
         origins=origins,
         actual=actual,
         predicted=forecasts[forecaster.model_type],
-        persistence=forecasts["persistence"],
+        persistence=forecasts[Baseline.PERSISTENCE],
         scores={name: score(actual, values, unit=unit) for name, values in forecasts.items()},
         original_scores={name: score(actual, values) for name, values in forecasts.items()},
         step_mae=_step_mae(forecaster, data),

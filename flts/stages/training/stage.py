@@ -24,6 +24,7 @@ from flts.stages.training.run import SCALER_FILE, TrainingRun
 from flts.stages.training.scoring import check_rows, scored_origins
 from flts.stages.training.spec import TrainingSpec
 from flts.timeseries.arrays import Indices
+from flts.timeseries.baseline import Baseline
 from flts.timeseries.processed import ProcessedData
 from flts.tracking import DatasetSource, MetricSeries, Tracking
 
@@ -33,7 +34,7 @@ _NOT_TRAINING = {"config_hash", "config_json", "identifier", "experiment_name", 
 _LOGGING = 0.93
 _SCORES = (
     *("test_rmse", "test_mae", "test_mse", "composite_score", "interval_coverage"),
-    *("persistence_test_rmse", "seasonal_naive_test_rmse", "linear_test_rmse"),
+    *(f"{baseline}_test_rmse" for baseline in Baseline),
 )
 
 
