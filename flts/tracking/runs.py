@@ -41,6 +41,7 @@ class Tracking:
             BadInputError: The address is of no kind that FLTS knows, or its database cannot be used.
         """
         self.uri = tracking_uri
+        self.patience = patience
         self._call = MlflowCaller(tracking_uri, patience)
         self._client = PersistentClient(open_client(tracking_uri), self._call)
 

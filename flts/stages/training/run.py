@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import TypeAdapter, ValidationError
 
 from flts.boundary import retries
+from flts.boundary.retries import RetryPolicy
 from flts.contracts import TrainedModel, canonical_json
 from flts.errors import FltsError, ServiceUnavailableError
 from flts.models import pyfunc
@@ -57,7 +58,8 @@ class TrainingRun:
         self.run_id = ""
         self._tracking = tracking
         self._fingerprint = spec.fingerprint()
-        self._patience = retries.for_mlflow()
+        # A stage's calls wait by themselves. A worker's do not, and what it trained is worth waiting for.
+        self._retries = RetryPolicy(retries.for_mlflow() if tracking.patience is None else 0)
         self._experiment_id, self._parent = enclosing_run(tracking, spec.experiment_name)
         self._claim: TrainingLock
         self._shelf: Outbox | None = None
@@ -118,25 +120,15 @@ class TrainingRun:
         Args:
             publication: What MLflow gets of it.
             work_dir: A scratch folder.
-            progress: Told what is waited for.
+            progress: Told that it begins.
 
         Raises:
             ServiceUnavailableError: A service stayed out of reach; the sentence says where the training is kept.
             BadInputError: MLflow refuses the credentials; likewise.
         """
-        import stamina
-
-        def attempt() -> TrainingOutcome:
-            progress("logging to MLflow")
-            try:
-                return self._publish(publication, work_dir)
-            except ServiceUnavailableError as error:
-                progress(f"waiting, because {error}")
-                raise
-
-        caller = stamina.RetryingCaller(attempts=None, timeout=self._patience, wait_initial=1.0, wait_max=20.0)
+        progress("logging to MLflow")
         try:
-            outcome = caller.on(ServiceUnavailableError)(attempt)
+            outcome = self._retries.ask(lambda: self._publish(publication, work_dir), _unreachable)
         except FltsError as error:
             raise self._keep(publication, error) from error
         if self._shelf:
@@ -244,6 +236,10 @@ class TrainingRun:
             signature=pyfunc.SIGNATURE,
             requirements=[f"flts[{MODELS[self.spec.model_type].extra}]=={__version__}"],
         )
+
+
+def _unreachable(error: Exception) -> str:
+    return str(error) if isinstance(error, ServiceUnavailableError) else ""
 
 
 def _write_files(folder: Path, files: Mapping[str, str]) -> Path:
