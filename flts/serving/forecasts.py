@@ -115,7 +115,7 @@ class ForecastService:
         if stored is None:
             raise BadInputError(_NO_DATA)
         forecast = await self._passes.forecast(loaded.bundle.forecaster, lambda: stored.onward(steps))
-        return ForecastResult(forecast, stored.intervals.around(forecast) if stored.intervals else None, loaded)
+        return ForecastResult(forecast, stored.intervals.bounds(forecast) if stored.intervals else None, loaded)
 
     async def _behind(self, loaded: LoadedModel, steps: int, read: ReadHistory) -> ForecastResult:
         bundle = loaded.bundle
@@ -127,9 +127,9 @@ class ForecastService:
         # Two cores work on them at once: the intervals take as long as some eighty steps.
         forecast, calibrated = await asyncio.gather(
             forecasting,
-            self.aside(lambda: intervals.at_the_end(forecaster, data)),
+            self.aside(lambda: intervals.calibrated_on_recent(forecaster, data)),
         )
-        return ForecastResult(forecast, calibrated.around(forecast), loaded)
+        return ForecastResult(forecast, calibrated.bounds(forecast), loaded)
 
 
 def _check_finite(made: ForecastResult) -> None:

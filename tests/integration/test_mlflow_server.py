@@ -173,7 +173,7 @@ def test_a_pickled_model_is_refused(services_environ: Services, tmp_path: Path) 
     assert loaded.returncode == 1
     assert "Deserializing model using pickle is disallowed" in loaded.stderr
     reference = TrainedModel.model_construct(model_uri=f"runs:/{run_id}/GRU", artifact_uri="")
-    with pytest.raises(BadInputError, match="has no artifacts/bundle: only models that FLTS logged do"):
+    with pytest.raises(BadInputError, match="has no artifacts/bundle: only models that FLTS logged have one"):
         download_bundle(uri, reference, tmp_path / "bundle")
 
 

@@ -38,8 +38,8 @@ def fit_recurrent(
     """Train on the fit part, and keep the weights of the epoch that forecasts the validation part best.
 
     Adam on the squared error, weighted by recent volatility, with the gradients of each network clipped to norm 1.
-    With a linear skip, the networks start at zero, and what they forecast before the first epoch, the skip alone, may
-    be best. Equal data, parameters, seed and thread count give equal weights, bit for bit.
+    With a linear skip, the networks start at zero, and the state before the first epoch, the skip alone, may be best.
+    Equal data, parameters, seed and thread count give equal weights, bit for bit.
 
     Args:
         model_type: ``GRU`` or ``LSTM``.
@@ -88,13 +88,13 @@ def refit_recurrent(
     *,
     alphas: Floats | None = None,
 ) -> RecurrentForecaster:
-    """Train a new model on all rows, from the same seed, for as many epochs as served the fit best.
+    """Train a new model on all rows, from the same seed, for as many epochs as were best in the fit.
 
     Args:
         model_type: ``GRU`` or ``LSTM``.
         data: Training data.
-        params: As of the fit.
-        epochs: How many; none for the skip alone.
+        params: Those of the fit.
+        epochs: The number of epochs; 0 for the skip alone.
         progress: Told after every epoch.
         alphas: (horizon, targets) strengths of the skip's penalty, those of the fit; ``None`` chooses new ones.
 
@@ -129,15 +129,15 @@ class RecurrentTrainer:
         validation: Indices | None = None,
         alphas: Floats | None = None,
     ) -> None:
-        """Draw new networks from the seed, and learn the framing.
+        """Draw new networks from the seed, and fit the window transform.
 
         Args:
             model_type: ``GRU`` or ``LSTM``.
             data: Training data.
             params: Windows, networks and optimizer.
-            stop: The row behind the last to learn from.
-            part: What error sentences call these rows.
-            validation: (m,) more origins whose ``loss`` will be asked for.
+            stop: The row after the last to train on.
+            part: Name of these rows in errors.
+            validation: (m,) further origins that ``loss`` is called with.
             alphas: (horizon, targets) strengths of the skip's penalty; ``None`` chooses them.
 
         Raises:
@@ -149,14 +149,14 @@ class RecurrentTrainer:
         self._data, self._params = data, params
         self._features = data.learnable_features()
         weights = error_weights(data, origins, stop, by_volatility=params.volatility_weighting)
-        self.transform = self._learn_framing(origins, weights[origins], stop, alphas)
+        self.transform = self._fit_transform(origins, weights[origins], stop, alphas)
         inputs = self.transform.inputs(data.frame)
         self.series = SeriesTensors.of(inputs, params.input_seq_len, device.device())
         self.origins = self.series.origins(origins)
         known = origins if validation is None else np.concatenate([origins, validation])
         self.labels = self._labels(origins, known, weights[known])
         outputs = params.output_seq_len * len(data.targets)
-        with torch.random.fork_rng(devices=[]):  # drawn on the CPU, so that every device starts from the same weights
+        with torch.random.fork_rng(devices=[]):  # on the CPU, so that every device starts from the same weights
             torch.manual_seed(params.seed)
             networks = make_networks(
                 model_type, inputs.shape[1], params.hidden_size, params.num_layers, outputs, params.members
@@ -172,13 +172,13 @@ class RecurrentTrainer:
         self.loop = TrainingLoop(self._engine.parameters, step, plan, params.learning_rate)
 
     def loss(self, rows: Indices) -> float:
-        """Return the mean loss of the forecasts from these origins, among those it was told of."""
+        """Return the mean loss of the forecasts from these origins, which must be known from the start."""
         origins = self.series.origins(rows)
         error = predict_all(self._engine, self.series, origins) - self.labels.targets[origins]
         return float((self.labels.weights[origins] * error.square()).mean(dtype=torch.float64))
 
     def forecaster(self) -> RecurrentForecaster:
-        """Return what forecasts with the present weights."""
+        """Return a forecaster with the present weights."""
         return RecurrentForecaster(
             self.networks,
             self.transform,
@@ -188,7 +188,7 @@ class RecurrentTrainer:
             targets=self._data.targets,
         )
 
-    def _learn_framing(self, origins: Indices, weights: Floats, stop: int, alphas: Floats | None) -> WindowTransform:
+    def _fit_transform(self, origins: Indices, weights: Floats, stop: int, alphas: Floats | None) -> WindowTransform:
         data, params = self._data, self._params
         if not params.linear_skip:
             return ScalingTransform(
@@ -215,7 +215,7 @@ class RecurrentTrainer:
         targets = self.transform.training_targets(self._data.frame, known)
         balanced = np.repeat(weights[:, None], targets.shape[1], axis=1)
         if self._params.linear_skip:
-            # A later step is harder, and would drown the first one: each counts by what the skip leaves of it.
+            # The larger errors of later steps would dominate: each step is weighted by the error that the skip leaves.
             left = np.mean(balanced[: len(origins)] * targets[: len(origins)] ** 2, axis=0)
             balanced *= np.divide(left[0], left, out=np.ones_like(left), where=left > 0)
         by_row = np.zeros((2, len(self._data) + 1, targets[0].size))
@@ -224,7 +224,7 @@ class RecurrentTrainer:
 
 
 def _origins(data: ProcessedData, params: RecurrentParams, start: int, stop: int, part: str) -> Indices:
-    """Return where forecasts of the rows [start, stop) may begin, or say why there are none."""
+    """Return where forecasts of the rows [start, stop) may begin; ``BadInputError`` where there is no such row."""
     history, horizon = params.input_seq_len, params.output_seq_len
     origins = forecast_origins(data.gap_before(), start, stop, history, horizon)
     if len(origins) > 0:

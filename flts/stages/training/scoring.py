@@ -1,4 +1,4 @@
-"""How good a trained model is: one-step forecasts of the selection part beside what they must beat."""
+"""Scores of a trained model and the baselines: one-step forecasts of the selection part."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -41,7 +41,8 @@ class SelectionEvaluation:
         """Return every score by its metric name.
 
         ``test_rmse``, ``test_mae``, ``test_mse`` and ``composite_score`` in min-max units, the first three again with
-        the suffix ``_original`` in original units; the model's own bare, the others' after their name and ``_``.
+        the suffix ``_original`` in original units; those of the model without prefix, those of others with their name
+        and ``_`` in front.
         """
         named: dict[str, float] = {}
         for position, (name, scores) in enumerate(self.scores.items()):
@@ -58,14 +59,15 @@ def check_rows(data: ProcessedData, params: TrainParams) -> None:
     """Make sure that every part of the training data is long enough.
 
     Raises:
-        BadInputError: It is not; the sentence says how many rows are needed.
+        BadInputError: One is not; the sentence says how many rows are needed.
     """
     if not _long_enough(data.parts, params):
         least = params.input_seq_len + params.output_seq_len
         needed = next(rows for rows in count(least) if _long_enough(Parts.of(rows), params))
         raise BadInputError(
             f"the training data has {len(data)} rows, but input_seq_len {params.input_seq_len} and output_seq_len "
-            f"{params.output_seq_len} need at least {needed}: 70 % are fitted on, 15 % validate, and 15 % test"
+            f"{params.output_seq_len} need at least {needed}: 70 % are for fitting, 15 % for validation "
+            "and 15 % for testing"
         )
 
 

@@ -32,7 +32,7 @@ def params(**changes: object) -> RecurrentParams:
 
 
 def series(rows: int = 700, targets: tuple[str, ...] = ("load",), every: int = 3600, seed: int = 5) -> ProcessedData:
-    """A day's course that reverts from shocks, and two columns beside it."""
+    """A day's course that reverts from shocks, and two more columns."""
     random = np.random.default_rng(seed)
     time = np.datetime64("2024-01-01", "us") + np.arange(rows) * np.timedelta64(every, "s")
     shock = random.normal(0, 5, rows)
@@ -100,7 +100,7 @@ def test_before_the_first_epoch_a_model_is_its_skip_which_may_stay_the_best():
 
 
 @pytest.mark.parametrize("part", ["fit_end", "validation_end"])
-def test_nothing_is_learned_from_a_row_behind_the_part_that_it_is_learned_from(part: str, tmp_path: Path):
+def test_no_row_after_a_part_changes_a_fit_on_it(part: str, tmp_path: Path):
     data = series(targets=("load", "other"))
     end = getattr(data.parts, part)
     chosen = params(output_seq_len=2, epochs=1)
@@ -122,9 +122,7 @@ def test_nothing_is_learned_from_a_row_behind_the_part_that_it_is_learned_from(p
     value=st.floats(-1e6, 1e6),
     horizon=st.integers(1, 2),
 )
-def test_no_value_behind_the_fit_part_changes_anything_learned_from_it(
-    row: int, column: str, value: float, horizon: int
-):
+def test_no_value_after_the_fit_part_changes_a_fit_on_it(row: int, column: str, value: float, horizon: int):
     data = series(targets=("load", "other"))
     end = data.parts.fit_end
     values = data.frame.columns[column].copy()
@@ -175,7 +173,7 @@ def test_members_differ_and_the_first_is_the_lone_one():
     assert np.abs(first - alone).max() < 0.1
 
 
-def test_volatility_weights_change_what_is_learned():
+def test_volatility_weights_change_the_fit():
     data = series()
     weighted, plain = (fit_recurrent("GRU", data, params(epochs=1, volatility_weighting=on)) for on in (True, False))
     ours, theirs = (fit.forecaster.transform.skip.coefficients for fit in (weighted, plain))
