@@ -355,7 +355,7 @@ def test_a_pickled_model_is_refused(place, identifier, tmp_path):
     message = told(place.train(identifier=identifier)).model_copy(
         update={"model_uri": f"runs:/{run_id}/GRU", "artifact_uri": ""}
     )
-    with pytest.raises(BadInputError, match="has no artifacts/bundle: only models that FLTS logged do"):
+    with pytest.raises(BadInputError, match="has no artifacts/bundle: only models that FLTS logged have one"):
         download_bundle(place.tracking_uri, message, tmp_path / "here")
 
 

@@ -1,4 +1,4 @@
-"""The claim on a training: which run it has, and whether it finished."""
+"""The lock of a training: its run, and whether that finished."""
 
 from typing import Protocol
 
@@ -12,14 +12,14 @@ MESSAGE_FILE = "model.json"
 
 
 class TrainingLock(Protocol):
-    """What is known of a training, to every process that has its fingerprint."""
+    """The state of a training, shared by all processes with its fingerprint."""
 
     def read(self) -> TrainedModel | None:
         """Return the message of a training that has begun or finished."""
         ...
 
     def write(self, message: TrainedModel) -> bool:
-        """Replace what ``read`` returned last; false, and nothing written, when another process was first."""
+        """Replace the message that ``read`` returned; false, and nothing written, where another process was first."""
         ...
 
 
@@ -54,9 +54,9 @@ class StoreLock:
 
 
 class RunLock:
-    """The run itself, where there is no store: its tag says that it began, an artifact that it finished.
+    """The run itself, where there is no store: its tag shows that it began, an artifact that it finished.
 
-    MLflow cannot compare and swap: of two processes that finish in the same few milliseconds, the later one counts.
+    MLflow has no compare-and-swap: of two processes that finish within a few milliseconds, the later one wins.
     """
 
     def __init__(self, tracking: Tracking, experiment_id: str, fingerprint: str) -> None:

@@ -1,4 +1,4 @@
-"""What waits for MLflow comes back as it was, or, where it was damaged, not at all."""
+"""The outbox returns a publication unchanged, or, where it is damaged, not at all."""
 
 import json
 from pathlib import Path
@@ -59,7 +59,7 @@ def load(store: FileStore, tmp_path: Path) -> Publication | None:
     return Outbox(store, "key", "").load("abc", tmp_path / "work")
 
 
-def test_what_was_kept_comes_back(store: FileStore, tmp_path: Path, publication: Publication):
+def test_a_kept_publication_is_loaded_again(store: FileStore, tmp_path: Path, publication: Publication):
     loaded = load(store, tmp_path)
     assert loaded is not None
     assert json.dumps(dict(loaded.outcome.metrics)) == '{"best_epoch": 2, "test_rmse": 0.1}'  # whole numbers stay whole
@@ -73,7 +73,7 @@ def test_what_was_kept_comes_back(store: FileStore, tmp_path: Path, publication:
     assert bundle.load(loaded.bundle).digest == publication.outcome.message.bundle_sha256
 
 
-def test_what_an_older_version_kept_gets_the_digest(store: FileStore, tmp_path: Path, publication: Publication):
+def test_a_publication_of_an_older_version_gets_the_digest(store: FileStore, tmp_path: Path, publication: Publication):
     edit(store, lambda document: document["message"].pop("bundle_sha256"))
     loaded = load(store, tmp_path)
     assert loaded is not None
@@ -100,7 +100,7 @@ DAMAGE = {
 
 @pytest.mark.usefixtures("publication")
 @pytest.mark.parametrize("change", DAMAGE.values(), ids=DAMAGE)
-def test_what_was_damaged_is_not_there(store: FileStore, tmp_path: Path, change: Any):
+def test_a_damaged_publication_is_not_loaded(store: FileStore, tmp_path: Path, change: Any):
     edit(store, change)
     assert load(store, tmp_path) is None
 
