@@ -4,8 +4,9 @@ Flags, environment variables, the reading of KFP's executor input, the docs and 
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -90,6 +91,30 @@ def _param(default: Any, group: str, description: str, *, standalone: Any = None
     return Field(default, description=description, json_schema_extra=extra, **limits)
 
 
+class Bucket(NamedTuple):
+    """Default name and description of a bucket."""
+
+    default: str
+    description: str
+
+
+# Every bucket by the parameter that names it, in stages, servers and commands alike; the environment variable has the
+# parameter's name in capitals.
+BUCKETS: Mapping[str, Bucket] = {
+    "input_bucket": Bucket("dataset", "bucket of the raw dataset"),
+    "output_bucket": Bucket("processed-data", "bucket of the processed data"),
+    "promotion_bucket": Bucket("model-promotion", "bucket of trainings, promotions and pointers"),
+    "inference_log_bucket": Bucket("inference-logs", "bucket of forecasts"),
+    "mlflow_bucket": Bucket("mlflow", "bucket of MLflow's artifacts"),
+    "kfp_bucket": Bucket("kfp-artifacts", "bucket of the artifacts of Kubeflow Pipelines"),
+}
+
+
+def _bucket(name: str) -> Any:
+    """Declare a parameter that names a bucket."""
+    return _param(BUCKETS[name].default, "Services", BUCKETS[name].description)
+
+
 class PreprocessParams(Params):
     """Parameters of preprocess."""
 
@@ -132,8 +157,8 @@ class PreprocessParams(Params):
         "", "Features", "columns to forecast, comma-separated; empty: the first numeric one, *: all"
     )
     gateway_url: str = _param(GATEWAY_URL, "Services", "object store: http(s)://gateway, s3:// or file:///dir")
-    input_bucket: BucketName = _param("dataset", "Services", "bucket of the raw dataset")
-    output_bucket: BucketName = _param("processed-data", "Services", "bucket of the processed data")
+    input_bucket: BucketName = _bucket("input_bucket")
+    output_bucket: BucketName = _bucket("output_bucket")
 
     @model_validator(mode="after")
     def _quantile_leaves_something(self) -> "PreprocessParams":
@@ -184,6 +209,8 @@ class TrainParams(_DataParams):
 
 class TrainerParams(_ServiceParams, _TrackingParams, TrainParams):
     """Base of the parameters of every training stage."""
+
+    promotion_bucket: BucketName = _bucket("promotion_bucket")
 
 
 class RecurrentParams(TrainerParams):
@@ -240,7 +267,7 @@ class EvalParams(_ServiceParams):
     min_gain: float = _param(
         0.0, "Gate", "share by which its composite score must be lower: 0.02 asks for 2 % less", ge=0, lt=1
     )
-    promotion_bucket: BucketName = _param("model-promotion", "Services", "bucket of promotions and pointers")
+    promotion_bucket: BucketName = _bucket("promotion_bucket")
 
 
 class InferenceParams(_ServiceParams):
@@ -252,4 +279,4 @@ class InferenceParams(_ServiceParams):
     identifier: Name = _param(..., "Data", "name of this run", standalone="")
     inference_length: int = _param(10, "Forecast", "steps to forecast", ge=1, le=100_000)
     sample_idx: int = _param(0, "Forecast", "row of the test data where the first window begins", ge=0)
-    inference_log_bucket: BucketName = _param("inference-logs", "Services", "bucket of forecasts")
+    inference_log_bucket: BucketName = _bucket("inference_log_bucket")

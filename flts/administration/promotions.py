@@ -11,8 +11,10 @@ from typing import Any, NoReturn
 from flts.boundary.arguments import Parser
 from flts.contracts import Promotion
 from flts.errors import BadInputError, FltsError
+from flts.params import BUCKETS
 from flts.promotion import HistoryEntry, choose, entries, production_key, read_pointer, roll_back, rollback_target
 from flts.store import ObjectStore, open_store
+from flts.store.buckets import bucket_option, read_bucket
 from flts.version import __version__
 
 _BAD_INPUT = 2
@@ -48,7 +50,13 @@ def build_parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text, epilog=_EPILOG, allow_abbrev=False)
         command.set_defaults(function=function)
         command.add_argument("--store", metavar="URL", help="object store, as a stage's --gateway-url")
-        command.add_argument("--bucket", metavar="NAME", help="bucket of promotions (default model-promotion)")
+        command.add_argument(
+            bucket_option("promotion_bucket"),
+            "--bucket",
+            dest="bucket",
+            metavar="NAME",
+            help=f"bucket of promotions (default {BUCKETS['promotion_bucket'].default})",
+        )
         command.add_argument("--identifier", metavar="NAME", help="whose promotions; global: those without identifier")
         command.add_argument("--mlflow-tracking-uri", metavar="URL", help="MLflow, where the models lie")
         command.add_argument("--json", action="store_true", help="print JSON")
@@ -69,7 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _run(argv: Sequence[str]) -> int:
     options = build_parser().parse_args(argv)
-    options.bucket = _given(options.bucket, "PROMOTION_BUCKET") or "model-promotion"
+    options.bucket = read_bucket("promotion_bucket", os.environ, options.bucket)
     options.identifier = _given(options.identifier, "IDENTIFIER")
     options.mlflow_tracking_uri = _given(options.mlflow_tracking_uri, "MLFLOW_TRACKING_URI")
     url = _given(options.store, "GATEWAY_URL")

@@ -4,11 +4,17 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from flts.params import GATEWAY_URL, MLFLOW_TRACKING_URI, BucketName, Params, check_name
+from flts.params import BUCKETS, GATEWAY_URL, MLFLOW_TRACKING_URI, BucketName, Params, check_name
 
 KIB, MIB = 1 << 10, 1 << 20
-# Named without FLTS_ too, as the stages know them.
-PLAIN_VARIABLES = frozenset({"gateway_url", "mlflow_tracking_uri", "identifier"})
+# Settings that are parameters of stages too, by the variables that stages read for them.
+STAGE_VARIABLES = {
+    "gateway_url": "GATEWAY_URL",
+    "mlflow_tracking_uri": "MLFLOW_TRACKING_URI",
+    "identifier": "IDENTIFIER",
+    "promotion_bucket": "PROMOTION_BUCKET",
+    "data_bucket": "OUTPUT_BUCKET",
+}
 
 
 def _check_identifier(value: str) -> str:
@@ -34,5 +40,7 @@ class ServingSettings(Params):
     deadline_seconds: float = Field(30, description="how long a forecast may take; 504 past it", gt=0, le=3600)
     max_body_mib: int = Field(32, description="largest body of a request, in MiB; 413 past it", ge=1, le=1024)
     threads: int = Field(2, description="threads that read data and recalibrate intervals", ge=1, le=64)
-    promotion_bucket: BucketName = Field("model-promotion", description="bucket of promotions and pointers")
-    data_bucket: BucketName = Field("processed-data", description="bucket of the processed data")
+    promotion_bucket: BucketName = Field(
+        BUCKETS["promotion_bucket"].default, description=BUCKETS["promotion_bucket"].description
+    )
+    data_bucket: BucketName = Field(BUCKETS["output_bucket"].default, description=BUCKETS["output_bucket"].description)

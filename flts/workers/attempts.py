@@ -11,7 +11,6 @@ from flts.observability.shutdown import last_messages
 from flts.store import ObjectStore
 from flts.workers.messages import ReceivedMessage
 
-BUCKET = "model-promotion"
 # No identifier can be called so: the name is one of those that keys use.
 _PREFIX = "trained/tries"
 # A worker that dies as a whole may have been killed by anybody, for example by a node that is drained.
@@ -45,12 +44,21 @@ class Attempt:
     """
 
     def __init__(
-        self, store: ObjectStore, group: str, received: ReceivedMessage, limit: int, *, at_once: bool, crash: str = ""
+        self,
+        store: ObjectStore,
+        bucket: str,
+        group: str,
+        received: ReceivedMessage,
+        limit: int,
+        *,
+        at_once: bool,
+        crash: str = "",
     ) -> None:
         """Prepare a try.
 
         Args:
             store: Where tries are recorded.
+            bucket: The bucket of promotions, which has them too.
             group: The consumer group.
             received: The message.
             limit: How many tries it has.
@@ -61,6 +69,7 @@ class Attempt:
             GivenUpError: There were as many as may be.
         """
         self._store = store
+        self._bucket = bucket
         self._received = received
         self._key = f"{_PREFIX}/{group}/{received.topic}/{received.partition}/{received.offset}.json"
         self._limit = limit
@@ -126,7 +135,7 @@ class Attempt:
     def done(self) -> None:
         """Forget the message's tries: it needs no more."""
         if self._stored:
-            self._store.delete(BUCKET, self._key)
+            self._store.delete(self._bucket, self._key)
 
     def _count_later(self) -> None:
         if self._over.wait(_SECONDS_UNTIL_RECORDED):
@@ -152,7 +161,7 @@ class Attempt:
 
     def _read(self) -> None:
         try:
-            content, _ = self._store.get(BUCKET, self._key)
+            content, _ = self._store.get(self._bucket, self._key)
         except ObjectNotFoundError:
             return
         self._stored = True
@@ -162,5 +171,5 @@ class Attempt:
                 self._record = record
 
     def _write(self) -> None:
-        self._store.put(BUCKET, self._key, self._record.to_json().encode())
+        self._store.put(self._bucket, self._key, self._record.to_json().encode())
         self._stored = True

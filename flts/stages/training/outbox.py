@@ -13,7 +13,6 @@ from flts.errors import BadInputError, ObjectNotFoundError
 from flts.models import bundle
 from flts.models.registry import largest_files
 from flts.stages.training.publication import Publication, TrainingOutcome
-from flts.stages.training.run_lock import CLAIM_BUCKET
 from flts.store import ObjectStore
 from flts.tracking import DatasetSource, MetricSeries
 
@@ -46,17 +45,18 @@ class Outbox:
     digest.
     """
 
-    def __init__(self, store: ObjectStore, prefix: str, name: str) -> None:
-        """Keep it in ``store`` under the key ``prefix``; ``name`` is what people call the place."""
-        self.place = f"{name}{CLAIM_BUCKET}/{prefix}/{_BUNDLE}/"
+    def __init__(self, store: ObjectStore, bucket: str, prefix: str, folder: str = "") -> None:
+        """Keep it in a bucket of ``store`` under the key ``prefix``; ``folder`` is where a store of files lies."""
+        self.place = f"{folder}{bucket}/{prefix}/{_BUNDLE}/"
         self._store = store
+        self._bucket = bucket
         self._prefix = prefix
 
     def save(self, publication: Publication) -> None:
         """Keep a publication, in the place of what was kept before."""
         self.remove()
         for path in sorted(publication.bundle.iterdir()):
-            self._store.upload(CLAIM_BUCKET, self._key(_BUNDLE, path.name), path)
+            self._store.upload(self._bucket, self._key(_BUNDLE, path.name), path)
         outcome = publication.outcome
         document = {
             "bundle": bundle.digest(publication.bundle),
@@ -68,12 +68,12 @@ class Outbox:
             "dataset": asdict(publication.dataset),
             "files": dict(publication.files),
         }
-        self._store.put(CLAIM_BUCKET, self._key(_CONTENT_FILE), canonical_json(document).encode())
+        self._store.put(self._bucket, self._key(_CONTENT_FILE), canonical_json(document).encode())
 
     def load(self, run_id: str, work_dir: Path) -> Publication | None:
         """Return what is kept for a run; ``None`` when there is nothing, or it was damaged."""
         try:
-            data, _ = self._store.get(CLAIM_BUCKET, self._key(_CONTENT_FILE))
+            data, _ = self._store.get(self._bucket, self._key(_CONTENT_FILE))
         except ObjectNotFoundError:
             return None
         try:
@@ -83,11 +83,11 @@ class Outbox:
             folder = work_dir / "kept"
             folder.mkdir()
             prefix = self._key(_BUNDLE, "")
-            for info in self._store.list(CLAIM_BUCKET, prefix):
+            for info in self._store.list(self._bucket, prefix):
                 name = info.key.removeprefix(prefix)
                 check_name(name, self.place, largest_files(), "model bundle")
                 check_size(info.key, info.size, largest_files()[name])
-                self._store.download(CLAIM_BUCKET, info.key, folder / name)
+                self._store.download(self._bucket, info.key, folder / name)
             bundle.verify(folder, sha256=kept.bundle)
         except (ValidationError, BadInputError):
             return None
@@ -105,9 +105,9 @@ class Outbox:
 
     def remove(self) -> None:
         """Remove what is kept; no error when there is nothing."""
-        self._store.delete(CLAIM_BUCKET, self._key(_CONTENT_FILE))
-        for info in list(self._store.list(CLAIM_BUCKET, self._key(_BUNDLE, ""))):
-            self._store.delete(CLAIM_BUCKET, info.key)
+        self._store.delete(self._bucket, self._key(_CONTENT_FILE))
+        for info in list(self._store.list(self._bucket, self._key(_BUNDLE, ""))):
+            self._store.delete(self._bucket, info.key)
 
     def _key(self, *names: str) -> str:
         return "/".join((self._prefix, *names))

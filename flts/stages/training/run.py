@@ -42,7 +42,7 @@ class TrainingRun:
     """
 
     def __init__(
-        self, spec: TrainingSpec, tracking: Tracking, store: ObjectStore | None, output_dir: Path | None
+        self, spec: TrainingSpec, tracking: Tracking, store: ObjectStore | None, bucket: str, output_dir: Path | None
     ) -> None:
         """Look at a training; nothing is written yet.
 
@@ -50,6 +50,7 @@ class TrainingRun:
             spec: The training.
             tracking: Where its run goes.
             store: Where its claim goes, and what MLflow does not take.
+            bucket: The bucket of both.
             output_dir: Where the latter goes when there is no store.
         """
         self.spec = spec
@@ -63,12 +64,12 @@ class TrainingRun:
         self._shelf: Outbox | None = None
         key = f"{owner(spec.identifier)}/trainings/{self._fingerprint}"
         if store:
-            self._claim = StoreLock(store, f"{key}.json")
-            self._shelf = Outbox(store, key, "")
+            self._claim = StoreLock(store, bucket, f"{key}.json")
+            self._shelf = Outbox(store, bucket, key)
         else:
             self._claim = RunLock(tracking, self._experiment_id, self._fingerprint)
             if output_dir:
-                self._shelf = Outbox(FileStore(output_dir / "kept"), key, f"{output_dir}/kept/")
+                self._shelf = Outbox(FileStore(output_dir / "kept"), bucket, key, f"{output_dir}/kept/")
 
     def begin(self, train_start: str) -> TrainingOutcome | None:
         """Return the outcome of an earlier training like this one; else make its run, or take it over half-finished."""

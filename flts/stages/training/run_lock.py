@@ -7,7 +7,6 @@ from flts.errors import ObjectNotFoundError, PreconditionFailedError
 from flts.store import ObjectStore
 from flts.tracking import Tracking
 
-CLAIM_BUCKET = "model-promotion"
 MESSAGE_FILE = "model.json"
 
 
@@ -26,27 +25,28 @@ class TrainingLock(Protocol):
 class StoreLock:
     """An object that changes by compare-and-swap."""
 
-    def __init__(self, store: ObjectStore, key: str) -> None:
+    def __init__(self, store: ObjectStore, bucket: str, key: str) -> None:
         """Keep the training under ``key``."""
         self._store = store
+        self._bucket = bucket
         self._key = key
         self._etag: str | None = None
 
     def read(self) -> TrainedModel | None:
         """See ``TrainingLock``."""
         try:
-            data, info = self._store.get(CLAIM_BUCKET, self._key)
+            data, info = self._store.get(self._bucket, self._key)
         except ObjectNotFoundError:
             self._etag = None
             return None
         self._etag = info.etag
-        return TrainedModel.parse(data, source=f"{CLAIM_BUCKET}/{self._key}")
+        return TrainedModel.parse(data, source=f"{self._bucket}/{self._key}")
 
     def write(self, message: TrainedModel) -> bool:
         """See ``TrainingLock``."""
         data = message.to_json().encode()
         try:
-            info = self._store.put(CLAIM_BUCKET, self._key, data, if_match=self._etag, if_none_match=self._etag is None)
+            info = self._store.put(self._bucket, self._key, data, if_match=self._etag, if_none_match=self._etag is None)
         except PreconditionFailedError:
             return False
         self._etag = info.etag
