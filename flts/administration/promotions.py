@@ -150,7 +150,7 @@ def _rollback(options: argparse.Namespace, store: ObjectStore) -> int:
         f"{name} is back to {promotion.model_type} (run {promotion.run_id}, promoted as {target.id}), "
         f"kept as {options.bucket}/{done.history_key}."
     )
-    for key in done.behind:
+    for key in done.newer_pointers:
         print(f"{options.bucket}/{key} names a later promotion of another run, and stays.")
     return 0
 

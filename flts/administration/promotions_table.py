@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flts.promotion import HistoryEntry, overtaken
+from flts.promotion import HistoryEntry, is_superseded
 
 _PIPED_WIDTH = 2000  # one decision, one line
 
@@ -64,7 +64,7 @@ def _decision(entry: HistoryEntry, found: list[HistoryEntry], *, in_production: 
     decided = "rolled back" if promotion is not None and promotion.operation == "Rollback" else "promoted"
     if in_production:
         return f"{decided}, in production"
-    return f"{decided}, overtaken" if overtaken(entry, found) else decided
+    return f"{decided}, superseded" if is_superseded(entry, found) else decided
 
 
 def _console() -> Console:

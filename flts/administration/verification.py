@@ -9,7 +9,7 @@ from pathlib import Path
 from flts.contracts import Promotion, parse_timestamp
 from flts.errors import BadInputError
 from flts.models import bundle
-from flts.promotion import HistoryEntry, entries, overtaken, owner, pointer_keys, read_pointer
+from flts.promotion import HistoryEntry, entries, is_superseded, owner, pointer_keys, read_pointer
 from flts.stages.inputs import is_path
 from flts.store import ObjectStore
 from flts.tracking import Tracking, download_bundle
@@ -117,7 +117,7 @@ def _pointers(store: ObjectStore, bucket: str, name: str, found: list[HistoryEnt
     there = {info.key for info in store.list(bucket, f"{name}/" if name else "")}
     keys = {key for key in there if key == _POINTER or key.endswith(f"/{_POINTER}")}
     for entry in found:
-        if entry.promoted and not overtaken(entry, found):
+        if entry.promoted and not is_superseded(entry, found):
             identifier = entry.promotion.identifier if entry.promotion else ""
             keys |= set(pointer_keys(identifier, entry.config_hash)[: 2 if name else 3])
     return sorted(keys)
@@ -142,7 +142,7 @@ def _pointer_problems(store: ObjectStore, bucket: str, key: str, found: list[His
         yield f"{place} names {twin.id}, which was held"
     elif not twin.key.startswith(folder):
         yield f"{place} names a promotion of another place: {bucket}/{twin.key}"
-    in_scope = [e for e in found if e.promoted and e.key.startswith(folder) and not overtaken(e, found)]
+    in_scope = [e for e in found if e.promoted and e.key.startswith(folder) and not is_superseded(e, found)]
     if in_scope and parse_timestamp(in_scope[-1].time) > pointer.time:
         latest = in_scope[-1]
         yield f"{place} names {promotion.promotion_time}, but {latest.id} was promoted later, at {latest.time}"

@@ -23,12 +23,12 @@ class Requirement:
     challenger: float
 
 
-def asks_baselines(gate: str) -> bool:
+def requires_baselines(gate: str) -> bool:
     """Whether a gate asks to beat persistence and the linear model."""
     return gate in ("baseline", "both")
 
 
-def asks_champion(gate: str) -> bool:
+def requires_champion(gate: str) -> bool:
     """Whether a gate asks to beat what is in production."""
     return gate in ("champion", "both")
 

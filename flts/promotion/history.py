@@ -4,10 +4,11 @@ import re
 from dataclasses import dataclass
 
 from flts.contracts import Promotion, parse_timestamp
-from flts.errors import BadInputError, ObjectNotFoundError, PreconditionFailedError
-from flts.promotion.gates import asks_champion
+from flts.errors import BadInputError
+from flts.promotion.gates import requires_champion
 from flts.store import ObjectStore
 from flts.store.parallel import in_order
+from flts.store.swap import get_or_none, put_once
 
 _KEY = re.compile(r"([^/]+)/([^/]+)/promotion-(.+)-([0-9a-f]{12})\.json")
 _READ_AHEAD = 8
@@ -47,20 +48,14 @@ class HistoryEntry:
 
 def find(store: ObjectStore, bucket: str, key: str) -> Promotion | None:
     """Return a decision that was made, ``None`` when it was not; ``BadInputError`` when it cannot be read."""
-    try:
-        data, _ = store.get(bucket, key)
-    except ObjectNotFoundError:
-        return None
-    return Promotion.parse(data, source=f"{bucket}/{key}")
+    found = get_or_none(store, bucket, key)
+    return Promotion.parse(found[0], source=f"{bucket}/{key}") if found else None
 
 
 def record(store: ObjectStore, bucket: str, key: str, promotion: Promotion) -> tuple[Promotion, bool]:
     """Write a decision unless there is one; returns the one that stands, and whether it was there already."""
-    try:
-        store.put(bucket, key, promotion.to_json().encode(), if_none_match=True)
-    except PreconditionFailedError:
-        return find(store, bucket, key) or promotion, True
-    return promotion, False
+    content, existed = put_once(store, bucket, key, promotion.to_json().encode())
+    return (Promotion.parse(content, source=f"{bucket}/{key}") if existed else promotion), existed
 
 
 def entries(store: ObjectStore, bucket: str, name: str = "", *, latest: int | None = None) -> list[HistoryEntry]:
@@ -87,13 +82,13 @@ def choose(found: list[HistoryEntry], wanted: str) -> HistoryEntry:
     return matching[0]
 
 
-def overtaken(entry: HistoryEntry, found: list[HistoryEntry]) -> bool:
+def is_superseded(entry: HistoryEntry, found: list[HistoryEntry]) -> bool:
     """Tell whether a promotion that passed its gate against a champion came too late to replace that champion.
 
     Another of ``found`` did first. The gate was then asked again, in view of the new champion, and held it.
     """
     promotion = entry.promotion
-    if promotion is None or promotion.held or not promotion.gate or not asks_champion(promotion.gate):
+    if promotion is None or promotion.held or not promotion.gate or not requires_champion(promotion.gate):
         return False
     return any(other.promoted and (promotion.champion_time or "") < other.time < entry.time for other in found)
 

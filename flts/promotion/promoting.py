@@ -28,7 +28,7 @@ class Promoted:
     promotion: Promotion
     history_key: str
     repeated: bool
-    behind: tuple[str, ...] = ()
+    newer_pointers: tuple[str, ...] = ()
     champion: Promotion | None = None
 
 
@@ -62,13 +62,13 @@ def promote(
     if decided.held:
         champion = pointers.read_pointer(store, bucket, production)
         return Promoted(decided, key, repeated, champion=champion.promotion if champion else None)
-    move = pointers.advance(store, decided, bucket, production, gate.may_replace)
+    move = pointers.advance(store, decided, bucket, production, gate.allows)
     if move is Move.REFUSED:
         return Promoted(gate.latest, key, repeated, champion=gate.champion)
     specific, _, latest = pointer_keys(decided.identifier, decided.config_hash)
     moves = {name: pointers.advance(store, decided, bucket, name) for name in (specific, latest)}
     moves = {specific: moves[specific], production: move, latest: moves[latest]}
-    return Promoted(decided, key, repeated, tuple(name for name, how in moves.items() if how is Move.BEHIND))
+    return Promoted(decided, key, repeated, tuple(name for name, how in moves.items() if how is Move.NEWER))
 
 
 class _Gate:
@@ -87,5 +87,5 @@ class _Gate:
         self.latest, self.champion = self._decisions[etag], champion.promotion if champion else None
         return self.latest
 
-    def may_replace(self, champion: Pointer | None) -> bool:
+    def allows(self, champion: Pointer | None) -> bool:
         return not self.decide(champion).held

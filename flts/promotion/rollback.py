@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from flts.contracts import Promotion, utc_timestamp
 from flts.errors import BadInputError
-from flts.promotion.history import HistoryEntry, choose, entries, overtaken
+from flts.promotion.history import HistoryEntry, choose, entries, is_superseded
 from flts.promotion.keys import owner, pointer_keys, production_key
 from flts.promotion.pointers import read_pointer
 from flts.promotion.promoting import Promoted, promote
@@ -59,7 +59,7 @@ def roll_back(store: ObjectStore, bucket: str, promotion: Promotion, *, by: str,
     # A model may be rolled back to more than once: the moment makes the id its own.
     run_ids = [promotion.run_id, moment]
     promoted = promote(store, promotion.model_copy(update=update), run_ids, bucket)
-    if production in promoted.behind:
+    if production in promoted.newer_pointers:
         raise BadInputError(f"{bucket}/{production} was moved to a later promotion meanwhile: roll back again")
     return promoted
 
@@ -74,7 +74,7 @@ def _previous(store: ObjectStore, bucket: str, name: str) -> HistoryEntry:
         raise BadInputError(f"nothing is in production for {name}: {bucket}/{production_key(name)} names no promotion")
     current = pointer.promotion
     found = entries(store, bucket, name)
-    before = [e for e in found if e.promoted and e.time < current.promotion_time and not overtaken(e, found)]
+    before = [e for e in found if e.promoted and e.time < current.promotion_time and not is_superseded(e, found)]
     if current.operation == "Rollback":
         origins = [position for position, entry in enumerate(before) if entry.run_id == current.run_id]
         before = before[: origins[-1]] if origins else before

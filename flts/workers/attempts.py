@@ -6,9 +6,10 @@ from types import TracebackType
 from typing import ClassVar, Self
 
 from flts.contracts import Message
-from flts.errors import BadInputError, FltsError, ObjectNotFoundError
+from flts.errors import BadInputError, FltsError
 from flts.observability.shutdown import last_messages
 from flts.store import ObjectStore
+from flts.store.swap import get_or_none
 from flts.workers.messages import ReceivedMessage
 
 # No identifier can be called so: the name is one of those that keys use.
@@ -160,13 +161,12 @@ class Attempt:
         )
 
     def _read(self) -> None:
-        try:
-            content, _ = self._store.get(self._bucket, self._key)
-        except ObjectNotFoundError:
+        found = get_or_none(self._store, self._bucket, self._key)
+        if found is None:
             return
         self._stored = True
         with suppress(BadInputError):  # of a damaged record nothing is known
-            record = _Record.parse(content, source=self._key)
+            record = _Record.parse(found[0], source=self._key)
             if record.timestamp == self._received.timestamp:  # else it is of a topic that was deleted and made again
                 self._record = record
 

@@ -7,7 +7,7 @@ from functools import cached_property
 from flts.contracts import Promotion
 from flts.errors import BadInputError
 from flts.params import EvalParams
-from flts.promotion import Pointer, Requirement, asks_baselines, asks_champion, failed_requirements
+from flts.promotion import Pointer, Requirement, failed_requirements, requires_baselines, requires_champion
 from flts.stage_interface import Context
 from flts.stages.evaluation.candidates import BASELINES, Candidate
 from flts.stages.evaluation.champion import (
@@ -60,9 +60,9 @@ class Gate:
         requirements: list[Requirement] = []
         update: dict[str, str] = {"gate": gate}
         remark = ""
-        if asks_baselines(gate):
+        if requires_baselines(gate):
             requirements += self._baselines()
-        if asks_champion(gate):
+        if requires_champion(gate):
             champion, remark = self._champion(pointer)
             requirements += champion
             if pointer and pointer.promotion:

@@ -9,11 +9,12 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from flts.boundary.untrusted import check_name, check_size
 from flts.contracts import TrainedModel, canonical_json
-from flts.errors import BadInputError, ObjectNotFoundError
+from flts.errors import BadInputError
 from flts.models import bundle
 from flts.models.registry import largest_files
 from flts.stages.training.publication import Publication, TrainingOutcome
 from flts.store import ObjectStore
+from flts.store.swap import get_or_none
 from flts.tracking import DatasetSource, MetricSeries
 
 _BUNDLE, _CONTENT_FILE = "bundle", "content.json"
@@ -72,12 +73,11 @@ class Outbox:
 
     def load(self, run_id: str, work_dir: Path) -> Publication | None:
         """Return what is kept for a run; ``None`` when there is nothing, or it was damaged."""
-        try:
-            data, _ = self._store.get(self._bucket, self._key(_CONTENT_FILE))
-        except ObjectNotFoundError:
+        found = get_or_none(self._store, self._bucket, self._key(_CONTENT_FILE))
+        if found is None:
             return None
         try:
-            kept = _Kept.model_validate_json(data)
+            kept = _Kept.model_validate_json(found[0])
             if kept.message.run_id != run_id:
                 return None
             folder = work_dir / "kept"
