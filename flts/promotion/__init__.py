@@ -1,7 +1,7 @@
-"""Which model is in production: the history of promotions, and the pointers to the latest one.
+"""Promotions: the history of decisions, and the pointers to the model in production.
 
 History objects are written once and never change. Pointers move by compare-and-swap, and only to a later
-``promotion_time``, so that any number of evaluations at once, in any order, end at the latest that its gate lets pass.
+``promotion_time``: any number of evaluations at once, in any order, end at the latest one that passed its gate.
 """
 
 from flts.promotion.gates import Requirement, failed_requirements, requires_baselines, requires_champion

@@ -1,6 +1,6 @@
-"""Gates: what the best of a run must beat before it goes into production.
+"""Gates: requirements that the best model of a run must meet before it goes into production.
 
-All scores are composite scores in min-max units, lower is better, each pair measured on the same rows.
+All scores are composite scores in min-max units, lower is better, and each pair is measured on the same rows.
 """
 
 import math
@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Requirement:
-    """Something that a challenger must beat.
+    """A score that a challenger must beat.
 
     Attributes:
-        name: What people call it.
-        score: Its score; NaN where it is not known, which nothing can be shown to beat.
+        name: Name of the reference, for people.
+        score: The reference's score; NaN when it is not known, which no challenger beats.
         challenger: The challenger's score on the same rows.
     """
 
@@ -24,17 +24,17 @@ class Requirement:
 
 
 def requires_baselines(gate: str) -> bool:
-    """Whether a gate asks to beat persistence and the linear model."""
+    """Return whether a gate requires the challenger to beat persistence and the linear model."""
     return gate in ("baseline", "both")
 
 
 def requires_champion(gate: str) -> bool:
-    """Whether a gate asks to beat what is in production."""
+    """Return whether a gate requires the challenger to beat the champion."""
     return gate in ("champion", "both")
 
 
 def failed_requirements(requirements: Iterable[Requirement], min_gain: float) -> tuple[str, ...]:
-    """Say why a challenger is held, once per requirement that it does not take; nothing when it passes.
+    """Return a sentence for each requirement that the challenger fails; none when it passes.
 
     It must score below ``score * (1 - min_gain)``: a tie is not a gain.
     """
@@ -47,7 +47,7 @@ def _beats(requirement: Requirement, min_gain: float) -> bool:
 
 def _shortfall(requirement: Requirement, min_gain: float) -> str:
     if math.isnan(requirement.score):
-        return f"nothing says how {requirement.name} scores"
+        return f"the score of {requirement.name} is not known"
     margin = f" by {min_gain:.2%}" if min_gain else ""
     scores = f"composite score {requirement.challenger:.4g} against {requirement.score:.4g}"
     return f"it does not beat {requirement.name}{margin}: {scores}"

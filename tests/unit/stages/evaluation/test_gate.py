@@ -135,7 +135,7 @@ def test_a_baseline_that_the_metrics_lack_is_not_beaten(models, judge):
     write_metrics(models["fair"].folder / "metrics.json", models["fair"].scores, persistence=99.0)
     told = decision(judge(models["fair"], "baseline"))
     assert told.held
-    assert told.reason == "PROPHET is held: nothing says how the linear model scores"
+    assert told.reason == "PROPHET is held: the score of the linear model is not known"
 
 
 @pytest.mark.parametrize(("min_gain", "status"), [(0.0, "PROMOTED"), (0.05, "PROMOTED"), (0.95, "HELD")])
