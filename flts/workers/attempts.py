@@ -6,13 +6,13 @@ from types import TracebackType
 from typing import ClassVar, Self
 
 from flts.contracts import Message
-from flts.errors import BadInputError, FltsError, ObjectNotFoundError
+from flts.errors import BadInputError, FltsError
 from flts.observability.redaction import redact
 from flts.observability.shutdown import shutdown_grace_period
 from flts.store import ObjectStore
+from flts.store.swap import get_or_none
 from flts.workers.messages import ReceivedMessage
 
-BUCKET = "model-promotion"
 # No identifier can be called so: the name is one of those that keys use.
 _PREFIX = "trained/tries"
 # A worker that dies as a whole may have been killed by anybody, for example by a node that is drained.
@@ -46,12 +46,21 @@ class Attempt:
     """
 
     def __init__(
-        self, store: ObjectStore, group: str, received: ReceivedMessage, limit: int, *, at_once: bool, crash: str = ""
+        self,
+        store: ObjectStore,
+        bucket: str,
+        group: str,
+        received: ReceivedMessage,
+        limit: int,
+        *,
+        at_once: bool,
+        crash: str = "",
     ) -> None:
         """Prepare a try.
 
         Args:
             store: Where tries are recorded.
+            bucket: The bucket of promotions, which has them too.
             group: The consumer group.
             received: The message.
             limit: How many tries it has.
@@ -62,6 +71,7 @@ class Attempt:
             GivenUpError: There were as many as may be.
         """
         self._store = store
+        self._bucket = bucket
         self._received = received
         self._key = f"{_PREFIX}/{group}/{received.topic}/{received.partition}/{received.offset}.json"
         self._limit = limit
@@ -127,7 +137,7 @@ class Attempt:
     def done(self) -> None:
         """Forget the message's tries: it needs no more."""
         if self._stored:
-            self._store.delete(BUCKET, self._key)
+            self._store.delete(self._bucket, self._key)
 
     def _count_later(self) -> None:
         if self._over.wait(_SECONDS_UNTIL_RECORDED):
@@ -152,16 +162,15 @@ class Attempt:
         )
 
     def _read(self) -> None:
-        try:
-            content, _ = self._store.get(BUCKET, self._key)
-        except ObjectNotFoundError:
+        found = get_or_none(self._store, self._bucket, self._key)
+        if found is None:
             return
         self._stored = True
         with suppress(BadInputError):  # of a damaged record nothing is known
-            record = _Record.parse(content, source=self._key)
+            record = _Record.parse(found[0], source=self._key)
             if record.timestamp == self._received.timestamp:  # else it is of a topic that was deleted and made again
                 self._record = record
 
     def _write(self) -> None:
-        self._store.put(BUCKET, self._key, self._record.to_json().encode())
+        self._store.put(self._bucket, self._key, self._record.to_json().encode())
         self._stored = True

@@ -22,6 +22,7 @@ from flts.runtime.start import store_of
 from flts.runtime.work_folders import remove_all
 from flts.stage_interface import Stage
 from flts.store import ObjectStore
+from flts.store.buckets import read_bucket
 from flts.workers.settings import KafkaSettings, Topics, read_settings, read_topics, warnings
 
 _SECONDS_TO_START = 5.0
@@ -53,7 +54,8 @@ def work(stage: Stage, line: CommandLine, reporter: Reporter) -> int:
             raise BadInputError(f"Kafka mode needs the package {package}: install flts[kafka]")
     if stage.listens and not line.listen:
         return _once(stage, params, topics, settings, store)
-    return _listen(stage, params, topics, settings, store, model_types, environ)
+    bucket = read_bucket("promotion_bucket", environ, line.params.get("promotion_bucket"))
+    return _listen(stage, params, topics, settings, store, bucket, model_types, environ)
 
 
 def _listen(
@@ -62,6 +64,7 @@ def _listen(
     topics: Topics,
     settings: KafkaSettings,
     store: ObjectStore,
+    bucket: str,
     model_types: Sequence[ModelType],
     environ: Mapping[str, str],
 ) -> int:
@@ -85,11 +88,10 @@ def _listen(
     consumer = open_consumer(settings, topics.group, watched, **more)
     measures.serve(environ)
     if stage.name == "eval":
-        bucket = getattr(params, "promotion_bucket")  # noqa: B009 - a parameter of eval
         keep_looking(store, bucket, model_types, measures.awaited)
     with suppress(ServiceUnavailableError):  # it may come later: a worker waits for it
         await_brokers(consumer, watched, _SECONDS_TO_START)
-    plan = WorkerSpec(stage.name, params, topics, tries, model_types)
+    plan = WorkerSpec(stage.name, params, topics, tries, model_types, bucket)
     told = WorkerLog(stage.name)
     intake = MessageConsumer(consumer, topics, settings, watched, measures, Heartbeat(environ), told.say, told.complain)
     worker = Worker(plan, intake, MessageProducer(settings), measures, limits, told)

@@ -48,6 +48,7 @@ class WorkerSpec:
         topics: What it reads and writes.
         tries: How often a message is tried before it is given up.
         model_types: What eval waits for.
+        promotion_bucket: Where tries of messages are counted, and the bodies of large dead letters are.
     """
 
     stage: str
@@ -55,6 +56,7 @@ class WorkerSpec:
     topics: Topics
     tries: int
     model_types: Sequence[ModelType]
+    promotion_bucket: str
 
     def role(self) -> Role:
         """Return what handles a message."""
@@ -100,7 +102,10 @@ def _serve(plan: WorkerSpec, pipe: Connection, parent: int) -> None:
             reporter = JsonReporter(stage, sys.stderr)
             route_logging(reporter)
             desk = StageRunner(stage, plan.params, plan.topics, store, reporter, announce)
-            pipe.send(_cut(order.letter, store) if order.letter else _work(role, order, desk, plan.tries))
+            if order.letter:
+                pipe.send(_cut(order.letter, store, plan.promotion_bucket))
+            else:
+                pipe.send(_work(role, order, desk, plan))
 
 
 def _warm(stage: Stage) -> None:
@@ -117,11 +122,17 @@ def _warm(stage: Stage) -> None:
         load_mlflow()
 
 
-def _work(role: Role, order: WorkItem, desk: StageRunner, limit: int) -> Reply:
+def _work(role: Role, order: WorkItem, desk: StageRunner, plan: WorkerSpec) -> Reply:
     received = order.received
     try:
         attempt = Attempt(
-            desk.store, desk.topics.group, received, limit, at_once=order.first or bool(order.crash), crash=order.crash
+            desk.store,
+            plan.promotion_bucket,
+            desk.topics.group,
+            received,
+            plan.tries,
+            at_once=order.first or bool(order.crash),
+            crash=order.crash,
         )
         try:
             with attempt:
@@ -151,9 +162,9 @@ def _work(role: Role, order: WorkItem, desk: StageRunner, limit: int) -> Reply:
         return Postponed(str(error))
 
 
-def _cut(letter: OutgoingMessage, store: ObjectStore) -> Reply:
+def _cut(letter: OutgoingMessage, store: ObjectStore, bucket: str) -> Reply:
     try:
-        return Completed([cut(letter, store)])
+        return Completed([cut(letter, store, bucket)])
     except FltsError as error:
         return Postponed(str(error))
 

@@ -114,6 +114,16 @@ def test_another_seed_is_another_training(place, identifier):
     assert told(first).run_id != told(second).run_id
 
 
+def test_the_bucket_of_trainings_is_a_parameter_and_no_part_of_the_fingerprint(place, identifier):
+    first = place.train(identifier=identifier)
+    second = place.train(identifier=identifier, promotion_bucket="our-promotions")
+    assert told(first).run_id == told(second).run_id
+    store = open_store(place.store_url)
+    keys = [[info.key for info in store.list(name, f"{identifier}/")] for name in ("model-promotion", "our-promotions")]
+    assert keys[0] == keys[1]
+    assert len(keys[0]) == 1
+
+
 MOMENTS = {
     "with a store": [
         {"die_after": "create_run"},

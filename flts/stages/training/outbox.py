@@ -9,12 +9,12 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from flts.boundary.untrusted import check_name, check_size
 from flts.contracts import TrainedModel, canonical_json
-from flts.errors import BadInputError, ObjectNotFoundError
+from flts.errors import BadInputError
 from flts.models import bundle
 from flts.models.registry import largest_files
 from flts.stages.training.publication import Publication, TrainingOutcome
-from flts.stages.training.run_lock import CLAIM_BUCKET
 from flts.store import ObjectStore
+from flts.store.swap import get_or_none
 from flts.tracking import DatasetSource, MetricSeries
 
 _BUNDLE, _CONTENT_FILE = "bundle", "content.json"
@@ -46,17 +46,18 @@ class Outbox:
     the bundle's digest.
     """
 
-    def __init__(self, store: ObjectStore, prefix: str, name: str) -> None:
-        """Keep it in ``store`` under the key ``prefix``; ``name`` is the store's name in messages."""
-        self.location = f"{name}{CLAIM_BUCKET}/{prefix}/{_BUNDLE}/"
+    def __init__(self, store: ObjectStore, bucket: str, prefix: str, folder: str = "") -> None:
+        """Keep it in a bucket of ``store`` under the key ``prefix``; ``folder`` is the folder of a store of files."""
+        self.location = f"{folder}{bucket}/{prefix}/{_BUNDLE}/"
         self._store = store
+        self._bucket = bucket
         self._prefix = prefix
 
     def save(self, publication: Publication) -> None:
         """Save a publication in place of an earlier one."""
         self.remove()
         for path in sorted(publication.bundle.iterdir()):
-            self._store.upload(CLAIM_BUCKET, self._key(_BUNDLE, path.name), path)
+            self._store.upload(self._bucket, self._key(_BUNDLE, path.name), path)
         outcome = publication.outcome
         document = {
             "bundle": bundle.digest(publication.bundle),
@@ -68,26 +69,25 @@ class Outbox:
             "dataset": asdict(publication.dataset),
             "files": dict(publication.files),
         }
-        self._store.put(CLAIM_BUCKET, self._key(_CONTENT_FILE), canonical_json(document).encode())
+        self._store.put(self._bucket, self._key(_CONTENT_FILE), canonical_json(document).encode())
 
     def load(self, run_id: str, work_dir: Path) -> Publication | None:
         """Return the publication of a run; ``None`` where there is none, or it is damaged."""
-        try:
-            data, _ = self._store.get(CLAIM_BUCKET, self._key(_CONTENT_FILE))
-        except ObjectNotFoundError:
+        found = get_or_none(self._store, self._bucket, self._key(_CONTENT_FILE))
+        if found is None:
             return None
         try:
-            content = _Content.model_validate_json(data)
+            content = _Content.model_validate_json(found[0])
             if content.message.run_id != run_id:
                 return None
             folder = work_dir / "kept"
             folder.mkdir()
             prefix = self._key(_BUNDLE, "")
-            for info in self._store.list(CLAIM_BUCKET, prefix):
+            for info in self._store.list(self._bucket, prefix):
                 name = info.key.removeprefix(prefix)
                 check_name(name, self.location, largest_files(), "model bundle")
                 check_size(info.key, info.size, largest_files()[name])
-                self._store.download(CLAIM_BUCKET, info.key, folder / name)
+                self._store.download(self._bucket, info.key, folder / name)
             bundle.verify(folder, sha256=content.bundle)
         except (ValidationError, BadInputError):
             return None
@@ -105,9 +105,9 @@ class Outbox:
 
     def remove(self) -> None:
         """Remove the publication, if there is one."""
-        self._store.delete(CLAIM_BUCKET, self._key(_CONTENT_FILE))
-        for info in list(self._store.list(CLAIM_BUCKET, self._key(_BUNDLE, ""))):
-            self._store.delete(CLAIM_BUCKET, info.key)
+        self._store.delete(self._bucket, self._key(_CONTENT_FILE))
+        for info in list(self._store.list(self._bucket, self._key(_BUNDLE, ""))):
+            self._store.delete(self._bucket, info.key)
 
     def _key(self, *names: str) -> str:
         return "/".join((self._prefix, *names))

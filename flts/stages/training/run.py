@@ -44,7 +44,7 @@ class TrainingRun:
     """
 
     def __init__(
-        self, spec: TrainingSpec, tracking: Tracking, store: ObjectStore | None, output_dir: Path | None
+        self, spec: TrainingSpec, tracking: Tracking, store: ObjectStore | None, bucket: str, output_dir: Path | None
     ) -> None:
         """Prepare a training; nothing is written yet.
 
@@ -52,6 +52,7 @@ class TrainingRun:
             spec: The training.
             tracking: MLflow, which gets the run.
             store: Gets the lock, and the outbox.
+            bucket: Bucket of both.
             output_dir: Gets the outbox where there is no store.
         """
         self.spec = spec
@@ -66,12 +67,12 @@ class TrainingRun:
         self._outbox: Outbox | None = None
         key = f"{owner(spec.identifier)}/trainings/{self._fingerprint}"
         if store:
-            self._lock = StoreLock(store, f"{key}.json")
-            self._outbox = Outbox(store, key, "")
+            self._lock = StoreLock(store, bucket, f"{key}.json")
+            self._outbox = Outbox(store, bucket, key)
         else:
             self._lock = RunLock(tracking, self._experiment_id, self._fingerprint)
             if output_dir:
-                self._outbox = Outbox(FileStore(output_dir / "kept"), key, f"{output_dir}/kept/")
+                self._outbox = Outbox(FileStore(output_dir / "kept"), bucket, key, f"{output_dir}/kept/")
 
     def begin(self, train_start: str) -> TrainingOutcome | None:
         """Return the outcome of an equal earlier training, else create its run or take over the unfinished one."""

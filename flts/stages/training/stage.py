@@ -30,7 +30,10 @@ from flts.tracking import DatasetSource, MetricSeries, Tracking
 
 BUNDLE_DIR = "bundle"
 # Parameters that name data and services do not shape the model.
-_NOT_TRAINING = {"config_hash", "config_json", "identifier", "experiment_name", "mlflow_tracking_uri", "gateway_url"}
+_NOT_TRAINING = {
+    *("config_hash", "config_json", "identifier", "experiment_name", "mlflow_tracking_uri", "gateway_url"),
+    "promotion_bucket",
+}
 _LOGGING = 0.93
 _SCORES = (
     *("test_rmse", "test_mae", "test_mse", "composite_score", "interval_coverage"),
@@ -68,9 +71,8 @@ def run(params: TrainerParams, context: Context, *, model_type: ModelType) -> Re
     if context.tracking_uri is None:
         return _train_without_mlflow(spec, params, context, data)
     context.progress(0.01, "opening MLflow")
-    training_run = TrainingRun(
-        spec, Tracking(context.tracking_uri, wait_seconds=context.wait_seconds), context.store, context.output_dir
-    )
+    tracking = Tracking(context.tracking_uri, wait_seconds=context.wait_seconds)
+    training_run = TrainingRun(spec, tracking, context.store, params.promotion_bucket, context.output_dir)
     begun = utc_timestamp()
     if outcome := training_run.begin(begun):
         return _result(outcome, cached=True)

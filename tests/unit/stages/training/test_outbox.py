@@ -50,13 +50,13 @@ def publication(tmp_path: Path, store: FileStore) -> Publication:
         dataset=DatasetSource("demo", "0" * 64, "file:///demo.csv", 40),
         files={"plots/loss.svg": "<svg>"},
     )
-    Outbox(store, "key", "").save(kept)
+    Outbox(store, "bucket", "key").save(kept)
     return kept
 
 
 def load(store: FileStore, tmp_path: Path) -> Publication | None:
     (tmp_path / "work").mkdir()
-    return Outbox(store, "key", "").load("abc", tmp_path / "work")
+    return Outbox(store, "bucket", "key").load("abc", tmp_path / "work")
 
 
 def test_a_kept_publication_is_loaded_again(store: FileStore, tmp_path: Path, publication: Publication):
@@ -81,9 +81,9 @@ def test_a_publication_of_an_older_version_gets_the_digest(store: FileStore, tmp
 
 
 def edit(store: FileStore, change: Any) -> None:
-    document = json.loads(store.get("model-promotion", CONTENT)[0])
+    document = json.loads(store.get("bucket", CONTENT)[0])
     change(document)
-    store.put("model-promotion", CONTENT, json.dumps(document).encode())
+    store.put("bucket", CONTENT, json.dumps(document).encode())
 
 
 DAMAGE = {
@@ -108,5 +108,5 @@ def test_a_damaged_publication_is_not_loaded(store: FileStore, tmp_path: Path, c
 @pytest.mark.usefixtures("publication")
 @pytest.mark.parametrize("name", ["more.json", "folder/config.json", "config.json"])
 def test_a_bundle_with_anything_else_is_not_there(store: FileStore, tmp_path: Path, name: str):
-    store.put("model-promotion", f"key/bundle/{name}", b"{}")
+    store.put("bucket", f"key/bundle/{name}", b"{}")
     assert load(store, tmp_path) is None
