@@ -21,7 +21,8 @@ from flts.version import __version__
 _BAD_INPUT = 2
 _EPILOG = (
     "Without an option, the environment variable GATEWAY_URL, PROMOTION_BUCKET, IDENTIFIER or MLFLOW_TRACKING_URI is "
-    "used, as in the stages. Exit codes: 0 done, 2 wrong input or, from verify, an inconsistency, 3 a service is unreachable."
+    "used, as in the stages. Exit codes: 0 done, 2 wrong input or, from verify, an inconsistency, 3 a service is "
+    "unreachable."
 )
 
 

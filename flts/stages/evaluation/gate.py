@@ -7,7 +7,7 @@ from functools import cached_property
 from flts.contracts import Promotion
 from flts.errors import BadInputError
 from flts.params import EvalParams
-from flts.promotion import Pointer, Requirement, failed_requirements, requires_champion
+from flts.promotion import Pointer, Requirement, failed_requirements, requires_baselines, requires_champion
 from flts.stage_interface import Context
 from flts.stages.evaluation.candidates import BASELINES, Candidate
 from flts.stages.evaluation.champion import SameRowScores, compare, load_champion, read_data
