@@ -12,6 +12,7 @@ ROLES = {
     "build_parser": "the argument parser of a command",
     "forecast_table": "forecasts from a table of pandas: flts.models.pyfunc is what logged models call",
     "handle": "the handler of a worker's messages",
+    "error_responses": "the error responses of a server, for its OpenAPI document",
     "main": "the entry point of a command",
     "make_app": "the ASGI app of a server",
     "read_processed": "reading of processed data: flts.api's is the one for pandas",
@@ -21,10 +22,7 @@ ROLES = {
     "start": "the start of a server from its command, and of a thread",
 }
 # Functions that still share a name with another one, each used with the name of its module in mind.
-QUALIFIED = {
-    *("claim_check", "find", "is_text", "open_client", "prepare", "publish", "quoted", "reason"),
-    *("refused", "verify"),
-}
+QUALIFIED = {"claim_check", "find", "is_text", "open_client", "prepare", "publish", "reason", "verify"}
 
 
 def definitions(kind: type[ast.AST] | tuple[type[ast.AST], ...]) -> dict[str, list[str]]:

@@ -233,7 +233,7 @@ def test_what_does_not_fit_is_one_sentence(tmp_path):
     )
     assert sentence(executor_input(tmp_path, identifier=None)) == "parameter identifier is required: name of this run"
     assert sentence(document | {"inputs": {"parameterValues": REQUIRED}}) == (
-        "input artifact training_data is missing: training data of preprocess: claim check, Parquet or CSV"
+        "input artifact training_data is missing: training data from preprocess: claim check, Parquet or CSV"
     )
     document["inputs"]["artifacts"] = {"training_data": artifact("s3://b/nothing/here")}
     assert sentence(document) == "input artifact training_data: /s3/b/nothing/here does not exist"
