@@ -165,7 +165,9 @@ class _DataParams(Params):
     identifier: Name = _param(..., "Data", "name of this run", standalone="")
 
 
-class _ServiceParams(Params):
+class ServiceParams(Params):
+    """Base of the parameters of every stage that uses MLflow."""
+
     mlflow_tracking_uri: str = _param(
         MLFLOW_TRACKING_URI,
         "Services",
@@ -203,7 +205,7 @@ class TrainParams(_DataParams):
     output_seq_len: int = _param(1, "Windows", "steps that the model forecasts in one pass", ge=1, le=MAX_WINDOW)
 
 
-class TrainerParams(_ServiceParams, _TrackingParams, TrainParams):
+class TrainerParams(ServiceParams, _TrackingParams, TrainParams):
     """Base of the parameters of every training stage."""
 
 
@@ -253,7 +255,7 @@ class ProphetParams(TrainerParams):
     residual_ar: bool = _param(True, "Trend", "correct forecasts with a ridge regression on recent rows and residuals")
 
 
-class EvalParams(_ServiceParams):
+class EvalParams(ServiceParams):
     """Parameters of eval."""
 
     config_hash: str = _param(
@@ -274,7 +276,7 @@ class EvalParams(_ServiceParams):
     )
 
 
-class InferenceParams(_ServiceParams):
+class InferenceParams(ServiceParams):
     """Parameters of inference."""
 
     config_hash: str = _param(

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import ValidationError
@@ -14,6 +14,7 @@ from flts.diagnostics.validation import PROBLEMS, problem, shown
 from flts.errors import BadInputError
 from flts.params import ParamRule, Params
 
+P = TypeVar("P", bound=Params)
 _PROBLEMS = PROBLEMS | {
     "missing": "is required: {description}",
     "string_pattern_mismatch": "must be {description}",
@@ -21,7 +22,7 @@ _PROBLEMS = PROBLEMS | {
 }
 
 
-def check_params(model: type[Params], values: Mapping[str, Any], label: Callable[[str], str]) -> Params:
+def check_params(model: type[P], values: Mapping[str, Any], label: Callable[[str], str]) -> P:
     """Build a stage's parameters; defaults fill what is missing.
 
     Args:

@@ -76,9 +76,7 @@ def read_settings(
     def label(name: str) -> str:
         return f"environment variable {named[name]}" if name in variables and name not in flags else flag(name)
 
-    checked = check_params(model, variables | flags, label)
-    assert isinstance(checked, model)  # noqa: S101 - what it was asked for
-    return checked
+    return check_params(model, variables | flags, label)
 
 
 def _variable(name: str) -> str:

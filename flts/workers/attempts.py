@@ -19,12 +19,12 @@ _DEATHS_PER_TRY = 3
 _SECONDS_UNTIL_RECORDED = 0.2
 
 
-class GivenUpError(Exception):
-    """A message failed as often as it may; the text is the last reason, ``tries`` how often."""
+class AttemptsExhaustedError(Exception):
+    """A message failed as often as it may; the text is the last reason, ``attempts`` the number of failures."""
 
-    def __init__(self, reason: str, tries: int) -> None:
+    def __init__(self, reason: str, attempts: int) -> None:
         super().__init__(reason)
-        self.tries = tries
+        self.attempts = attempts
 
 
 class _Record(Message):
@@ -75,7 +75,7 @@ class Attempt:
                 self._change(failed=1, begun=-1, reason=crash)
             tries = self._record.failed + self._record.begun // _DEATHS_PER_TRY
             if tries >= limit:
-                raise GivenUpError(self._record.reason or "whoever works on it dies", tries)
+                raise AttemptsExhaustedError(self._record.reason or "whoever works on it dies", tries)
             self._count()
         else:
             self._recorder = threading.Thread(target=self._count_later, daemon=True)
@@ -112,7 +112,7 @@ class Attempt:
             self._read()
         self._change(failed=1, begun=-1 if self._counted else 0, reason=reason)
         if self._record.failed >= self._limit:
-            raise GivenUpError(reason, self._record.failed)
+            raise AttemptsExhaustedError(reason, self._record.failed)
         self._write()
 
     def postponed(self) -> None:

@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,15 +13,17 @@ from flts.boundary.environment import limit_threads, whole_number
 from flts.boundary.untrusted import json_object, read_document
 from flts.contracts import ModelType
 from flts.errors import BadInputError, ServiceUnavailableError
+from flts.lazy import resolve
 from flts.models.registry import MODELS
-from flts.params import Params
+from flts.params import EvalParams, Params
 from flts.runtime.cli import CommandLine, read_params, variable
 from flts.runtime.reporters import JsonReporter, Reporter, pass_on_logs
 from flts.runtime.signals import SignalWatch, Stopped
 from flts.runtime.start import store_of
 from flts.runtime.work_folders import remove_all
-from flts.stage_interface import Stage
+from flts.stage_interface import Result, Stage
 from flts.store import ObjectStore
+from flts.workers.messages import OutgoingMessage
 from flts.workers.settings import KafkaSettings, Topics, read_settings, read_topics, warnings
 
 _SECONDS_TO_START = 5.0
@@ -51,8 +53,8 @@ def work(stage: Stage, line: CommandLine, reporter: Reporter) -> int:
     for package in ("confluent_kafka", "prometheus_client"):
         if find_spec(package) is None:
             raise BadInputError(f"Kafka mode needs the package {package}: install flts[kafka]")
-    if stage.listens and not line.listen:
-        return _once(stage, params, topics, settings, store)
+    if stage.worker and stage.worker.messages_of_run and not line.listen:
+        return _once(stage, resolve(stage.worker.messages_of_run), params, topics, settings, store)
     return _listen(stage, params, topics, settings, store, model_types, environ)
 
 
@@ -84,9 +86,8 @@ def _listen(
     watched, measures = ConnectionErrors(settings), WorkerMetrics(stage.name)
     consumer = open_consumer(settings, topics.group, watched, **more)
     measures.serve(environ)
-    if stage.name == "eval":
-        bucket = getattr(params, "promotion_bucket")  # noqa: B009 - a parameter of eval
-        keep_looking(store, bucket, model_types, measures.awaited)
+    if isinstance(params, EvalParams):
+        keep_looking(store, params.promotion_bucket, model_types, measures.awaited)
     with suppress(ServiceUnavailableError):  # it may come later: a worker waits for it
         await_brokers(consumer, watched, _SECONDS_TO_START)
     plan = WorkerSpec(stage.name, params, topics, tries, model_types)
@@ -104,22 +105,28 @@ def _listen(
     os._exit(0)  # Kafka's client would wait for a broker that is away
 
 
-def _once(stage: Stage, params: Params, topics: Topics, settings: KafkaSettings, store: ObjectStore) -> int:
-    """Preprocess one dataset, and send the claim checks on what came of it."""
-    from flts.workers.handlers.preprocessing import claim_checks
-    from flts.workers.messages import traced
+def _once(
+    stage: Stage,
+    messages_of_run: Callable[[Result, str, Topics], list[OutgoingMessage]],
+    params: Params,
+    topics: Topics,
+    settings: KafkaSettings,
+    store: ObjectStore,
+) -> int:
+    """Run the stage for its parameters, and send the messages that follow."""
+    from flts.workers.messages import with_request_ids
     from flts.workers.producer import MessageProducer
     from flts.workers.stage_runner import StageRunner
 
     reporter = JsonReporter(stage, sys.stderr)
     pass_on_logs(reporter)
     sender = MessageProducer(settings)
-    desk = StageRunner(stage, params, topics, store, reporter, sender.send_at_once)
+    runner = StageRunner(stage, params, topics, store, reporter, sender.send_at_once)
     with SignalWatch(remove_all, lambda _: None) as watch:
         with suppress(Stopped):
             sender.await_brokers(_SECONDS_TO_START)
-            result = desk.run({}, {})
-            sender.send_now([traced(each) for each in claim_checks(result, desk.identifier, topics)])
+            result = runner.run({}, {})
+            sender.send_now([with_request_ids(each) for each in messages_of_run(result, runner.identifier, topics)])
             return 0
         remove_all()
     return 128 + (watch.number or signal.SIGTERM)
@@ -135,7 +142,7 @@ def older_names(stage: Stage, environ: Mapping[str, str]) -> dict[str, str]:
     if stage.name == "preprocess" and environ.get("CONFIG_PATH"):
         for name, value in _config(Path(environ["CONFIG_PATH"]), stage).items():
             found[variable(name)] = environ.get(variable(name)) or value
-    if stage.name == "train-prophet" and environ.get("COUNTRY"):
+    if "holidays_country" in stage.params.model_fields and environ.get("COUNTRY"):
         found["HOLIDAYS_COUNTRY"] = environ.get("HOLIDAYS_COUNTRY") or environ["COUNTRY"]
     trained = stage.arguments.get("model_type")
     said = environ.get("MODEL_TYPE", "").upper()

@@ -28,7 +28,7 @@ def dead_letter(received: ReceivedMessage, stage: str, topics: Topics, dead: Dea
     headers = {
         ERROR: dead.reason,
         STAGE: stage,
-        ATTEMPTS: str(dead.tries),
+        ATTEMPTS: str(dead.attempts),
         TOPIC: received.topic,
         PARTITION: str(received.partition),
         OFFSET: str(received.offset),

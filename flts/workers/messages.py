@@ -112,13 +112,13 @@ def _describe(store: ObjectStore, bucket: str, key: str) -> dict[str, Any]:
     return {"size": info.size, "sha256": digest, "config_hash": data.config_hash, "rows": len(data)}
 
 
-def headers_at_hand(received: ReceivedMessage) -> dict[str, str]:
+def received_request_ids(received: ReceivedMessage) -> dict[str, str]:
     """Return the request ids that join the work on a record with the work that led to it."""
     found = {name: value.decode("latin-1") for name, value in received.headers}
     return request_ids.headers_of(found.get(_REQUEST_ID, ""), found.get(_TRACEPARENT, ""))
 
 
-def traced(outgoing: OutgoingMessage) -> OutgoingMessage:
+def with_request_ids(outgoing: OutgoingMessage) -> OutgoingMessage:
     """Add the headers that join what all workers log of one dataset."""
     at_hand = request_ids.headers()
     found = {_REQUEST_ID: at_hand["X-Request-ID"], _TRACEPARENT: at_hand.get("traceparent", "")}

@@ -42,7 +42,7 @@ class DeadLettered:
     """No try will do better: the message is a dead letter; ``bad`` is one that is wrong by itself."""
 
     reason: str
-    tries: int
+    attempts: int
     bad: bool
 
 

@@ -3,8 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from flts.stages import STAGES
-from flts.workers.settings import CONSUMED, DEAD_LETTER_GROUP, PERFORMANCE, dead_letter_topic, prefix, read_topics
+from flts.workers.settings import CONSUMED, DEAD_LETTER_GROUP, TOPICS, WORKERS, dead_letter_topic, prefix, read_topics
 
 TOPIC, GROUP = "topic", "group"
 READ, WRITE, CREATE, DESCRIBE, DESCRIBE_CONFIGS = "READ", "WRITE", "CREATE", "DESCRIBE", "DESCRIBE_CONFIGS"
@@ -45,7 +44,7 @@ def _of_preprocess_once(environ: Mapping[str, str]) -> Iterator[Permission]:
 
 def _of_topics(environ: Mapping[str, str]) -> Iterator[Permission]:
     begin = prefix(environ)
-    names = [begin + name for name in (*CONSUMED, PERFORMANCE)]
+    names = [begin + name for name in TOPICS]
     names += [dead_letter_topic(begin + name, begin) for name in CONSUMED]
     for name in names:
         for operation in (CREATE, DESCRIBE, DESCRIBE_CONFIGS):
@@ -53,7 +52,7 @@ def _of_topics(environ: Mapping[str, str]) -> Iterator[Permission]:
 
 
 def _of_status(environ: Mapping[str, str]) -> Iterator[Permission]:
-    for stage in STAGES:
+    for stage in WORKERS:
         topics = read_topics(stage, environ)
         yield Permission(GROUP, topics.group, DESCRIBE)
         for topic in topics.consumes.values():
@@ -67,7 +66,7 @@ def _of_status(environ: Mapping[str, str]) -> Iterator[Permission]:
 def _of_dead_letters(environ: Mapping[str, str]) -> Iterator[Permission]:
     begin = prefix(environ)
     yield Permission(GROUP, begin + DEAD_LETTER_GROUP, READ)
-    for stage in STAGES:
+    for stage in WORKERS:
         for topic, letters in read_topics(stage, environ).dead_letters.items():
             yield Permission(TOPIC, letters, READ)
             yield Permission(TOPIC, topic, WRITE)
@@ -80,7 +79,7 @@ _COMMANDS: Mapping[str, Callable[[Mapping[str, str]], Iterator[Permission]]] = {
     "flts-dlq": _of_dead_letters,
 }
 # Whom rights can be given: the workers of the stages, and what else talks to Kafka.
-ROLES = (*STAGES, *_COMMANDS)
+ROLES = (*WORKERS, *_COMMANDS)
 
 
 def rights(role: str, environ: Mapping[str, str]) -> list[Permission]:

@@ -20,9 +20,9 @@ class WorkerProcess:
     and the worker goes on talking to Kafka meanwhile.
     """
 
-    def __init__(self, plan: WorkerSpec) -> None:
+    def __init__(self, spec: WorkerSpec) -> None:
         """Start the process, which loads what the stage needs."""
-        self._plan = plan
+        self._spec = spec
         self._spawn()
 
     def start(self, order: WorkItem) -> None:
@@ -62,7 +62,7 @@ class WorkerProcess:
         ours, theirs = context.Pipe()
         self._pipe: Connection = ours
         self._process: BaseProcess = context.Process(
-            target=serve, args=(self._plan, theirs, os.getpid()), name=self._plan.stage, daemon=True
+            target=serve, args=(self._spec, theirs, os.getpid()), name=self._spec.stage, daemon=True
         )
         self._process.start()
         theirs.close()

@@ -9,9 +9,10 @@ from pydantic import Field
 
 from flts.boundary.files import readable
 from flts.errors import BadInputError
-from flts.models.registry import MODELS
 from flts.params import Params
 from flts.runtime.parameters import check_params, suggest
+from flts.stage_interface import WorkerDeclaration
+from flts.stages import STAGES
 
 _PREFIX = "KAFKA_"
 _SECRETS = ("kafka_sasl_password", "kafka_ssl_key_password")
@@ -106,7 +107,6 @@ def read_settings(environ: Mapping[str, str]) -> KafkaSettings:
     """
     values = {name: environ[name.upper()] for name in KafkaSettings.model_fields if environ.get(name.upper())}
     checked = check_params(KafkaSettings, values, lambda name: f"environment variable {name.upper()}")
-    assert isinstance(checked, KafkaSettings)  # noqa: S101 - what it was asked for
     for name in _SECRETS:
         if getattr(checked, name) and getattr(checked, f"{name}_file"):
             raise BadInputError(f"environment variables {name.upper()} and {name.upper()}_FILE are both set: leave one")
@@ -119,9 +119,9 @@ class Topics:
 
     Attributes:
         group: The consumer group.
-        consumes: The topics it reads, by what comes in them.
-        produces: The topics it writes, by what goes into them.
-        dead_letters: Where dead letters go, by the topic that they come from.
+        consumes: The topics that it reads, by their declared names.
+        produces: The topics that it writes, by their declared names.
+        dead_letters: The topics of dead letters, by the topic that these come from.
     """
 
     group: str
@@ -132,46 +132,14 @@ class Topics:
 
 PREFIX_VARIABLE = "FLTS_TOPIC_PREFIX"
 DEAD_LETTER_PREFIX = "DLQ-"
-TRAINING_DATA = "training-data"
-INFERENCE_DATA = "inference-data"
-TRAINED_MODELS = "model-training"
-SELECTED_MODELS = "model-selected"
-PERFORMANCE = "performance-eval"
-REQUESTS = "preprocess-requests"
-CONSUMED = (TRAINING_DATA, INFERENCE_DATA, TRAINED_MODELS, SELECTED_MODELS, REQUESTS)
-# Remembers which dead letters were sent again.
+# The group that remembers which dead letters were replayed.
 DEAD_LETTER_GROUP = "flts-dlq"
 
-_GROUPS = {
-    "preprocess": "preprocess",
-    "train-prophet": "nonml-prophet",
-    "eval": "eval-promoter",
-    "inference": "batch-forecasting-v2",
-}
-_TRAINER = (
-    "CONSUMER_GROUP_ID",
-    {TRAINING_DATA: "CONSUMER_TOPIC"},
-    {TRAINED_MODELS: "PRODUCER_TOPIC"},
-)
-# The variables that rename group and topics, as deployments of the older version set them.
-_VARIABLES: Mapping[str, tuple[str, Mapping[str, str], Mapping[str, str]]] = {
-    "preprocess": (
-        "CONSUMER_GROUP_ID",
-        {REQUESTS: "CONSUMER_TOPIC"},
-        {TRAINING_DATA: "PRODUCER_TOPIC_0", INFERENCE_DATA: "PRODUCER_TOPIC_1"},
-    ),
-    **{f"train-{model.slot}": _TRAINER for model in MODELS.values()},
-    "eval": (
-        "EVAL_GROUP_ID",
-        {TRAINED_MODELS: "MODEL_TRAINING_TOPIC"},
-        {SELECTED_MODELS: "MODEL_SELECTED_TOPIC"},
-    ),
-    "inference": (
-        "CONSUMER_GROUP_ID",
-        {INFERENCE_DATA: "CONSUMER_TOPIC_0", SELECTED_MODELS: "PROMOTION_TOPIC"},
-        {PERFORMANCE: "PRODUCER_TOPIC"},
-    ),
-}
+# The declared workers, by stage.
+WORKERS: Mapping[str, WorkerDeclaration] = {stage.name: stage.worker for stage in STAGES.values() if stage.worker}
+# The topics that some worker reads, and all topics, in the order in which the stages follow each other.
+CONSUMED = tuple(dict.fromkeys(topic for worker in WORKERS.values() for topic in worker.consumes))
+TOPICS = tuple(dict.fromkeys(topic for worker in WORKERS.values() for topic in (*worker.consumes, *worker.produces)))
 
 
 def prefix(environ: Mapping[str, str]) -> str:
@@ -185,18 +153,25 @@ def dead_letter_topic(topic: str, prefix: str) -> str:
 
 
 def read_topics(stage: str, environ: Mapping[str, str]) -> Topics:
-    """Return what the worker of a stage reads and writes; variables of the older deployment rename them."""
-    group, consumes, produces = _VARIABLES[stage]
+    """Return what the worker of a stage reads and writes, with the names that the environment gives.
+
+    Raises:
+        BadInputError: The stage has no worker.
+    """
+    worker = WORKERS.get(stage)
+    if worker is None:
+        raise BadInputError(f"the stage {stage} has no part in Kafka mode: its declaration names no worker")
     begin = prefix(environ)
 
     def named(names: Mapping[str, str]) -> dict[str, str]:
-        return {kind: begin + (environ.get(variable) or kind) for kind, variable in names.items()}
+        return {topic: begin + (environ.get(variable) or topic) for topic, variable in names.items()}
 
-    read = named(consumes)
+    read = named(worker.consumes)
     dead = {topic: dead_letter_topic(topic, begin) for topic in read.values()}
-    if stage == "eval" and environ.get("DLQ_MODEL_SELECTED"):
-        dead = dict.fromkeys(dead, begin + environ["DLQ_MODEL_SELECTED"])
-    return Topics(begin + (environ.get(group) or _GROUPS.get(stage, stage)), read, named(produces), dead)
+    if renamed := environ.get(worker.dead_letter_variable):
+        dead = dict.fromkeys(dead, begin + renamed)
+    group = begin + (environ.get(worker.group_variable) or worker.group)
+    return Topics(group, read, named(worker.produces), dead)
 
 
 # What variables of the older deployment stood for, and what does it now.

@@ -67,7 +67,7 @@ class Worker:
 
     def __init__(
         self,
-        plan: WorkerSpec,
+        spec: WorkerSpec,
         intake: MessageConsumer,
         sender: MessageProducer,
         measures: WorkerMetrics,
@@ -75,13 +75,13 @@ class Worker:
         told: WorkerLog,
     ) -> None:
         """Put a worker together; it takes nothing before `run`."""
-        self._plan = plan
+        self._spec = spec
         self._intake = intake
         self._sender = sender
         self._measures = measures
         self._limits = limits
         self._told = told
-        self._job = WorkerProcess(plan)
+        self._job = WorkerProcess(spec)
         self._working_on: Partition | None = None
         self._handled: set[Partition] = set()
         self._stop_at: float | None = None
@@ -211,7 +211,7 @@ class Worker:
                 return reply if self._send(reply.outgoing) else None
             except TooLargeError as error:
                 reply = DeadLettered(str(error), 1, bad=True)
-        letter = dead_letter(received, self._plan.stage, self._plan.topics, reply)
+        letter = dead_letter(received, self._spec.stage, self._spec.topics, reply)
         try:
             return reply if self._send([letter]) else None
         except TooLargeError:
@@ -259,9 +259,9 @@ class Worker:
         if isinstance(reply, DeadLettered):
             self._measures.failed(received.topic, "bad_message" if reply.bad else "attempts")
             self._measures.dead(received.topic)
-            topic = self._plan.topics.dead_letters[received.topic]
+            topic = self._spec.topics.dead_letters[received.topic]
             text = f"{received.place} went to {topic}: {reply.reason}"
-            self._told.say("dead_letter", text, "error", tries=reply.tries)
+            self._told.say("dead_letter", text, "error", tries=reply.attempts)
         else:
             self._measures.handled(received.topic, seconds)
             self._told.say("handled", received.place, seconds=round(seconds, 3), sent=len(reply.outgoing))

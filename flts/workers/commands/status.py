@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NoReturn
 
 from flts.params import EvalParams, InferenceParams
-from flts.stages import STAGES
 from flts.store import open_store
 from flts.workers.command import expected_types
 from flts.workers.commands import common
@@ -13,6 +12,7 @@ from flts.workers.pending import awaited_forecasts, awaited_models
 from flts.workers.settings import (
     CONSUMED,
     DEAD_LETTER_GROUP,
+    WORKERS,
     KafkaSettings,
     dead_letter_topic,
     prefix,
@@ -60,7 +60,7 @@ def _waiting(settings: KafkaSettings, environ: Mapping[str, str]) -> Iterator[tu
     from flts.workers.client import backlogs, looking
 
     begin = prefix(environ)
-    topics = [read_topics(stage, environ) for stage in STAGES]
+    topics = [read_topics(stage, environ) for stage in WORKERS]
     groups = [(names.group, list(names.consumes.values())) for names in topics]
     groups.append((begin + DEAD_LETTER_GROUP, [dead_letter_topic(begin + name, begin) for name in CONSUMED]))
     for group, consumed in groups:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 from flts.workers.commands import common
 from flts.workers.messages import LARGEST_BYTES
 from flts.workers.permissions import CREATE, DESCRIBE, DESCRIBE_CONFIGS, TOPIC, Permission
-from flts.workers.settings import CONSUMED, PERFORMANCE, dead_letter_topic, prefix, read_settings
+from flts.workers.settings import CONSUMED, TOPICS, dead_letter_topic, prefix, read_settings
 
 if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient, PartitionMetadata  # type: ignore[attr-defined]
@@ -34,7 +34,7 @@ def wanted(environ: Mapping[str, str], partitions: int, retention_hours: int) ->
     """Return the topics of a deployment; dead letters are kept ten times as long, in one partition."""
     begin = prefix(environ)
     retention = retention_hours * 3_600_000
-    topics = {begin + name: (partitions, retention) for name in (*CONSUMED, PERFORMANCE)}
+    topics = {begin + name: (partitions, retention) for name in TOPICS}
     topics |= {dead_letter_topic(begin + name, begin): (1, 10 * retention) for name in CONSUMED}
     config = {"cleanup.policy": "delete", "max.message.bytes": str(LARGEST_BYTES)}
     return [TopicSpec(name, count, {**config, "retention.ms": str(kept)}) for name, (count, kept) in topics.items()]

@@ -10,7 +10,7 @@ import pytest
 from flts.errors import BadInputError, ServiceUnavailableError
 from flts.runtime.signals import Stopped
 from flts.store.file import FileStore
-from flts.workers.attempts import BUCKET, Attempt, GivenUpError
+from flts.workers.attempts import BUCKET, Attempt, AttemptsExhaustedError
 from flts.workers.messages import ReceivedMessage
 from tests.support.waiting import wait_until
 
@@ -49,18 +49,18 @@ def test_a_message_is_given_up_when_it_failed_three_times(store):
         assert record(store) == {"failed": number, "begun": 0, "reason": f"reason {number}"}
     with attempt(store) as last:
         pass
-    with pytest.raises(GivenUpError, match="reason 3") as caught:
+    with pytest.raises(AttemptsExhaustedError, match="reason 3") as caught:
         last.failed("reason 3")
-    assert caught.value.tries == 3
+    assert caught.value.attempts == 3
 
 
 @pytest.mark.parametrize("limit", [1, 2, 5])
 def test_the_limit_is_what_was_asked_for(store, limit):
     for _ in range(limit - 1):
         attempt(store, limit=limit).failed("no")
-    with pytest.raises(GivenUpError) as caught:
+    with pytest.raises(AttemptsExhaustedError) as caught:
         attempt(store, limit=limit).failed("no")
-    assert caught.value.tries == limit
+    assert caught.value.attempts == limit
 
 
 def test_a_crash_of_the_stage_counts_one_and_says_why(store):
@@ -68,18 +68,18 @@ def test_a_crash_of_the_stage_counts_one_and_says_why(store):
     for number in (1, 2):
         attempt(store, crash="was ended by SIGSEGV").__enter__()
         assert record(store) == {"failed": number, "begun": 1, "reason": "was ended by SIGSEGV"}
-    with pytest.raises(GivenUpError, match="was ended by SIGSEGV") as caught:
+    with pytest.raises(AttemptsExhaustedError, match="was ended by SIGSEGV") as caught:
         attempt(store, crash="was ended by SIGSEGV")
-    assert caught.value.tries == 3
+    assert caught.value.attempts == 3
 
 
 def test_a_death_of_the_whole_worker_counts_a_third(store):
     for number in range(1, 10):
         die(store)
         assert record(store) == {"failed": 0, "begun": number, "reason": ""}
-    with pytest.raises(GivenUpError, match="whoever works on it dies") as caught:
+    with pytest.raises(AttemptsExhaustedError, match="whoever works on it dies") as caught:
         attempt(store, at_once=True)
-    assert caught.value.tries == 3
+    assert caught.value.attempts == 3
 
 
 def test_deaths_and_failures_add_up(store):
@@ -87,7 +87,7 @@ def test_deaths_and_failures_add_up(store):
     attempt(store).failed("no, again")
     for _ in range(3):
         die(store)
-    with pytest.raises(GivenUpError, match="no, again"):
+    with pytest.raises(AttemptsExhaustedError, match="no, again"):
         attempt(store, at_once=True)
 
 

@@ -11,7 +11,7 @@ from flts.workers.handlers.evaluation import trained_key
 from flts.workers.handlers.forecasting import DATA_FILE, MODEL_FILE, awaited_folder
 from flts.workers.metrics import WorkerMetrics
 from flts.workers.permissions import ROLES, rights
-from flts.workers.settings import _OBSOLETE, _VARIABLES, PREFIX_VARIABLE, KafkaSettings, read_topics
+from flts.workers.settings import _OBSOLETE, PREFIX_VARIABLE, WORKERS, KafkaSettings, read_topics
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +38,8 @@ def test_every_setting_of_kafka_and_none_that_there_is_not(page):
 
 
 def test_variables_that_rename_and_those_that_mean_nothing(page):
-    for group, read, written in _VARIABLES.values():
-        for name in (group, *read.values(), *written.values()):
+    for worker in WORKERS.values():
+        for name in (worker.group_variable, *worker.consumes.values(), *worker.produces.values()):
             assert f"`{name}`" in page
     for name in (*_OBSOLETE, PREFIX_VARIABLE, liveness.VARIABLE):
         assert f"`{name}`" in page
