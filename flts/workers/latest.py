@@ -1,4 +1,4 @@
-"""What workers keep in the store between messages, of which there may be a later version already."""
+"""Messages that workers keep in the store: the latest version of each wins, in whichever order they come."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,7 +12,7 @@ _ATTEMPTS = 100
 
 
 def get_json(store: ObjectStore, bucket: str, key: str) -> tuple[dict[str, Any], str] | None:
-    """Return a JSON object of the store and its etag, ``None`` where there is no such object; errors as ``get``."""
+    """Return a JSON object of the store and its etag, ``None`` if it does not exist; errors as ``get``."""
     try:
         content, info = store.get(bucket, key)
     except ObjectNotFoundError:
@@ -28,19 +28,19 @@ def keep_latest(
     place: str,
     when: Callable[[Mapping[str, Any], str], Any],
 ) -> None:
-    """Keep a message unless one as late is kept: messages come again, and in any order.
+    """Keep a message, unless the one that is kept is as late: messages come again, and in any order.
 
     Args:
-        store: Where it is kept.
-        bucket: Its bucket.
-        key: Its key.
+        store: The store.
+        bucket: The bucket.
+        key: The key to keep it under.
         message: The message.
-        place: What sentences call it.
-        when: Tells what orders two such messages, of the fields of one and what sentences call it.
+        place: The name of the message in sentences.
+        when: Returns what two such messages are ordered by, from the fields of one and its name in sentences.
 
     Raises:
-        BadInputError: ``when`` finds nothing in one of them.
-        ServiceUnavailableError: The object kept changing.
+        BadInputError: ``when`` does not find that value.
+        ServiceUnavailableError: The store cannot be reached, or the object changed during each attempt.
     """
     ours = when(message.model_dump(mode="json"), place)
     for _ in range(_ATTEMPTS):
@@ -55,7 +55,7 @@ def keep_latest(
         except BadInputError:
             if etag is None:
                 raise
-            # What is there is damaged, and gives way.
+            # The kept object is damaged, and is replaced.
         try:
             store.put(bucket, key, message.to_json().encode(), if_match=etag, if_none_match=etag is None)
         except PreconditionFailedError:

@@ -1,4 +1,4 @@
-"""What each worker and command must be allowed where Kafka has ACLs: no more, and nothing works with less."""
+"""The permissions that each worker and command needs where Kafka has ACLs, and no others."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ READ, WRITE, CREATE, DESCRIBE, DESCRIBE_CONFIGS = "READ", "WRITE", "CREATE", "DE
 
 @dataclass(frozen=True, order=True)
 class Permission:
-    """That somebody may do something; READ and WRITE of a topic have DESCRIBE in them, as Kafka sees it.
+    """An operation on a topic or group; in Kafka, READ and WRITE of a topic include DESCRIBE.
 
     Attributes:
         resource: ``topic`` or ``group``.
-        name: Of the topic or group.
-        operation: As Kafka calls it.
+        name: The topic or group.
+        operation: Kafka's name of the operation.
     """
 
     resource: str
@@ -24,7 +24,7 @@ class Permission:
     operation: str
 
     def __str__(self) -> str:
-        """Return it as sentences say it."""
+        """Return it for use in a sentence."""
         return f"{self.operation} the {self.resource} {self.name}"
 
 
@@ -78,11 +78,11 @@ _COMMANDS: Mapping[str, Callable[[Mapping[str, str]], Iterator[Permission]]] = {
     "flts-status": _of_status,
     "flts-dlq": _of_dead_letters,
 }
-# Whom rights can be given: the workers of the stages, and what else talks to Kafka.
+# The workers of the stages, and the commands that use Kafka.
 ROLES = (*WORKERS, *_COMMANDS)
 
 
-def rights(role: str, environ: Mapping[str, str]) -> list[Permission]:
-    """Return what one of ``ROLES`` must be allowed, with the names of topics and groups that the environment gives."""
+def permissions_of(role: str, environ: Mapping[str, str]) -> list[Permission]:
+    """Return the permissions of one of ``ROLES``, for topics and groups as the environment names them."""
     found = _COMMANDS[role](environ) if role in _COMMANDS else _of_worker(role, environ)
     return sorted(set(found))

@@ -1,4 +1,4 @@
-"""How to reach Kafka, and what its topics and groups are called."""
+"""Settings of Kafka, and names of its topics and groups."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _SECRETS = ("kafka_sasl_password", "kafka_ssl_key_password")
 
 
 class KafkaSettings(Params):
-    """The variables that say how to reach Kafka, by the names that its clients usually give them."""
+    """The environment variables for the connection to Kafka, under the names that its clients usually have."""
 
     kafka_bootstrap_servers: str = Field(..., description="host:port of some brokers, separated by commas")
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
@@ -40,11 +40,11 @@ class KafkaSettings(Params):
 
     @property
     def where(self) -> str:
-        """What sentences call the brokers."""
+        """The name of the brokers in sentences."""
         return f"Kafka at {self.kafka_bootstrap_servers}"
 
     def client(self) -> dict[str, Any]:
-        """Return what every client of librdkafka is configured with.
+        """Return the configuration of every client of librdkafka.
 
         Raises:
             BadInputError: A file that a variable names cannot be read.
@@ -79,7 +79,7 @@ class KafkaSettings(Params):
         return config
 
     def membership(self) -> dict[str, Any]:
-        """Return how a consumer takes part in its group; under KIP-848 the brokers say most of it."""
+        """Return the configuration of a group member; under KIP-848 the brokers decide most of it."""
         config: dict[str, Any] = {"group_protocol": self.kafka_group_protocol}
         if self.kafka_group_instance_id:
             config["group_instance_id"] = self.kafka_group_instance_id
@@ -143,12 +143,12 @@ TOPICS = tuple(dict.fromkeys(topic for worker in WORKERS.values() for topic in (
 
 
 def prefix(environ: Mapping[str, str]) -> str:
-    """Return what the names of all topics and groups begin with, where several deployments share a cluster."""
+    """Return the prefix of all topics and groups, for deployments that share a cluster."""
     return environ.get(PREFIX_VARIABLE, "")
 
 
 def dead_letter_topic(topic: str, prefix: str) -> str:
-    """Return the topic for dead letters from a topic."""
+    """Return the topic for the dead letters of a topic."""
     return f"{prefix}{DEAD_LETTER_PREFIX}{topic.removeprefix(prefix)}"
 
 
@@ -174,7 +174,7 @@ def read_topics(stage: str, environ: Mapping[str, str]) -> Topics:
     return Topics(group, read, named(worker.produces), dead)
 
 
-# What variables of the older deployment stood for, and what does it now.
+# Variables of the older deployment, and what takes their place.
 _OBSOLETE = {
     "TRAIN_TEST_SPLIT": "the parts are fixed: 70 % fit, 15 % validation, 15 % selection",
     "LOOKBACK_RUNS": "eval compares the models of one config_hash",
@@ -187,7 +187,7 @@ _OBSOLETE_PREFIX = "ENABLE_"
 
 
 def warnings(environ: Mapping[str, str]) -> list[str]:
-    """Return a sentence for each variable that means nothing any more, or that is probably misspelt."""
+    """Return a sentence for each variable that has no meaning any more, or is probably misspelt."""
     found = [f"environment variable {name} is ignored: {now}" for name, now in _OBSOLETE.items() if environ.get(name)]
     found += [
         f"environment variable {name} is ignored: there is nothing to switch on"
@@ -196,7 +196,7 @@ def warnings(environ: Mapping[str, str]) -> list[str]:
     ]
     known = [name.upper() for name in KafkaSettings.model_fields]
     found += [
-        f"environment variable {name} is ignored: it is not one of FLTS'{suggest(name, known)}"
+        f"environment variable {name} is ignored: FLTS has no such variable{suggest(name, known)}"
         for name in sorted(environ)
         if name.startswith(_PREFIX) and name not in known
     ]

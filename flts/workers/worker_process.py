@@ -105,7 +105,12 @@ def _work(handler: Handler, item: WorkItem, runner: StageRunner, limit: int) -> 
     received = item.received
     try:
         attempt = Attempt(
-            runner.store, runner.topics.group, received, limit, at_once=item.first or bool(item.crash), crash=item.crash
+            runner.store,
+            runner.topics.group,
+            received,
+            limit,
+            record_now=item.first or bool(item.crash),
+            crash=item.crash,
         )
         try:
             with attempt:
@@ -121,7 +126,7 @@ def _work(handler: Handler, item: WorkItem, runner: StageRunner, limit: int) -> 
             if isinstance(error, BadInputError):
                 runner.reporter.error(str(error), error.exit_code)
                 attempt.done()
-                return DeadLettered(str(error), attempt.number, bad=True)
+                return DeadLettered(str(error), attempt.number, invalid=True)
             reason = trouble or f"{type(error).__name__}: {error}"
             runner.reporter.error(reason, 1, "" if trouble else traceback.format_exc())
             attempt.failed(reason)
@@ -130,7 +135,7 @@ def _work(handler: Handler, item: WorkItem, runner: StageRunner, limit: int) -> 
             attempt.done()
         return Completed(outgoing)
     except AttemptsExhaustedError as error:
-        return DeadLettered(str(error), error.attempts, bad=False)
+        return DeadLettered(str(error), error.attempts, invalid=False)
     except FltsError as error:
         return Postponed(str(error))
 

@@ -11,7 +11,7 @@ from flts.params import EvalParams
 from flts.promotion import owner
 from flts.stages.topics import SELECTED_MODELS
 from flts.workers.latest import get_json, keep_latest
-from flts.workers.messages import OutgoingMessage, ReceivedMessage, encoded, parse
+from flts.workers.messages import OutgoingMessage, ReceivedMessage, encode, parse
 from flts.workers.stage_runner import StageRunner
 
 _SCORES = ("test_rmse", "test_mae", "test_mse")
@@ -28,19 +28,21 @@ def handle(received: ReceivedMessage, runner: StageRunner[EvalParams]) -> list[O
     folder = f"{owner(identifier)}/{message.config_hash}"
     bucket = runner.params.promotion_bucket
     keep_latest(runner.store, bucket, trained_key(folder, message.model_type), message, received.place, _train_end)
-    found = {name: get_json(runner.store, bucket, trained_key(folder, name)) for name in expected}
-    trained = {name: content[0] for name, content in found.items() if content}
-    if len(trained) < len(expected):
-        return []
+    trained: dict[ModelType, Mapping[str, Any]] = {}
+    for name in expected:
+        found = get_json(runner.store, bucket, trained_key(folder, name))
+        if found is None:
+            return []
+        trained[name] = found[0]
     result = runner.run(
         {"config_hash": message.config_hash, "identifier": identifier},
         _inputs(trained),
         arguments={"model_types": ",".join(expected)},
     )
-    runner.store.put(bucket, f"{folder}/report.html", encoded(result.artifacts["report"]))
+    runner.store.put(bucket, f"{folder}/report.html", encode(result.artifacts["report"]))
     return [
         OutgoingMessage(
-            runner.topics.produces[SELECTED_MODELS], b"promotion", encoded(result.artifacts["selected_model"])
+            runner.topics.produces[SELECTED_MODELS], b"promotion", encode(result.artifacts["selected_model"])
         )
     ]
 

@@ -13,7 +13,7 @@ from flts.stage_interface import InputArtifact, Result
 from flts.stages.inputs import read_dataset
 from flts.stages.topics import PERFORMANCE, SELECTED_MODELS
 from flts.workers.latest import get_json, keep_latest
-from flts.workers.messages import OutgoingMessage, ReceivedMessage, claim_check, encoded, parse
+from flts.workers.messages import OutgoingMessage, ReceivedMessage, claim_check, encode, parse
 from flts.workers.stage_runner import StageRunner
 
 DATA_FILE, MODEL_FILE = "inference_data.json", "selected_model.json"
@@ -31,13 +31,13 @@ def handle(received: ReceivedMessage, runner: StageRunner[InferenceParams]) -> l
         promotion = parse(Promotion, received)
         identifier = promotion.identifier or runner.identifier
         config_hash = promotion.data_config_hash or promotion.config_hash
-        folder = awaited_folder(identifier, config_hash)
+        folder = pending_folder(identifier, config_hash)
         keep_latest(runner.store, bucket, f"{folder}/{MODEL_FILE}", promotion, received.place, _promoted)
     else:
         claim = claim_check(received, runner.store, runner.identifier)
         _check(claim, runner)
         identifier, config_hash = claim.identifier, claim.config_hash
-        folder = awaited_folder(identifier, config_hash)
+        folder = pending_folder(identifier, config_hash)
         runner.store.put(bucket, f"{folder}/{DATA_FILE}", claim.to_json().encode())
     data, model = (get_json(runner.store, bucket, f"{folder}/{name}") for name in (DATA_FILE, MODEL_FILE))
     if data is None or model is None:
@@ -57,7 +57,7 @@ def _check(claim: ClaimCheck, runner: StageRunner) -> None:
         read_dataset(InputArtifact(path), runner.store, scratch)
 
 
-def awaited_folder(identifier: str, config_hash: str) -> str:
+def pending_folder(identifier: str, config_hash: str) -> str:
     """Return the folder, in the bucket of forecasts, that keeps data and model until both are there."""
     return f"{owner(identifier)}/index/awaited/{config_hash}"
 
@@ -67,7 +67,7 @@ def _performance(runner: StageRunner, bucket: str, result: Result) -> OutgoingMe
     predictions = result.artifacts["predictions"]
     batch = ForecastBatch.parse(predictions.content, source="the forecast")
     key = str(predictions.metadata["log_object_key"])
-    runner.store.put(bucket, f"{key.rpartition('/')[0]}/report.html", encoded(result.artifacts["report"]))
+    runner.store.put(bucket, f"{key.rpartition('/')[0]}/report.html", encode(result.artifacts["report"]))
     message = Performance(
         status=batch.status,
         identifier=batch.identifier,

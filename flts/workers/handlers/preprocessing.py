@@ -2,7 +2,7 @@
 
 from flts.stage_interface import Result
 from flts.stages.topics import INFERENCE_DATA, TRAINING_DATA
-from flts.workers.messages import OutgoingMessage, ReceivedMessage, encoded, fields_of
+from flts.workers.messages import OutgoingMessage, ReceivedMessage, encode, fields_of
 from flts.workers.settings import Topics
 from flts.workers.stage_runner import StageRunner
 
@@ -19,6 +19,6 @@ def claim_checks(result: Result, identifier: str, topics: Topics) -> list[Outgoi
     """Return the messages that follow a run: the claim checks of its data."""
     made = {TRAINING_DATA: "training_data", INFERENCE_DATA: "inference_data"}
     return [
-        OutgoingMessage(topics.produces[topic], identifier.encode(), encoded(result.artifacts[name]))
+        OutgoingMessage(topics.produces[topic], identifier.encode(), encode(result.artifacts[name]))
         for topic, name in made.items()
     ]

@@ -23,9 +23,9 @@ def store(tmp_path) -> FileStore:
     return FileStore(tmp_path)
 
 
-def attempt(store: FileStore, *, limit: int = 3, at_once: bool = False, crash: str = "", **changes: Any) -> Attempt:
+def attempt(store: FileStore, *, limit: int = 3, record_now: bool = False, crash: str = "", **changes: Any) -> Attempt:
     received = ReceivedMessage(**{**vars(RECEIVED), **changes})
-    return Attempt(store, "train-gru", received, limit, at_once=at_once, crash=crash)
+    return Attempt(store, "train-gru", received, limit, record_now=record_now, crash=crash)
 
 
 def record(store: FileStore) -> dict[str, Any] | None:
@@ -37,12 +37,12 @@ def record(store: FileStore) -> dict[str, Any] | None:
 
 def die(store: FileStore) -> None:
     """Begin a try and never end it, as a worker does that is killed as a whole."""
-    attempt(store, at_once=True).__enter__()
+    attempt(store, record_now=True).__enter__()
 
 
 def test_a_message_is_given_up_when_it_failed_three_times(store):
     for number in (1, 2):
-        with attempt(store, at_once=number == 1) as tried:
+        with attempt(store, record_now=number == 1) as tried:
             pass
         assert tried.number == 1  # before it is known what came before
         tried.failed(f"reason {number}")
@@ -77,8 +77,8 @@ def test_a_death_of_the_whole_worker_counts_a_third(store):
     for number in range(1, 10):
         die(store)
         assert record(store) == {"failed": 0, "begun": number, "reason": ""}
-    with pytest.raises(AttemptsExhaustedError, match="whoever works on it dies") as caught:
-        attempt(store, at_once=True)
+    with pytest.raises(AttemptsExhaustedError, match="every worker that handles it dies") as caught:
+        attempt(store, record_now=True)
     assert caught.value.attempts == 3
 
 
@@ -88,7 +88,7 @@ def test_deaths_and_failures_add_up(store):
     for _ in range(3):
         die(store)
     with pytest.raises(AttemptsExhaustedError, match="no, again"):
-        attempt(store, at_once=True)
+        attempt(store, record_now=True)
 
 
 def test_a_quick_message_asks_nothing_of_the_store(store):
@@ -109,7 +109,7 @@ def test_a_try_is_recorded_when_it_has_lasted_for_a_moment_and_forgotten_when_it
 
 
 def test_the_first_message_after_a_start_is_recorded_before_it_begins(store):
-    tried = attempt(store, at_once=True)
+    tried = attempt(store, record_now=True)
     assert record(store) == {"failed": 0, "begun": 1, "reason": ""}
     with tried:
         pass
@@ -118,7 +118,7 @@ def test_the_first_message_after_a_start_is_recorded_before_it_begins(store):
 
 
 def test_a_failure_after_a_record_counts_once(store):
-    with attempt(store, at_once=True) as tried:
+    with attempt(store, record_now=True) as tried:
         pass
     tried.failed("no")
     assert record(store) == {"failed": 1, "begun": 0, "reason": "no"}
@@ -127,7 +127,7 @@ def test_a_failure_after_a_record_counts_once(store):
 @pytest.mark.parametrize("end", [Stopped(), KeyboardInterrupt()], ids=["SIGTERM", "Ctrl-C"])
 def test_who_is_told_to_end_takes_the_try_back(store, end):
     attempt(store).failed("no")
-    tried = attempt(store, at_once=True)
+    tried = attempt(store, record_now=True)
     assert record(store) == {"failed": 1, "begun": 1, "reason": "no"}
     with pytest.raises(type(end)), tried:
         raise end
@@ -136,7 +136,7 @@ def test_who_is_told_to_end_takes_the_try_back(store, end):
 
 def test_a_service_that_is_away_takes_the_try_back(store):
     for _ in range(20):
-        tried = attempt(store, at_once=True)
+        tried = attempt(store, record_now=True)
         with pytest.raises(ServiceUnavailableError), tried:
             raise ServiceUnavailableError("MLflow cannot be reached")
         tried.postponed()
@@ -155,7 +155,7 @@ def test_nothing_is_taken_back_that_was_not_recorded(store):
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"failed": "many"}', b"\xff"])
 def test_of_a_damaged_record_nothing_is_known(store, content):
     store.put(BUCKET, KEY, content)
-    with attempt(store, at_once=True) as tried:
+    with attempt(store, record_now=True) as tried:
         assert tried.number == 1
     tried.done()
     assert record(store) is None
@@ -172,7 +172,7 @@ def test_every_message_of_every_group_has_a_record_of_its_own(store):
     attempt(store).failed("no")
     for changes in ({"topic": "inference-data"}, {"partition": 1}, {"offset": 18}):
         attempt(store, **changes).failed("no")
-    Attempt(store, "train-lstm", RECEIVED, 3, at_once=True)
+    Attempt(store, "train-lstm", RECEIVED, 3, record_now=True)
     assert sorted(info.key for info in store.list(BUCKET)) == [
         "trained/tries/train-gru/inference-data/2/17.json",
         "trained/tries/train-gru/training-data/1/17.json",

@@ -188,8 +188,8 @@ def test_a_prefix_stands_before_every_name():
         ("USE_QUEUE", "Kafka is the queue"),
         ("AUTO_OFFSET_RESET", "a new group always begins with the first message"),
         ("ENABLE_DLQ", "there is nothing to switch on"),
-        ("KAFKA_BOOTSTRAP_SERVER", "it is not one of FLTS'; did you mean KAFKA_BOOTSTRAP_SERVERS?"),
-        ("KAFKA_HEAP_OPTS", "it is not one of FLTS'"),
+        ("KAFKA_BOOTSTRAP_SERVER", "FLTS has no such variable; did you mean KAFKA_BOOTSTRAP_SERVERS?"),
+        ("KAFKA_HEAP_OPTS", "FLTS has no such variable"),
     ],
 )
 def test_a_variable_that_means_nothing_is_named_once_with_what_does(name, now):

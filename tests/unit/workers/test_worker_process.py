@@ -75,9 +75,9 @@ def test_what_may_not_happen_again_is_tried_three_times(runner: StageRunner, err
     assert [handle(runner, error) for _ in range(3)] == [
         Failed(reason),
         Failed(reason),
-        DeadLettered(reason, 3, bad=False),
+        DeadLettered(reason, 3, invalid=False),
     ]
 
 
 def test_a_bad_message_is_dead_at_once(runner: StageRunner) -> None:
-    assert handle(runner, BadInputError("it is no message")) == DeadLettered("it is no message", 1, bad=True)
+    assert handle(runner, BadInputError("it is no message")) == DeadLettered("it is no message", 1, invalid=True)
