@@ -271,6 +271,11 @@ class EvalParams(ServiceParams):
     min_gain: float = _param(
         0.0, "Gate", "fraction by which its composite score must be lower than theirs: 0.02 requires 2 %", ge=0, lt=1
     )
+    incomparable: Literal["promote", "hold"] = _param(
+        "promote",
+        "Gate",
+        "what to do when the best model cannot be compared with the model in production on at least 50 rows",
+    )
     promotion_bucket: BucketName = _param(
         "model-promotion", "Services", "bucket for promotions and the pointers to the promoted models"
     )

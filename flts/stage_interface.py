@@ -126,7 +126,7 @@ class Context:
         work_dir: A private scratch folder, on the same filesystem as the outputs; removed afterwards.
         store: The object store; ``None`` when a stage runs by itself on plain files.
         tracking_uri: MLflow's address; ``None`` means no MLflow.
-        patience: Seconds to wait for MLflow while it cannot be reached; ``None`` where the caller waits instead.
+        wait_seconds: Seconds to wait for MLflow while it cannot be reached; ``None`` where the caller waits.
         output_dir: The folder that ``Result.files`` are moved to when a stage runs by itself, else ``None``.
         progress: Where to report progress.
         announce: Called with a message, as JSON, about work that has begun and that others may wait for.
@@ -136,7 +136,7 @@ class Context:
     work_dir: Path
     store: "ObjectStore | None" = None
     tracking_uri: str | None = None
-    patience: int | None = None
+    wait_seconds: int | None = None
     output_dir: Path | None = None
     progress: Progress = no_progress
     announce: Callable[[str], None] = lambda _: None

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from flts.runtime.cli import example, flag, group, variable
-from flts.runtime.parameters import describe_limits
+from flts.runtime.cli import example, group, variable
+from flts.runtime.parameters import describe_limits, flag
 from flts.stage_interface import Stage
 from flts.stages import STAGES
 from scripts.kafka_docs import with_tables

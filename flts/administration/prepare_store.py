@@ -11,7 +11,8 @@ from typing import NoReturn
 from flts.boundary.arguments import Parser
 from flts.boundary.files import DATASET_SUFFIXES, sha256_file
 from flts.diagnostics.system import reason
-from flts.errors import BadInputError, FltsError
+from flts.errors import BadInputError
+from flts.observability.exit_codes import run_command
 from flts.store import ObjectStore, open_store
 from flts.version import __version__
 
@@ -23,17 +24,16 @@ _MARK = ".prepared"  # a bucket is made by the first write into it
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the command and exit; errors are one sentence on stderr."""
-    try:
-        options = _parser().parse_args(argv)
-        if not options.store:
-            raise BadInputError("--store is required: s3://, http(s)://host:port or file:///dir")
-        store = open_store(options.store)
-        for line in (*make_buckets(store), *upload_datasets(store, options.datasets)):
-            print(line, flush=True)
-    except FltsError as error:
-        print(f"flts-prepare-store: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    sys.exit(0)
+    sys.exit(run_command("flts-prepare-store", lambda: _run(argv)))
+
+
+def _run(argv: Sequence[str] | None) -> None:
+    options = _parser().parse_args(argv)
+    if not options.store:
+        raise BadInputError("--store is required: s3://, http(s)://host:port or file:///dir")
+    store = open_store(options.store)
+    for line in (*make_buckets(store), *upload_datasets(store, options.datasets)):
+        print(line, flush=True)
 
 
 def make_buckets(store: ObjectStore) -> list[str]:

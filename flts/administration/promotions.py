@@ -10,13 +10,13 @@ from typing import Any, NoReturn
 
 from flts.boundary.arguments import Parser
 from flts.contracts import Promotion
-from flts.errors import BadInputError, FltsError
+from flts.errors import BadInputError
+from flts.observability.exit_codes import run_command
 from flts.promotion import HistoryEntry, choose, entries, production_key, read_pointer, roll_back, rollback_target
 from flts.store import ObjectStore, open_store
 from flts.version import __version__
 
 _BAD_INPUT = 2
-_INTERRUPTED = 130
 _EPILOG = "An address or a name can also come from the environment, as for the stages: GATEWAY_URL, PROMOTION_BUCKET, "
 _EPILOG += "IDENTIFIER, MLFLOW_TRACKING_URI; options win. Exit codes: 0 done, 2 wrong input or, from verify, something "
 _EPILOG += "that does not agree, 3 a service is unreachable."
@@ -24,16 +24,7 @@ _EPILOG += "that does not agree, 3 a service is unreachable."
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the command and exit; errors are one sentence on stderr."""
-    try:
-        sys.exit(_run(sys.argv[1:] if argv is None else argv))
-    except FltsError as error:
-        print(f"flts-promotions: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except BrokenPipeError:  # the reader, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except KeyboardInterrupt:
-        sys.exit(_INTERRUPTED)
+    sys.exit(run_command("flts-promotions", lambda: _run(sys.argv[1:] if argv is None else argv)))
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -1,1 +1,1 @@
-"""Checks of everything that comes from outside: documents, files, environment variables, arguments, paths, services."""
+"""Checks of everything from outside: documents, files, environment variables, arguments, paths and services."""

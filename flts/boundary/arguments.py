@@ -1,4 +1,4 @@
-"""The command lines of what is no stage."""
+"""Command lines of commands that are not stages."""
 
 import argparse
 from typing import NoReturn
@@ -7,7 +7,7 @@ from flts.errors import BadInputError
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are ``BadInputError``, to be told in one sentence like any other."""
+    """A parser that raises ``BadInputError``, so that its errors are one sentence as all others."""
 
     def error(self, message: str) -> NoReturn:
         """Raise the error."""

@@ -1,4 +1,4 @@
-"""Files on this machine: which ones may be opened, their SHA-256, and the names of datasets."""
+"""Files on this machine: checks before they are opened, their SHA-256, and the names of datasets."""
 
 import hashlib
 import stat
@@ -13,14 +13,14 @@ DATASET_SUFFIXES = (".csv", ".parquet", ".csv.gz")
 
 
 def check_regular(path: Path, label: str | None = None) -> None:
-    """Make sure that a path leads to a regular file: a device or a pipe might never end, or never begin.
+    """Check that a path leads to a regular file: reading a device or a pipe might never end, or never begin.
 
     Args:
         path: The file, or a symbolic link to it.
-        label: How error sentences call it; the path when not given.
+        label: Its name in error sentences; by default the path.
 
     Raises:
-        BadInputError: It is missing, out of reach, a folder, or anything else but a regular file.
+        BadInputError: It is missing, cannot be reached, or is a folder or anything else but a regular file.
     """
     label = label or str(path)
     try:
@@ -37,10 +37,10 @@ def check_regular(path: Path, label: str | None = None) -> None:
 
 @contextmanager
 def readable(path: Path, label: str) -> Iterator[None]:
-    """Read a file in the body, or say why it cannot be; ``label`` names it in the sentence.
+    """Let the body read a file; ``label`` names it in the sentence of an error.
 
     Raises:
-        BadInputError: It is no regular file, or may not be read.
+        BadInputError: It is not a regular file, or may not be read.
     """
     check_regular(path, label)
     try:
@@ -55,7 +55,7 @@ def sha256_file(path: Path) -> str:
     """Return the SHA-256 of a file's content, in hex.
 
     Raises:
-        BadInputError: It is no regular file.
+        BadInputError: It is not a regular file.
     """
     check_regular(path)
     with path.open("rb") as file:

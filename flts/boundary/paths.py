@@ -1,16 +1,16 @@
-"""Paths from outside, as text that files, messages and logs can hold."""
+"""Paths from outside, which must be text that files, messages and logs can hold."""
 
 import re
 from pathlib import Path
 
 from flts.errors import BadInputError
 
-# Python reads bytes that are not UTF-8 as halves of characters.
+# Python reads bytes that are not UTF-8 as surrogates.
 _NOT_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 def is_text(value: str) -> bool:
-    """Tell whether files and services can take a value: it is UTF-8, and has no NUL."""
+    """Tell whether files and services can store a value: it is UTF-8 and has no NUL."""
     return not _NOT_TEXT.search(value)
 
 

@@ -1,4 +1,4 @@
-"""Asking a service again while it is away, and saying what is waited for."""
+"""Retries of requests to a service that is away, with a log line that says what is waited for."""
 
 import logging
 import time
@@ -10,19 +10,19 @@ from flts.boundary.environment import whole_number
 
 T = TypeVar("T")
 
-# Time enough for a restart.
+# Long enough for a restart.
 _STORE_SECONDS, _MLFLOW_SECONDS = 120, 180
-# Who has no patience gives up a service that refuses connections after 14 s, and one that hangs after two minutes.
+# Without a time to wait: 14 s for a service that refuses connections, and two minutes for one that hangs.
 _ATTEMPTS, _SECONDS_WITHOUT = 8, 120
 _SECONDS_BETWEEN_LINES = 60.0
-# What the next try mends within a second is nobody's matter.
+# A failure that the next attempt fixes within a second is not worth a line.
 _SLOW_SECONDS = 1.0
 
 _log = logging.getLogger("flts")
 
 
-def for_store() -> int:
-    """Return how many seconds a stage waits for an object store: ``FLTS_PATIENCE_SECONDS``, or two minutes.
+def store_wait_seconds() -> int:
+    """Return the time in seconds that a stage waits for an object store: ``FLTS_PATIENCE_SECONDS``, or two minutes.
 
     Raises:
         BadInputError: The variable is not a whole number.
@@ -30,8 +30,8 @@ def for_store() -> int:
     return _seconds(_STORE_SECONDS)
 
 
-def for_mlflow() -> int:
-    """Return how many seconds a stage waits for MLflow: ``FLTS_PATIENCE_SECONDS``, or three minutes; errors alike."""
+def mlflow_wait_seconds() -> int:
+    """Return the time that a stage waits for MLflow, by default three minutes; else as ``store_wait_seconds``."""
     return _seconds(_MLFLOW_SECONDS)
 
 
@@ -40,47 +40,47 @@ def _seconds(default: int) -> int:
 
 
 class RetryPolicy:
-    """What a stage has, which waits and says so; or that of a server or a person, who ask again by themselves."""
+    """Retries of a stage, which waits and logs it; or of a server or a person, who will ask again anyway."""
 
     def __init__(self, seconds: int | None) -> None:
-        """Wait ``seconds`` at most; ``None``: ask a few times in silence."""
+        """Wait at most ``seconds``; ``None``: try a few times without a log line."""
         self._seconds = seconds
-        self._told_at: float | None = None
-        self._telling = Lock()
+        self._logged_at: float | None = None
+        self._logging = Lock()
 
-    def ask(self, ask: Callable[[], T], passing: Callable[[Exception], str]) -> T:
-        """Return ``ask()``, asking again while that may help.
+    def call(self, request: Callable[[], T], describe_outage: Callable[[Exception], str]) -> T:
+        """Return ``request()``, calling it again while that may help; the last error is raised.
 
         Args:
-            ask: Asks once.
-            passing: Says of an error that may pass which service is away, and why; empty for one that stays. The last
-                error is raised.
+            request: Sends the request once.
+            describe_outage: Returns, for an error that may pass, a sentence on which service is away and why; empty for
+                any other error.
         """
         import stamina
 
         begun, failures = time.monotonic(), 0
 
-        def may_pass(error: Exception) -> bool:
+        def is_transient(error: Exception) -> bool:
             nonlocal failures
-            sentence = passing(error)
+            sentence = describe_outage(error)
             failures += 1
             if sentence and (failures > 1 or time.monotonic() - begun > _SLOW_SECONDS):
-                self._tell(sentence)
+                self._log_outage(sentence)
             return bool(sentence)
 
         seconds = _SECONDS_WITHOUT if self._seconds is None else max(self._seconds, _SLOW_SECONDS)
         attempts = _ATTEMPTS if self._seconds is None else None
-        answer = stamina.RetryingCaller(attempts=attempts, timeout=seconds, wait_initial=0.1).on(may_pass)(ask)
-        with self._telling:
-            self._told_at = None
+        answer = stamina.RetryingCaller(attempts=attempts, timeout=seconds, wait_initial=0.1).on(is_transient)(request)
+        with self._logging:
+            self._logged_at = None
         return answer
 
-    def _tell(self, sentence: str) -> None:
+    def _log_outage(self, sentence: str) -> None:
         if not self._seconds:
             return
-        with self._telling:
+        with self._logging:
             now = time.monotonic()
-            if self._told_at is not None and now - self._told_at < _SECONDS_BETWEEN_LINES:
+            if self._logged_at is not None and now - self._logged_at < _SECONDS_BETWEEN_LINES:
                 return
-            self._told_at = now
+            self._logged_at = now
         _log.warning("waiting, %d s at most: %s", self._seconds, sentence)

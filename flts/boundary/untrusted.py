@@ -1,4 +1,4 @@
-"""What others wrote, taken in with care: bounded in size, never through a link, and wrong only in one sentence."""
+"""Documents and folders from others: limited in size, never read through a link; every error is one sentence."""
 
 import os
 import shutil
@@ -23,12 +23,12 @@ def json_object(data: bytes | str, source: str, kind: str, *, allow_nan: bool = 
 
     Args:
         data: Its text; numbers come out as ``json.loads`` reads them.
-        source: Where it came from, for the sentence.
-        kind: What it should be, with its article: ``a metrics file``.
+        source: The document's name in the sentence.
+        kind: The expected kind of document, with its article: ``a metrics file``.
         allow_nan: Whether ``NaN`` and ``Infinity``, which are not JSON, may stand for numbers.
 
     Raises:
-        BadInputError: It is not UTF-8, not JSON, no object, or nested more than 200 deep.
+        BadInputError: It is not UTF-8, not JSON, not an object, or nested more than 200 deep.
     """
     try:
         value = from_json(data, allow_inf_nan=allow_nan)
@@ -40,7 +40,7 @@ def json_object(data: bytes | str, source: str, kind: str, *, allow_nan: bool = 
 
 
 def read_document(path: Path, kind: str, largest: int = LARGEST_DOCUMENT) -> bytes:
-    """Read a small file that somebody named.
+    """Read a small file from outside.
 
     Raises:
         BadInputError: It is not a regular file, cannot be read, or is larger than ``largest`` bytes.
@@ -50,16 +50,16 @@ def read_document(path: Path, kind: str, largest: int = LARGEST_DOCUMENT) -> byt
 
 
 def check_folder(folder: Path, largest: Mapping[str, int], kind: str) -> None:
-    """Look at a folder before anything in it is read.
+    """Check a folder before anything in it is read.
 
     Args:
         folder: The folder.
-        largest: The names that may be there, and how many bytes each may have.
-        kind: What the folder should be: ``model bundle``.
+        largest: The allowed names, and the largest size of each file in bytes.
+        kind: The expected kind of folder: ``model bundle``.
 
     Raises:
-        BadInputError: It is no folder; or something in it has another name, is not a regular file (a link is none),
-            or is too large.
+        BadInputError: It is not a folder; or an entry has another name, is not a regular file (a link is not one), or
+            is too large.
     """
     where = printable(str(folder))
     with refused(f"read {where}"):
@@ -73,7 +73,7 @@ def check_folder(folder: Path, largest: Mapping[str, int], kind: str) -> None:
 
 
 def check_name(name: str, where: str, largest: Mapping[str, int], kind: str) -> None:
-    """Refuse a file that has no place in a folder; ``where`` is what people call the folder."""
+    """Refuse a file that does not belong in a folder; ``where`` is the folder's name in the sentence."""
     if name not in largest:
         raise BadInputError(
             f"{where}/{printable(name)} is not part of the {kind}: only {', '.join(largest)} may be there"
@@ -81,15 +81,15 @@ def check_name(name: str, where: str, largest: Mapping[str, int], kind: str) -> 
 
 
 def check_size(name: str, size: int, largest: int) -> None:
-    """Refuse a file that is too large; ``name`` is what people call it."""
+    """Refuse a file that is too large; ``name`` is its name in the sentence."""
     if size > largest:
         raise BadInputError(f"{name} has {size:,} bytes: at most {largest:,} are accepted")
 
 
 def copy_folder(folder: Path, destination: Path, largest: Mapping[str, int], kind: str) -> None:
-    """Copy the files of a folder into another one, which exists; arguments and errors as in ``check_folder``.
+    """Copy the files of a folder into an existing one; arguments and errors as in ``check_folder``.
 
-    No link is followed, and no more than was allowed is copied, even if the folder changes meanwhile.
+    No link is followed, and no more than the allowed sizes is copied, even if the folder changes meanwhile.
     """
     check_folder(folder, largest, kind)
     for name, limit in largest.items():
@@ -114,7 +114,7 @@ def _opened(path: Path, kind: str, largest: int, flags: int = 0) -> Iterator[Bin
         raise BadInputError(f"{name} does not exist: a {kind} is expected") from None
     except OSError as error:
         raise BadInputError(f"cannot read {name}: {reason(error)}") from None
-    except ValueError:  # a zero byte
+    except ValueError:  # a NUL in it
         raise BadInputError(f"{name} is not the name of a file") from None
     try:
         _check_file(name, os.fstat(descriptor), largest)

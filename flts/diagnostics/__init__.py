@@ -1,1 +1,1 @@
-"""Errors in plain words: of services, the operating system, validation, and text for a terminal."""
+"""Errors of services, the operating system and validation in plain words, and text that is safe for a terminal."""

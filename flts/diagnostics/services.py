@@ -1,10 +1,10 @@
-"""Why a service is out of reach, in plain words: what libraries say of it names their own classes and addresses."""
+"""Outages of services in plain words: the error texts of libraries name their own classes and addresses."""
 
 import re
 
 BROKEN_OFF = "its answers break off"
-# No waiting mends these.
-_TO_BE_MENDED = (
+# Errors that waiting does not fix.
+_PERMANENT = (
     (r"Hostname mismatch|IP address mismatch|doesn't match", "its certificate is for another name"),
     (r"certificate has expired", "its certificate has expired"),
     (r"CERTIFICATE_VERIFY_FAILED", "its certificate is not trusted"),
@@ -14,9 +14,9 @@ _TO_BE_MENDED = (
     ),
     (r"SpeaksTls", "it speaks TLS there: https:// is meant, not http://"),
 )
-# The first that fits counts.
+# The first match counts.
 _REASONS = (
-    *_TO_BE_MENDED,
+    *_PERMANENT,
     (r"Connection ?refused|Errno 111", "nothing listens there"),
     (r"Name or service not known|NameResolution|Failed to resolve|getaddrinfo", "its name is not known here"),
     (r"No route to host|Network is unreachable|Errno 1(01|13)", "there is no network to it"),
@@ -34,7 +34,7 @@ _REASONS = (
 
 
 def outage_reason(text: str) -> str:
-    """Return the reason that a library's error text gives, as the end of a sentence about the service."""
+    """Return the reason in a library's error text, as the end of a sentence about the service."""
     for pattern, words in _REASONS:
         if found := re.search(pattern, text, re.IGNORECASE):
             return words.format(found.groupdict().get("status"))
@@ -42,5 +42,5 @@ def outage_reason(text: str) -> str:
 
 
 def is_permanent(text: str) -> bool:
-    """Return whether an error text tells of what stays until somebody mends it: certificates, or a wrong address."""
-    return any(re.search(pattern, text, re.IGNORECASE) for pattern, _ in _TO_BE_MENDED)
+    """Tell whether an error lasts until somebody fixes a certificate or an address."""
+    return any(re.search(pattern, text, re.IGNORECASE) for pattern, _ in _PERMANENT)

@@ -1,4 +1,4 @@
-"""What the operating system refused, as sentences for the person who can fix it."""
+"""Errors of the operating system, as sentences for the person who can fix them."""
 
 import errno
 from collections.abc import Iterator
@@ -14,14 +14,14 @@ NO_MEMORY = "there is not enough memory: give it more, take fewer rows, or a sma
 
 
 def reason(error: BaseException) -> str:
-    """Say an operating system error in words: ``permission denied``."""
+    """Return an operating system error in words: ``permission denied``."""
     text = getattr(error, "strerror", None) or str(error)
     return text[:1].lower() + text[1:]
 
 
 @contextmanager
 def refused(action: str) -> Iterator[None]:
-    """Turn what the operating system refuses into ``cannot <action>: <reason>``.
+    """Turn errors of the operating system in the body into ``cannot <action>: <reason>``.
 
     Raises:
         BadInputError: The body raised an ``OSError``.
@@ -33,10 +33,10 @@ def refused(action: str) -> Iterator[None]:
 
 
 def environment_trouble(error: BaseException, output_dir: Path | None = None) -> str | None:
-    """Tell a full disk, missing permissions or too little memory from a bug, wherever in the chain of causes it is.
+    """Tell a full disk, missing permissions or too little memory from a bug, anywhere in the chain of causes.
 
     Args:
-        error: What was raised.
+        error: The error.
         output_dir: The folder to name where the error names no file, or one inside it.
 
     Returns:
@@ -44,7 +44,7 @@ def environment_trouble(error: BaseException, output_dir: Path | None = None) ->
     """
     link: BaseException | None = error
     while link is not None:
-        # Some libraries put the system's words into errors of their own.
+        # Some libraries put the system's message into errors of their own.
         if (
             isinstance(link, MemoryError)
             or getattr(link, "errno", None) == errno.ENOMEM

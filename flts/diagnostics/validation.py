@@ -1,4 +1,4 @@
-"""What pydantic found wrong with a value, in plain words: ``must be at least 1, got 0``."""
+"""Validation errors of pydantic in plain words: ``must be at least 1, got 0``."""
 
 import re
 from collections.abc import Mapping
@@ -45,7 +45,7 @@ PROBLEMS = {
 
 
 def problem(kind: str, context: Mapping[str, Any], templates: Mapping[str, str] = PROBLEMS) -> str:
-    """Say an error of pydantic's ``kind``, with the ``context`` that pydantic gives of it."""
+    """Return the words for an error of pydantic's ``kind``, with the ``context`` that pydantic gives."""
     # pydantic gives the limits of a float as floats: 1.0 where the model says 1.
     details = {
         key: int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else value
@@ -55,7 +55,7 @@ def problem(kind: str, context: Mapping[str, Any], templates: Mapping[str, str] 
 
 
 def first_problem(error: ValidationError) -> str:
-    """Say the first error of many: ``field 'parts.rows' must be at least 1, got 0``."""
+    """Return the first error in words: ``field 'parts.rows' must be at least 1, got 0``."""
     first = error.errors()[0]
     field = ".".join(str(part) for part in first["loc"])
     where = f"field {shown(field, quoted=True)}" if field else "it"
@@ -65,12 +65,12 @@ def first_problem(error: ValidationError) -> str:
 
 
 def shown(value: object, *, quoted: bool = False) -> str:
-    """Show a wrong value: plain where that is clear, else with quotes and escapes; long text is cut."""
+    """Return a wrong value for a sentence: plain where that is clear, else quoted and escaped; long text is cut."""
     plain = isinstance(value, str) and not quoted and re.fullmatch(r"[\w.+-]+", value)
     text = value if isinstance(value, str) and plain else repr(value)
     return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."
 
 
 def _is_short(value: object) -> bool:
-    """Tell whether a value says something to people; a document that is wrong as a whole does not."""
+    """Tell whether a value helps people in a sentence; a document that is wrong as a whole does not."""
     return isinstance(value, str | int | float | None)

@@ -45,7 +45,7 @@ def make_app(settings: GatewaySettings, store: ObjectStore, gate: AccessControl)
         redirect_slashes=False,
     )
     failures = Counter("flts_store_errors", "Requests that the store failed.", registry=registry)
-    errors.install(app, failures.inc)
+    errors.install_error_handlers(app, failures.inc)
     _add_probes(app, partial(_try_to_write, store, sorted(settings.served) or [_PROBED_BUCKET]), registry)
     _add_objects(app, ObjectRoutes(settings, store, gate))
     return RequestMiddleware(

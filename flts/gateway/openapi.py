@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from flts.web.openapi import Answers, documented
+from flts.web.openapi import Answers, describe_answers
 
 
 class StoredObject(BaseModel):
@@ -49,7 +49,7 @@ _WORDS = {
 
 def problems_of(*statuses: int) -> Answers:
     """Describe answers that say no."""
-    return documented(_WORDS, *statuses)
+    return describe_answers(_WORDS, *statuses)
 
 
 ALWAYS = problems_of(400, 401, 403, 502, 503)

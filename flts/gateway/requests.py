@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from flts.store import ObjectInfo
 from flts.store.keys import check_bucket, check_key
-from flts.web.errors import HttpError, answer
+from flts.web.errors import HttpError, error_response
 
 _HIDDEN = re.compile(rb"%(2f|5c|[01].|7f)|[\x00-\x1f\x7f]", re.IGNORECASE)
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
@@ -33,7 +33,7 @@ class PathGuard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it with 400."""
         sentence = _wrong(scope["raw_path"]) if scope["type"] == "http" else ""
-        await (answer(400, sentence) if sentence else self._app)(scope, receive, send)
+        await (error_response(400, sentence) if sentence else self._app)(scope, receive, send)
 
 
 def _wrong(raw: bytes) -> str:

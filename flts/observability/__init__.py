@@ -1,1 +1,1 @@
-"""Request ids, events on stderr, and last messages at shutdown."""
+"""Logs without secrets, request ids, exit codes, and the time that a process has to shut down."""

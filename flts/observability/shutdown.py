@@ -1,22 +1,25 @@
-"""Time for a last word: a process that is told to end has less than a second, and more while it tells others so."""
+"""A longer time to shut down for a process that still has to tell a service of it.
+
+A stopped process has less than a second to end; in a grace period it has some seconds.
+"""
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_under_way = threading.Event()
+_active = threading.Event()
 
 
 @contextmanager
-def last_messages() -> Iterator[None]:
-    """Tell in the body, to a service, that this process ends."""
-    _under_way.set()
+def shutdown_grace_period() -> Iterator[None]:
+    """Let the body tell a service that this process ends."""
+    _active.set()
     try:
         yield
     finally:
-        _under_way.clear()
+        _active.clear()
 
 
-def is_under_way() -> bool:
-    """Tell whether a last word is being said."""
-    return _under_way.is_set()
+def in_grace_period() -> bool:
+    """Tell whether a grace period is under way."""
+    return _active.is_set()

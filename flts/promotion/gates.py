@@ -1,4 +1,4 @@
-"""Gates: what the best of a run must beat before it goes into production.
+"""Gates: the requirements that the best model of a run must meet to be promoted.
 
 All scores are composite scores in min-max units, lower is better, each pair measured on the same rows.
 """
@@ -13,8 +13,8 @@ class Requirement:
     """Something that a challenger must beat.
 
     Attributes:
-        name: What people call it.
-        score: Its score; NaN where it is not known, which nothing can be shown to beat.
+        name: Its name in sentences.
+        score: Its score; NaN if unknown, which no challenger beats.
         challenger: The challenger's score on the same rows.
     """
 
@@ -24,17 +24,17 @@ class Requirement:
 
 
 def asks_baselines(gate: str) -> bool:
-    """Whether a gate asks to beat persistence and the linear model."""
+    """Return whether a gate asks to beat persistence and the linear model."""
     return gate in ("baseline", "both")
 
 
 def asks_champion(gate: str) -> bool:
-    """Whether a gate asks to beat what is in production."""
+    """Return whether a gate asks to beat what is in production."""
     return gate in ("champion", "both")
 
 
 def failed_requirements(requirements: Iterable[Requirement], min_gain: float) -> tuple[str, ...]:
-    """Say why a challenger is held, once per requirement that it does not take; nothing when it passes.
+    """Say why a challenger is held, once per requirement that it fails; nothing when it passes.
 
     It must score below ``score * (1 - min_gain)``: a tie is not a gain.
     """
@@ -47,7 +47,7 @@ def _beats(requirement: Requirement, min_gain: float) -> bool:
 
 def _shortfall(requirement: Requirement, min_gain: float) -> str:
     if math.isnan(requirement.score):
-        return f"nothing says how {requirement.name} scores"
+        return f"{requirement.name} has no score to compare with"
     margin = f" by {min_gain:.2%}" if min_gain else ""
     scores = f"composite score {requirement.challenger:.4g} against {requirement.score:.4g}"
     return f"it does not beat {requirement.name}{margin}: {scores}"

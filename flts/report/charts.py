@@ -1,7 +1,7 @@
 """Charts as JSON that `templates/chart.js` draws with uPlot, and small bars for table cells as HTML.
 
-Numbers travel as whole numbers: ``n`` stands for ``low + n * unit`` of its axis, with a unit so fine that no reader
-could tell. That is compact, exact for round numbers, and keeps extreme values away from the drawing code.
+Numbers are written as whole numbers: ``n`` means ``low + n * unit`` of its axis, with a unit too fine to be seen. That
+is compact, exact for round numbers, and keeps extreme values away from the drawing code.
 """
 
 import math
@@ -23,7 +23,7 @@ LEAST_POINTS = 128
 VALUE_BYTES = 6
 STEP_BYTES = 14
 LANE_CELLS = 600
-LARGEST = 1e300  # beyond, widths of ranges overflow
+LARGEST = 1e300  # the width of a range of larger values would overflow
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Bar:
 
 
 def points_per_line(charts: Iterable[Chart]) -> int:
-    """Return how many points each line may keep, so that the charts of one page fit into it together."""
+    """Return how many points each line may keep, so that all charts of one page together stay within its size limit."""
     lines = [line for chart in charts for line in chart.lines]
     points = MOST_POINTS
     while points > LEAST_POINTS and sum(_bytes(line, points) for line in lines) > PAGE_BYTES:
@@ -45,7 +45,7 @@ def points_per_line(charts: Iterable[Chart]) -> int:
 
 
 def _bytes(line: Line, points: int) -> int:
-    """Estimate what a line takes: its values, and an entry wherever the step of its positions changes."""
+    """Estimate the size of a line: its values, and an entry wherever the step of its positions changes."""
     x = line.x
     if len(x) > points:
         return points * VALUE_BYTES
@@ -53,7 +53,7 @@ def _bytes(line: Line, points: int) -> int:
 
 
 def line_chart(chart: Chart, points: int) -> Markup:
-    """Write a chart with about ``points`` values a line; the page's script gives it its picture."""
+    """Write a chart with about ``points`` values a line; the page's script draws it."""
     return Markup(
         '<div class="chart" role="img" aria-label="{}"><script type="application/json">{}</script></div>'
     ).format(
@@ -63,7 +63,7 @@ def line_chart(chart: Chart, points: int) -> Markup:
 
 
 def chart_data(chart: Chart, points: int) -> dict[str, Any]:
-    """Return what the script draws: the axes, and marks in whole numbers of their units."""
+    """Return the content for the script: the axes, and marks in whole numbers of their units."""
     parts = [_reduced(line, chart, points) for line in chart.lines]
     first = min(int(line.x[0]) for line in chart.lines if len(line.x))
     last = max(int(line.x[-1]) for line in chart.lines if len(line.x))
@@ -77,7 +77,7 @@ def chart_data(chart: Chart, points: int) -> dict[str, Any]:
         return [int(position) for position in (x - first) // unit]
 
     def values(y: Floats) -> list[int | None]:
-        numbers = np.rint((_drawn(y) - low) / y_unit)
+        numbers = np.rint((_drawable_values(y) - low) / y_unit)
         return [None if math.isnan(number) else int(number) for number in numbers.tolist()]
 
     return {
@@ -140,7 +140,7 @@ def _levels(lane: Lane) -> str:
 
 
 def cell_bar(parts: Sequence[Bar], label: str) -> Markup:
-    """Draw the parts of one small bar for a table cell; ``label`` is read out in its place."""
+    """Draw the parts of one small bar for a table cell; ``label`` is its text for screen readers."""
     return Markup('<span class="cell-bar" role="img" aria-label="{}">{}</span>').format(
         label,
         Markup("").join(
@@ -156,13 +156,13 @@ def _scaled(y: Floats, chart: Chart) -> Floats:
     return np.log10(np.where(y > 0, y, np.nan)) if chart.log else y
 
 
-def _drawn(y: Floats) -> Floats:
+def _drawable_values(y: Floats) -> Floats:
     return np.where(np.abs(y) <= LARGEST, y, np.nan)
 
 
 def _y_axis(parts: Sequence[ReducedSeries], chart: Chart) -> tuple[float, float, int]:
     """Return the lowest value, the unit and its decimals: a power of ten, the range is at least 10,000 of it."""
-    known = np.concatenate([_drawn(values) for part in parts for values in (part.lowest, part.highest)])
+    known = np.concatenate([_drawable_values(values) for part in parts for values in (part.lowest, part.highest)])
     low, high = (float(reduce(known, initial=np.nan)) for reduce in (np.fmin.reduce, np.fmax.reduce))
     if math.isnan(low):
         return 0.0, 1.0, 0

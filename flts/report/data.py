@@ -1,4 +1,4 @@
-"""What each report shows. Stages fill these; `flts.report.pages` renders them. Arrays hold original units."""
+"""Contents of the reports. Stages fill these; `flts.report.pages` renders them. Arrays are in original units."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -46,7 +46,7 @@ class TrainingReport:
 
     ``scores`` (min-max units) and ``original_scores`` name the model first, then ``persistence``,
     ``seasonal_naive``, ``linear`` and, for Prophet, ``plain``. Losses are per epoch; empty where there are none.
-    ``remark`` says what readers should know of this type of model.
+    ``remark`` tells readers about this type of model.
     """
 
     model_type: str
@@ -83,7 +83,10 @@ class CandidateScores:
 
 @dataclass(frozen=True)
 class Champion:
-    """What is in production; scores of it and of the winner on the same ``rows``, where they can be compared."""
+    """The model in production; scores of it and of the winner on the same ``rows``, where they can be compared.
+
+    ``obstacle`` says why there is no comparison.
+    """
 
     model_type: str
     run_id: str
@@ -96,7 +99,7 @@ class Champion:
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """Report of eval; ``reason`` says why the winner won, ``decision`` why it was promoted or held, if a gate asked."""
+    """Report of eval; ``reason`` says why the winner won, ``decision`` why a gate promoted or held it."""
 
     identifier: str
     config_hash: str
@@ -115,8 +118,8 @@ class EvaluationReport:
 class ForecastReport:
     """Report of inference. Forecast arrays are (steps, targets), backtest arrays (rows, targets); NaN: unknown.
 
-    ``recursive`` and ``after_gap`` are (steps,). ``lower`` and ``upper`` bound the interval of each step, which is to
-    hold the share ``interval_level`` of measured values; ``backtest_half_width`` is half its width in the backtest.
+    ``recursive`` and ``after_gap`` are (steps,). ``lower`` and ``upper`` bound the interval of each step, meant to
+    contain the share ``interval_level`` of measured values; ``backtest_half_width`` is half its width in the backtest.
     Models without intervals have ``None`` and NaN there. ``backtest_scores`` (original units) names the model, then
     ``persistence``. ``backtest_horizons`` are by horizon, ascending.
     """

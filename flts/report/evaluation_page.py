@@ -1,4 +1,4 @@
-"""The report of eval: the score table that says why the winner won."""
+"""Report of eval: the scores of the candidates, and the decision about the winner."""
 
 import math
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class _Row:
 
 
 @dataclass(frozen=True)
-class _Beside:
+class _ComparisonRow:
     label: str
     scores: Scores
     bar: Markup
@@ -55,6 +55,7 @@ def evaluation_page(report: EvaluationReport) -> str:
         decided=_decided(report),
         decision=report.decision,
         champion=report.champion,
+        champion_time=_utc(report.champion.promotion_time) if report.champion else "",
         winner=report.winner,
         words=[
             "Persistence",
@@ -65,7 +66,7 @@ def evaluation_page(report: EvaluationReport) -> str:
             "Composite score",
             "Backtest",
         ],
-        trail=[
+        identity=[
             (name, text)
             for name, text in (
                 ("run", report.identifier),
@@ -75,6 +76,10 @@ def evaluation_page(report: EvaluationReport) -> str:
             if text
         ],
     )
+
+
+def _utc(timestamp: str) -> str:
+    return f"{timestamp.replace('T', ' ').split('.')[0].removesuffix('Z')} UTC"
 
 
 def _decided(report: EvaluationReport) -> str:
@@ -103,7 +108,7 @@ def _facts(report: EvaluationReport) -> list[Fact]:
             Fact(_decided(report).capitalize(), winner.model_type),
             Fact("Composite score", number(winner.composite), "min-max units; lower is better"),
             Fact("Against persistence", signed_percent(_against_persistence(winner)), "RMSE; below zero is better"),
-            Fact("Against the next", signed_percent(lead) if valid[1:] else UNKNOWN, "composite score"),
+            Fact("Against the second best", signed_percent(lead) if valid[1:] else UNKNOWN, "composite score"),
             *facts,
         ]
     return facts
@@ -134,12 +139,12 @@ def _row(report: EvaluationReport, candidate: CandidateScores) -> _Row:
     )
 
 
-def _groups(report: EvaluationReport, ordered: list[CandidateScores]) -> list[list[_Beside]]:
+def _groups(report: EvaluationReport, ordered: list[CandidateScores]) -> list[list[_ComparisonRow]]:
     """Put models and baselines in groups: one where all models share their baselines, else one per model."""
     rmse = [scores.rmse for candidate in ordered for scores in (candidate.scores, *candidate.baselines.values())]
     largest = max((value for value in rmse if math.isfinite(value)), default=0.0) or 1.0
     models = [
-        _Beside(
+        _ComparisonRow(
             label=candidate.model_type,
             scores=candidate.scores,
             bar=rmse_bar(candidate.scores.rmse, largest, "model"),
@@ -152,12 +157,12 @@ def _groups(report: EvaluationReport, ordered: list[CandidateScores]) -> list[li
     baselines = [_baselines(candidate, largest) for candidate in ordered]
     if ordered and all(candidate.baselines == ordered[0].baselines for candidate in ordered):
         return [models + baselines[0]]
-    return [[model, *beside] for model, beside in zip(models, baselines, strict=True)]
+    return [[model, *own] for model, own in zip(models, baselines, strict=True)]
 
 
-def _baselines(candidate: CandidateScores, largest: float) -> list[_Beside]:
+def _baselines(candidate: CandidateScores, largest: float) -> list[_ComparisonRow]:
     return [
-        _Beside(
+        _ComparisonRow(
             label=BASELINES.get(name, name),
             scores=scores,
             bar=rmse_bar(scores.rmse, largest, "muted"),

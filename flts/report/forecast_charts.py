@@ -1,4 +1,4 @@
-"""Charts of forecasts beside what was measured, shared by the training and the forecast page."""
+"""Charts of forecasts and measured values, shared by the training and the forecast page."""
 
 from collections.abc import Sequence
 
@@ -33,9 +33,9 @@ def comparison_chart(
     title: str,
     interval: Sequence[Line] = (),
 ) -> Chart | None:
-    """Describe predicted beside actual values (n,), and persistence's where given; ``None`` with nothing to draw.
+    """Describe predicted and actual values (n,), and persistence's where given; ``None`` with nothing to draw.
 
-    What ``interval_line`` gives lies under them.
+    ``interval`` comes from ``interval_line``, and is drawn under them.
     """
     x = microseconds(time)
     breaks = gap_breaks(x)
@@ -47,7 +47,7 @@ def comparison_chart(
         return None
     return Chart(
         title=title,
-        description=f"{target}: measured values beside one-step forecasts of {model}"
+        description=f"{target}: measured values and one-step forecasts of {model}"
         f"{' and persistence' if persistence is not None else ''}, in original units.",
         lines=lines,
         time=True,

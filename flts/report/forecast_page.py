@@ -1,4 +1,4 @@
-"""The report of inference: the forecast itself, and what the model is worth on the whole test data."""
+"""Report of inference: the forecast, and the model's backtest on the whole test data."""
 
 import math
 from collections.abc import Sequence
@@ -21,18 +21,18 @@ from flts.report.render import (
     Fact,
     Figure,
     change,
+    compare_with_persistence,
     drawable,
     error_distribution,
     figure,
     finite,
     render,
     score_table,
-    verdict,
 )
 from flts.report.sampling import gap_breaks, microseconds
 from flts.timeseries.metrics import HorizonScores, score
 
-TARGETS_DRAWN = 6
+TARGETS_CHARTED = 6
 ROWS_LISTED = 200
 HORIZONS_LISTED = (1, 2, 3, 6, 12, 24, 48)
 
@@ -57,7 +57,7 @@ def forecast_page(report: ForecastReport) -> str:
     rows = _rows(report)
     total = len(report.time) * len(report.targets)
     forecasts = [
-        drawing for index in range(min(TARGETS_DRAWN, len(report.targets))) if (drawing := _forecast(report, index))
+        drawing for index in range(min(TARGETS_CHARTED, len(report.targets))) if (drawing := _forecast(report, index))
     ]
     errors = step_errors(
         np.array([step for step, _ in report.step_mae], dtype=np.int64),
@@ -70,7 +70,7 @@ def forecast_page(report: ForecastReport) -> str:
         "forecast.html",
         title=f"{steps} ahead with {report.model_type}.",
         eyebrow="Forecast report",
-        lead=verdict("The model", share) + " in the backtest over the whole test data."
+        lead=compare_with_persistence("The model", share) + " in the backtest over the whole test data."
         if report.backtest_scores
         else "",
         facts=_facts(report, share),
@@ -101,7 +101,7 @@ def forecast_page(report: ForecastReport) -> str:
             "Persistence",
             "RMSE, MAE, MSE",
         ],
-        trail=[
+        identity=[
             (name, text)
             for name, text in (
                 ("run", report.identifier),
@@ -155,13 +155,13 @@ def _explanation(report: ForecastReport) -> str:
         parts.append("Rolling steps (solid) are forecast from measured values.")
     if report.recursive.any():
         parts.append(
-            "Recursive steps (dashed, shaded) lie past the last measured value and build on the forecasts before them."
+            "Recursive steps (dashed, shaded) follow the last measured value and build on the forecasts before them."
         )
     if report.lower is not None:
-        often = f"{100 * report.interval_level:g} times in 100"
-        parts.append(f"The {_interval(report)} around a step is to hold what will be measured {often}.")
+        expected = f"{100 * report.interval_level:g} of 100"
+        parts.append(f"The {_interval(report)}s are made so that {expected} measured values fall inside.")
     if report.after_gap.any():
-        parts.append("Ringed steps follow a gap in time, so that their history is interrupted.")
+        parts.append("Ringed steps follow a gap in time: their window is not complete, and they are not scored.")
     return " ".join(parts)
 
 
@@ -194,7 +194,7 @@ def _forecast(report: ForecastReport, index: int) -> Figure | None:
     return figure(
         Chart(
             title=report.targets[index],
-            description=f"Forecast of {report.targets[index]} beside measured values, in original units; "
+            description=f"Forecast of {report.targets[index]} and measured values, in original units; "
             f"{fixed(len(first), 0)} of {plural(len(x), 'step')} recursive.",
             lines=lines,
             dots=dots,
@@ -207,7 +207,7 @@ def _forecast(report: ForecastReport, index: int) -> Figure | None:
 
 def _backtests(report: ForecastReport) -> list[Figure]:
     figures: list[Figure | None] = []
-    for index, target in enumerate(report.targets[:TARGETS_DRAWN]):
+    for index, target in enumerate(report.targets[:TARGETS_CHARTED]):
         actual, predicted, persistence = (
             values[:, index]
             for values in (report.backtest_actual, report.backtest_predicted, report.backtest_persistence)
@@ -228,14 +228,14 @@ def _backtests(report: ForecastReport) -> list[Figure]:
                     "persistence": (persistence - actual, "persistence"),
                     f"{model} forecast": (predicted - actual, "model"),
                 },
-                f"{target}: how far forecasts miss",
+                f"{target}: forecast errors",
             )
         )
     return [drawing for drawing in figures if drawing]
 
 
 def _horizons(scores: Sequence[HorizonScores]) -> Sequence[HorizonScores]:
-    """Return the scores worth a line in the table: all, or those of some horizons where there are many."""
+    """Return the scores to list: all, or those of some horizons where there are many."""
     if len(scores) <= len(HORIZONS_LISTED):
         return scores
     return [entry for entry in scores if entry.horizon in HORIZONS_LISTED]

@@ -1,4 +1,4 @@
-"""What a chart shows; `flts.report.charts` writes it for the browser, which draws it."""
+"""Contents of a chart; `flts.report.charts` writes them as JSON for the page's script, which draws them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Dots:
-    """Rows of a line worth a ring around them."""
+    """Rows of a line that are marked with a ring."""
 
     name: str
     x: Indices
@@ -53,7 +53,7 @@ class VerticalLine:
 
 @dataclass(frozen=True)
 class Lane:
-    """A strip under the plot that shows where flagged rows are, darker where a larger share is flagged."""
+    """A strip under the plot that marks flagged rows, darker where a larger share is flagged."""
 
     label: str
     x: Indices
@@ -65,7 +65,7 @@ class Lane:
 class Chart:
     """A chart's content. At least one line must hold a value.
 
-    A position ``x`` stands for ``x_low + x * x_unit``; with ``time``, for microseconds since 1970.
+    A position ``x`` means ``x_low + x * x_unit``; with ``time``, microseconds since 1970.
     """
 
     title: str

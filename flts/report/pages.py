@@ -1,4 +1,4 @@
-"""The pages that stages and runners write; see the module of each."""
+"""Pages that stages and runners write; each has a module of its own."""
 
 from flts.report.evaluation_page import evaluation_page
 from flts.report.forecast_page import forecast_page

@@ -1,4 +1,4 @@
-"""The report of preprocess: what the data is, what was filled and clipped, and how it is split."""
+"""Report of preprocess: the data, its filled and clipped values, and its parts."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ import numpy as np
 from flts.report.data import PreprocessReport, SeriesReport
 from flts.report.marks import Band, Chart, Dots, Lane, Line
 from flts.report.numbers import duration, fixed, moment, number, percent, plural
-from flts.report.render import Fact, Figure, drawable, figure, flat, render
+from flts.report.render import Fact, Figure, drawable, figure, flatten, render
 from flts.report.sampling import gap_breaks, microseconds
 from flts.timeseries.arrays import Floats, Indices, Times
 
@@ -62,11 +62,11 @@ def preprocess_page(report: PreprocessReport) -> str:
     """Render the report of preprocess; its size and time hardly grow with the number of rows."""
     targets = [series for series in report.series if series.name in report.targets]
     others = [series for series in report.series if series.name not in report.targets]
-    drawn = [series for series in targets + others if _has_values(report, series)][:CHARTS]
-    large = [series.name for series in drawn if series.name in report.targets][:LARGE_CHARTS]
+    charted = [series for series in targets + others if _has_values(report, series)][:CHARTS]
+    large = [series.name for series in charted if series.name in report.targets][:LARGE_CHARTS]
     counts = {series.name: _Counts.of(series) for series in report.series}
     figures = {
-        series.name: _figure(report, series, counts[series.name], large=series.name in large) for series in drawn
+        series.name: _figure(report, series, counts[series.name], large=series.name in large) for series in charted
     }
     gaps = sorted(report.gaps, key=lambda gap: gap[0] - gap[1])[:GAPS_LISTED]
     return render(
@@ -79,13 +79,13 @@ def preprocess_page(report: PreprocessReport) -> str:
         notes=report.notes,
         targets=[figures[name] for name in large],
         others=[drawing for name, drawing in figures.items() if name not in large],
-        charts_left_out=len(report.series) - len(drawn),
+        charts_left_out=len(report.series) - len(charted),
         columns=[_column(report, series, counts[series.name]) for series in targets + others],
         parts=_parts(report),
         gaps=[_Gap(moment(start), moment(stop), duration(_seconds(stop - start))) for start, stop in sorted(gaps)],
         gaps_left_out=len(report.gaps) - len(gaps),
-        config=flat(report.config),
-        trail=_trail(report),
+        config=flatten(report.config),
+        identity=_identity(report),
     )
 
 
@@ -138,14 +138,14 @@ def _figure(report: PreprocessReport, series: SeriesReport, counts: _Counts, *, 
         test_breaks = gap_breaks(test_time, report.sampling_seconds * 1e6)
         lines.append(Line("test", test_time, report.test_series[series.name], "linear thin", test_breaks))
     lines = [line for line in lines if len(line.x)]
-    dots, lanes, said = [], [], []
+    dots, lanes, counted = [], [], []
     for name, count, flags in (
         ("filled", counts.filled, series.missing),
         ("clipped", counts.clipped, series.clipped),
     ):
         if not count:
             continue
-        said.append(f"{plural(count, 'value')} {name}")
+        counted.append(f"{plural(count, 'value')} {name}")
         lanes.append(Lane(name, time, flags, name))
         if count <= DOTS_PER_CHART:
             rows = np.flatnonzero(flags)
@@ -153,7 +153,7 @@ def _figure(report: PreprocessReport, series: SeriesReport, counts: _Counts, *, 
     chart = Chart(
         title=series.name,
         description=f"{series.name} over time, training and test rows; "
-        f"{' and '.join(said) or 'nothing filled or clipped'}.",
+        f"{' and '.join(counted) or 'nothing filled or clipped'}.",
         lines=lines,
         dots=dots,
         bands=_bands(report, time, test_time),
@@ -161,7 +161,7 @@ def _figure(report: PreprocessReport, series: SeriesReport, counts: _Counts, *, 
         time=True,
         height=240 if large else 130,
     )
-    caption = f"{' and '.join(said)}; strips under the chart show where." if said else ""
+    caption = f"{' and '.join(counted)}; strips under the chart show where." if counted else ""
     drawing = figure(chart, " ".join(text for text in (caption, series.note) if text))
     return drawing if large else replace(drawing, legend=())
 
@@ -194,7 +194,7 @@ def _column(report: PreprocessReport, series: SeriesReport, counts: _Counts) -> 
 
 
 def _mean(values: Floats) -> float:
-    """Average what is known; the plain mean first, because it needs no copy."""
+    """Average the known values; the plain mean is tried first, because it needs no copy."""
     if not drawable(values):
         return np.nan
     with np.errstate(over="ignore", invalid="ignore"):
@@ -228,7 +228,7 @@ def _part(name: str, time: Times, use: str) -> _Part:
     return _Part(name, fixed(len(time), 0), *ends, use)
 
 
-def _trail(report: PreprocessReport) -> list[tuple[str, str]]:
+def _identity(report: PreprocessReport) -> list[tuple[str, str]]:
     return [(name, text) for name, text in (("run", report.identifier), ("config_hash", report.config_hash)) if text]
 
 

@@ -1,4 +1,4 @@
-"""What all pages share: the template environment, figures, score tables and the words they use."""
+"""Shared parts of all pages: the template environment, figures, score tables and the glossary."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,6 +12,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from flts.observability.redaction import redact
 from flts.report import numbers
 from flts.report.charts import Bar, cell_bar, line_chart, points_per_line
 from flts.report.marks import Chart, Line
@@ -26,20 +27,20 @@ BASELINES: Mapping[str, str] = {
 }
 
 GLOSSARY: Mapping[str, str] = {
-    "Persistence": "The forecast that needs no model: the next value is the last measured one.",
-    "Seasonal naive": "The next value is the one measured a day before; persistence where there is none.",
+    "Persistence": "The forecast without a model: the next value is the last measured one.",
+    "Seasonal naive": "The next value is the one measured a day earlier; persistence where there is none.",
     "Linear (ridge)": "A linear model on the same windows, solved in closed form. A deep model must beat it to be "
     "worth its cost.",
-    "Plain Prophet": "Prophet without the correction by recent rows: it knows the calendar, not the last values.",
-    "Min-max units": "Errors divided by the target's range (highest less lowest value) on the fit part, so that "
-    "targets and datasets compare.",
+    "Plain Prophet": "Prophet without the correction by recent rows: it sees the calendar, not the last values.",
+    "Min-max units": "Errors divided by the target's range (highest minus lowest value) on the fit part, so that "
+    "targets and datasets can be compared.",
     "RMSE, MAE, MSE": "Root of the mean squared error, mean absolute error, mean squared error. Lower is better; RMSE "
     "and MSE punish large errors more.",
     "Composite score": "Weighted sum of RMSE, MAE and MSE in min-max units; eval promotes the model with the lowest.",
-    "Rolling and recursive": "A rolling step is forecast from measured values. A recursive step lies past the last of "
-    "them and is forecast from the forecasts before it, so that errors add up.",
-    "Interval": "The model's errors on rows that it had not learned from say how far a forecast may be off; recent "
-    "errors and how much values move at the time make it narrower or wider.",
+    "Rolling and recursive": "A rolling step is forecast from measured values. A recursive step comes after the "
+    "last of them and is forecast from the forecasts before it, so errors add up.",
+    "Interval": "The range in which a measured value is expected. Its width comes from the model's errors on rows that "
+    "it had not learned from, and follows recent errors and the volatility of recent rows.",
     "Backtest": "Every row of the test data forecast one step ahead from the measured rows before it, by a model that "
     "saw none of them in training.",
 }
@@ -47,7 +48,7 @@ GLOSSARY: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Fact:
-    """A headline figure."""
+    """A headline number."""
 
     name: str
     value: str
@@ -87,7 +88,7 @@ class ScoreRow:
 
 @dataclass(frozen=True)
 class ScoreTable:
-    """Forecasts beside each other."""
+    """Scores of several forecasts, one row each."""
 
     caption: str
     columns: Sequence[str]
@@ -96,10 +97,15 @@ class ScoreTable:
 
 
 def render(template: str, figures: Sequence[Figure] = (), **values: Any) -> str:
-    """Render a page with ``figures``, which share its room; every value is escaped unless it is ``Markup``."""
-    defaults = {"lead": "", "facts": (), "notes": (), "trail": ()}
+    """Render a page with ``figures``, which share its size limit; every value is escaped unless it is ``Markup``."""
+    defaults = {"lead": "", "facts": (), "notes": (), "identity": ()}
     points = points_per_line(item.chart for item in figures)
     return _environment().get_template(template).render(defaults | values, figures=figures, points=points)
+
+
+def _finalize(value: object) -> object:
+    """Hide secrets in a value of a page; markup is of this package."""
+    return redact(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 @cache
@@ -108,6 +114,7 @@ def _environment() -> Environment:
         loader=PackageLoader("flts.report"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_finalize,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -128,7 +135,7 @@ def _uplot(name: str) -> Markup:
 def asset(name: str) -> str:
     """Return a script or style sheet of the pages by its file's name; those of uPlot begin with its name.
 
-    The Python package around uPlot is not imported, for that needs others of no use here.
+    The Python package around uPlot is not imported, because that would need further packages.
     """
     if not name.startswith("uPlot"):
         return Path(__file__).with_name("templates").joinpath(name).read_text(encoding="utf-8")
@@ -151,23 +158,23 @@ def figure(chart: Chart, caption: str = "", title: str | None = None) -> Figure:
 
 def drawable(*series: Floats) -> bool:
     """Return whether there is any value to draw."""
-    # Nearly always the first rows tell; looking through millions costs more than drawing them.
+    # The first rows nearly always suffice; searching millions of rows costs more than drawing them.
     return any(bool(np.isfinite(part).any()) for values in series for part in (values[:100], values[100:]))
 
 
 def finite(values: Floats) -> Floats:
-    """Return values with infinities as NaN: a diverged forecast is drawn as missing, and its score tells."""
+    """Return values with infinities as NaN: a diverged forecast is drawn as missing; its score shows it."""
     return values if np.isfinite(values).all() else np.where(np.isfinite(values), values, np.nan)
 
 
 def change(value: float, reference: float) -> float:
-    """Return ``value / reference - 1``, NaN where it has no meaning."""
+    """Return ``value / reference - 1``; NaN where it is undefined."""
     if not (math.isfinite(value) and math.isfinite(reference)) or reference <= 0:
         return math.nan
     return value / reference - 1
 
 
-def verdict(name: str, share: float) -> str:
+def compare_with_persistence(name: str, share: float) -> str:
     """Say in words how an RMSE that differs by ``share`` compares with persistence's."""
     if math.isnan(share):
         return f"{name} could not be compared with persistence"
@@ -177,8 +184,8 @@ def verdict(name: str, share: float) -> str:
     return f"{name} {'beats' if share < 0 else 'loses to'} persistence by {size} RMSE"
 
 
-def best_of(values: Sequence[float]) -> int | None:
-    """Return the index of the lowest value that is a number; the first of equals."""
+def index_of_lowest(values: Sequence[float]) -> int | None:
+    """Return the index of the lowest finite value; the first of equal ones."""
     known = [index for index, value in enumerate(values) if math.isfinite(value)]
     return min(known, key=lambda index: values[index]) if known else None
 
@@ -193,7 +200,7 @@ def score_table(
 ) -> ScoreTable:
     """Build the table of a model and its baselines, bars by RMSE, best RMSE marked."""
     rmse = [entry.rmse for entry in scores.values()]
-    best = best_of(rmse)
+    best = index_of_lowest(rmse)
     largest = max((value for value in rmse if math.isfinite(value)), default=0.0) or 1.0
     reference = scores["persistence"].rmse if "persistence" in scores else math.nan
     rows = [
@@ -208,7 +215,7 @@ def score_table(
         for index, (name, entry) in enumerate(scores.items())
     ]
     columns = ["RMSE", "MAE", "MSE", *(["Composite"] if composite else [])]
-    return ScoreTable(caption, columns, "RMSE, drawn", rows)
+    return ScoreTable(caption, columns, "RMSE (bar)", rows)
 
 
 def rmse_bar(value: float, largest: float, style: str) -> Markup:
@@ -218,7 +225,7 @@ def rmse_bar(value: float, largest: float, style: str) -> Markup:
 
 
 def error_distribution(errors: Mapping[str, tuple[Floats, str]], title: str) -> Figure | None:
-    """Draw how often forecasts miss by how much: a line per name through common bins.
+    """Draw the distribution of forecast errors: a line per name, over common bins.
 
     Args:
         errors: For each name its errors, NaN where unknown, and the style of its line.
@@ -245,19 +252,19 @@ def error_distribution(errors: Mapping[str, tuple[Floats, str]], title: str) -> 
         lines,
         zero=True,
         y_label="% of rows",
-        x_label="forecast less actual",
+        x_label="forecast minus actual",
         x_low=float(edges[0] + edges[1]) / 2,
         x_unit=float(edges[1] - edges[0]),
     )
     return figure(chart, "Narrower around zero is better. The outermost bins hold all larger errors.")
 
 
-def flat(values: Mapping[str, object], prefix: str = "") -> list[tuple[str, str]]:
+def flatten(values: Mapping[str, object], prefix: str = "") -> list[tuple[str, str]]:
     """Flatten nested settings to names and texts, in their order."""
     items: list[tuple[str, str]] = []
     for name, value in values.items():
         if isinstance(value, Mapping):
-            items += flat(value, f"{prefix}{name}.")
+            items += flatten(value, f"{prefix}{name}.")
         else:
             items.append((f"{prefix}{name}", _text(value)))
     return items

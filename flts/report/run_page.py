@@ -1,4 +1,4 @@
-"""The index of a run: what ran when, what was promoted, how good it is, and where everything lies."""
+"""Index page of a run: its stages, the promoted model and its scores, and links to everything else."""
 
 import math
 from collections.abc import Mapping
@@ -10,7 +10,17 @@ from markupsafe import Markup
 
 from flts.report.charts import Bar, cell_bar
 from flts.report.numbers import duration, number, plural, signed_percent
-from flts.report.render import BASELINES, Fact, ScoreTable, change, flat, render, rmse_bar, score_table, verdict
+from flts.report.render import (
+    BASELINES,
+    Fact,
+    ScoreTable,
+    change,
+    compare_with_persistence,
+    flatten,
+    render,
+    rmse_bar,
+    score_table,
+)
 from flts.timeseries.metrics import Scores
 
 STYLES = {"done": "best", "cached": "model", "failed": "worse", "stopped": "filled"}
@@ -78,18 +88,19 @@ def run_page(summary: Mapping[str, Any], links: Mapping[str, str]) -> str:
         ],
         stages=_stages(summary, stages, links),
         models=_models(_part(summary, "models"), promoted),
+        decided=_decided(summary),
         baseline_names=[BASELINES[name] for name in COMPARED],
         forecast_steps=_forecast_steps(forecast),
-        backtest=_backtest(forecast, promoted),
+        backtest=_backtest(forecast, promoted if _decided(summary) == "promoted" else "Forecast"),
         links=[
             _Link(name, target, target if _is_relative(target) else "")
             for name, target in links.items()
             if name not in stages
         ],
-        parameters=flat(_part(summary, "parameters")),
-        versions=flat(_part(summary, "versions")),
+        parameters=flatten(_part(summary, "parameters")),
+        versions=flatten(_part(summary, "versions")),
         words=["Persistence", "Seasonal naive", "Linear (ridge)", "Min-max units", "Composite score", "Backtest"],
-        trail=[("config_hash", str(summary["config_hash"]))] if summary.get("config_hash") else [],
+        identity=[("config_hash", str(summary["config_hash"]))] if summary.get("config_hash") else [],
     )
 
 
@@ -109,9 +120,9 @@ def _title(summary: Mapping[str, Any], promoted: str, forecast: Mapping[str, Any
         if math.isnan(share):
             return f"{promoted} is {_decided(summary)}."
         if _decided(summary) == "held":
-            # What was forecast with may be the champion in its place.
-            return verdict(f"{promoted} is held; the forecast", share) + "."
-        return verdict(f"{promoted} is promoted and", share) + "."
+            # The forecast may be the champion's.
+            return compare_with_persistence(f"{promoted} is held; the forecast", share) + "."
+        return compare_with_persistence(f"{promoted} is promoted and", share) + "."
     return {"done": "The run is done.", "failed": "The run failed.", "stopped": "The run was stopped."}.get(
         status, "A run."
     )
@@ -132,7 +143,7 @@ def _lead(summary: Mapping[str, Any]) -> str:
 
 
 def _facts(summary: Mapping[str, Any], promoted: str, forecast: Mapping[str, Any]) -> list[Fact]:
-    facts = [Fact("Took", duration(_float(summary, "seconds")), str(summary.get("status", "")))]
+    facts = [Fact("Duration", duration(_float(summary, "seconds")), str(summary.get("status", "")))]
     if promoted:
         score = _float(_part(summary, "promotion"), "composite_score")
         facts.append(Fact(_decided(summary).capitalize(), promoted, f"composite score {number(score)}"))
@@ -158,7 +169,7 @@ def _stages(summary: Mapping[str, Any], stages: Mapping[str, Any], links: Mappin
                 style=style,
                 time=duration(seconds),
                 bar=cell_bar(
-                    # A stage of a moment must still be seen.
+                    # A very short stage must stay visible.
                     [Bar(min(after / total, 0.99), max(seconds / total, 0.01), style)] if ran else [],
                     f"from {duration(after)} to {duration(after + seconds)}" if ran else "did not run",
                 ),
@@ -189,16 +200,16 @@ def _models(models: Mapping[str, Any], promoted: str) -> list[_Model]:
     return rows
 
 
-def _backtest(forecast: Mapping[str, Any], promoted: str) -> ScoreTable | None:
+def _backtest(forecast: Mapping[str, Any], model: str) -> ScoreTable | None:
     scores = {
-        promoted: _scores(forecast, "backtest_"),
+        model: _scores(forecast, "backtest_"),
         "persistence": _scores(forecast, "backtest_persistence_"),
     }
-    if math.isnan(scores[promoted].rmse):
+    if math.isnan(scores[model].rmse):
         return None
     rows = _float(forecast, "backtest_rows")
     scored = "rows" if math.isnan(rows) else plural(int(rows), "row")
-    return score_table(scores, promoted, f"Backtest: {scored} of the test data one step ahead, in original units.")
+    return score_table(scores, model, f"Backtest: {scored} of the test data one step ahead, in original units.")
 
 
 def _forecast_steps(forecast: Mapping[str, Any]) -> str:
@@ -216,6 +227,6 @@ def _scores(fields: Mapping[str, Any], prefix: str) -> Scores:
 
 
 def _is_relative(address: str) -> bool:
-    """Tell whether an address stays beside the page: no scheme such as ``javascript:``, no other host."""
+    """Tell whether an address is relative to the page: no scheme such as ``javascript:``, no other host."""
     parts = urlsplit(address)
     return bool(address) and not parts.scheme and not parts.netloc

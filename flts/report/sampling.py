@@ -1,4 +1,4 @@
-"""Series of any length as a bounded number of points, with no extreme and no mark lost."""
+"""Reduction of series of any length to a bounded number of points that keeps every extreme and mark."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ class ReducedSeries:
 
     @property
     def grouped(self) -> bool:
-        """Whether a point stands for several rows."""
+        """True if a point represents several rows."""
         return self.lowest is not self.highest
 
 

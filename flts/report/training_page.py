@@ -1,4 +1,4 @@
-"""The report of a trainer: its scores beside the baselines', how it learned, and what it forecasts."""
+"""Report of a trainer: its scores compared with the baselines, its losses and its forecasts."""
 
 import math
 
@@ -13,17 +13,17 @@ from flts.report.render import (
     Fact,
     Figure,
     change,
+    compare_with_persistence,
     drawable,
     error_distribution,
     figure,
     finite,
-    flat,
+    flatten,
     render,
     score_table,
-    verdict,
 )
 
-TARGETS_DRAWN = 6
+TARGETS_CHARTED = 6
 
 
 def training_page(report: TrainingReport) -> str:
@@ -39,7 +39,7 @@ def training_page(report: TrainingReport) -> str:
     return render(
         "training.html",
         figures=[item for item in (losses, *forecasts, *errors, steps) if item],
-        title=verdict(model, _share(report)) + ".",
+        title=compare_with_persistence(model, _share(report)) + ".",
         eyebrow=f"Training report \u00b7 {model}",
         lead=_lead(report),
         facts=_facts(report),
@@ -62,9 +62,9 @@ def training_page(report: TrainingReport) -> str:
         forecasts=forecasts,
         errors=errors,
         steps=steps,
-        parameters=flat(report.parameters),
+        parameters=flatten(report.parameters),
         words=_words(report),
-        trail=[
+        identity=[
             (name, text)
             for name, text in (
                 ("run", report.identifier),
@@ -191,7 +191,7 @@ def _forecast_figures(report: TrainingReport) -> list[Figure]:
             report.persistence[:, index],
             report.model_type,
         )
-        for index, target in enumerate(report.targets[:TARGETS_DRAWN])
+        for index, target in enumerate(report.targets[:TARGETS_CHARTED])
     )
     return [figure(chart) for chart in charts if chart]
 
@@ -203,7 +203,7 @@ def _errors(report: TrainingReport, index: int) -> Figure | None:
             "persistence": (report.persistence[:, index] - actual, "persistence"),
             f"{report.model_type} forecast": (report.predicted[:, index] - actual, "model"),
         },
-        f"{report.targets[index]}: how far forecasts miss",
+        f"{report.targets[index]}: forecast errors",
     )
 
 

@@ -1,4 +1,4 @@
-"""How a stage is started: command line, KFP executor input."""
+"""Start of a stage: from its command line, or from the executor input of Kubeflow Pipelines."""
 
 from flts.runtime.start import main
 

@@ -10,7 +10,15 @@ from pydantic.fields import FieldInfo
 from flts.boundary.paths import read_path
 from flts.errors import BadInputError
 from flts.runtime.output import check_input
-from flts.runtime.parameters import alone, check_params, describe_default, describe_limits, extra, suggest
+from flts.runtime.parameters import (
+    describe_default,
+    describe_limits,
+    extra,
+    flag,
+    read_values,
+    standalone_defaults,
+    suggest,
+)
 from flts.stage_interface import InputArtifact, P, Stage
 from flts.version import __version__
 
@@ -20,7 +28,7 @@ _PLACEHOLDERS: Mapping[Any, str] = {int: "N", float: "X", str: "TEXT"}
 
 @dataclass(frozen=True)
 class CommandLine:
-    """What was typed, not yet checked: parameters and artifact paths by declared name, as text."""
+    """A command line as it was typed, not yet checked: parameters and artifact paths by declared name, as text."""
 
     params: Mapping[str, Any]
     inputs: Mapping[str, str]
@@ -29,13 +37,13 @@ class CommandLine:
     listen: bool = False
 
     @property
-    def alone(self) -> bool:
-        """Whether it says where a single run takes its inputs from, or puts its outputs."""
+    def is_single_run(self) -> bool:
+        """Whether it names the inputs or outputs of a single run."""
         return bool(self.inputs) or self.output_dir is not None or self.executor_input is not None
 
 
 def build_parser(stage: Stage) -> argparse.ArgumentParser:
-    """Make the parser; it fails with ``argparse.ArgumentError`` and leaves unknown arguments to its caller."""
+    """Build the parser; it fails with ``argparse.ArgumentError`` and leaves unknown arguments to its caller."""
     required = "".join(f" {flag(name)} PATH" for name, item in stage.inputs.items() if item.required)
     parser = argparse.ArgumentParser(
         prog=stage.command,
@@ -51,7 +59,7 @@ def build_parser(stage: Stage) -> argparse.ArgumentParser:
     artifacts = parser.add_argument_group("Artifacts")
     for name, item in stage.inputs.items():
         artifacts.add_argument(flag(name), dest=f"input:{name}", metavar="PATH", help=_escape(item.help))
-    artifacts.add_argument("--output-dir", metavar="DIR", help="folder for the results; made when missing")
+    artifacts.add_argument("--output-dir", metavar="DIR", help="folder for the results; created when missing")
     groups: dict[str, argparse._ArgumentGroup] = {}
     for name, field in stage.params.model_fields.items():
         title = group(field)
@@ -64,10 +72,10 @@ def build_parser(stage: Stage) -> argparse.ArgumentParser:
             options["metavar"] = _placeholder(field)
         groups[title].add_argument(flag(name), **options)
     others = parser.add_argument_group("Other")
-    others.add_argument("--executor-input", metavar="JSON", help="Kubeflow Pipelines' task; takes no other options")
+    others.add_argument("--executor-input", metavar="JSON", help="task of Kubeflow Pipelines; takes no other options")
     if stage.worker and stage.worker.messages_of_run:
         others.add_argument(
-            "--listen", action="store_true", help="be a Kafka worker that answers requests, instead of running once"
+            "--listen", action="store_true", help="run as a Kafka worker that answers requests, instead of once"
         )
     others.add_argument(
         "--version", action="version", version=f"{stage.command} {__version__}", help="show the version"
@@ -92,7 +100,7 @@ def read_command_line(stage: Stage, argv: Sequence[str]) -> CommandLine:
         raise BadInputError(f"{name} needs a value") from None
     if unknown:
         known = [option for action in parser._actions for option in action.option_strings]
-        raise BadInputError(_about_unknown(unknown, known))
+        raise BadInputError(_unknown_argument(unknown, known))
     values = vars(parsed)
     return CommandLine(
         params={key.removeprefix("param:"): value for key, value in values.items() if key.startswith("param:")},
@@ -112,15 +120,8 @@ def read_params(stage: Stage[P], flags: Mapping[str, Any], environ: Mapping[str,
     Raises:
         BadInputError: A value is wrong; the sentence names the flag or the environment variable.
     """
-    fields = stage.params.model_fields
-    variables = {name: environ[variable(name)] for name in fields if environ.get(variable(name))}
-    given = variables | dict(flags)
-
-    def label(name: str) -> str:
-        from_environment = name in variables and name not in flags
-        return f"environment variable {variable(name)}" if from_environment else flag(name)
-
-    return check_params(stage.params, alone(stage.params) | given, label), set(given)
+    variables = {name: variable(name) for name in stage.params.model_fields}
+    return read_values(stage.params, environ, variables, flags, standalone_defaults(stage.params))
 
 
 def read_inputs(stage: Stage, paths: Mapping[str, str]) -> dict[str, InputArtifact]:
@@ -138,11 +139,6 @@ def read_inputs(stage: Stage, paths: Mapping[str, str]) -> dict[str, InputArtifa
         elif item.required:
             raise BadInputError(f"{flag(name)} is required: {item.help}")
     return inputs
-
-
-def flag(name: str) -> str:
-    """Return the flag of a parameter or artifact, ``--hidden-size`` for ``hidden_size``."""
-    return "--" + name.replace("_", "-")
 
 
 def variable(name: str) -> str:
@@ -205,12 +201,12 @@ def _epilog(stage: Stage) -> str:
     also = f"{stage.also}\n\n" if stage.also else ""
     return _escape(
         "An option can also be given as an environment variable, --some-option as SOME_OPTION; options win. "
-        "With USE_KFP=0 its inputs and outputs are messages of Kafka: see docs/kafka.md.\n\n"
+        "With USE_KFP=0 inputs and outputs are Kafka messages: see docs/kafka.md.\n\n"
         f"{also}Example:\n  {example(stage)}"
     )
 
 
-def _about_unknown(unknown: Sequence[str], known: Sequence[str]) -> str:
+def _unknown_argument(unknown: Sequence[str], known: Sequence[str]) -> str:
     options = [argument for argument in unknown if argument.startswith("-")]
     if options:
         name = options[0].split("=")[0]

@@ -1,4 +1,4 @@
-"""Kubeflow Pipelines' way in and out: ``--executor-input JSON`` to parameters and artifacts, results to files.
+"""Executor input and output of Kubeflow Pipelines: ``--executor-input JSON`` in, results to files.
 
 The JSON is the ``ExecutorInput`` message of KFP's pipeline spec, and ``outputs.outputFile`` gets an ``ExecutorOutput``,
 whose readers refuse unknown fields.
@@ -17,32 +17,32 @@ from flts.contracts import MetadataValue
 from flts.errors import BadInputError
 from flts.params import Params
 from flts.runtime.output import check_input, write_whole
-from flts.runtime.parameters import alone, check_params, is_slip, suggest
+from flts.runtime.parameters import check_params, is_typo, standalone_defaults, suggest
 from flts.stage_interface import Artifact, InputArtifact, P, Result, Stage
 
 _MOUNTS = {"gs://": "/gcs/", "s3://": "/s3/", "minio://": "/minio/"}
 
-# Of a smaller number six decimals show less than four digits.
+# Six decimals of a smaller number show fewer than four digits.
 _SMALL = 0.01
 
-# KFP adds the parts of an f-string argument beside the parameter that was composed of them, and what a task's resources
-# and image are taken from.
+# KFP adds the parts of an f-string argument to the parameter that was composed of them, and the parameters of a task's
+# resources and image.
 _COMPOSED = "pipelinechannel--"
 _OF_THE_POD = {
     *("cpu_request", "cpu_limit", "memory_request", "memory_limit", "accelerator_type", "accelerator_count"),
     "base_image",
 }
 
-# Names of inputs that no component declares: a pipeline's parameters that are for later stages, to be checked by the
-# first one. KFP hands them over as it does the parts of an f-string, with their types.
+# Names of inputs that no component declares: parameters of the pipeline for later stages, which the first stage checks.
+# KFP passes them as it passes the parts of an f-string, with their types.
 TO_CHECK = f"{_COMPOSED}check--"
 
 
 @dataclass(frozen=True)
 class OutputArtifact:
-    """Where KFP wants an output artifact: its file, and the address that must be handed back unchanged.
+    """The place of an output artifact for KFP: its file, and the address, which must be returned unchanged.
 
-    ``numbers_only``: its metadata may hold nothing else, as of ``system.Metrics``.
+    ``numbers_only``: its metadata may have nothing else, as that of ``system.Metrics``.
     """
 
     path: Path
@@ -52,22 +52,22 @@ class OutputArtifact:
 
 @dataclass(frozen=True)
 class ExecutorTask(Generic[P]):
-    """What one executor input asks for; ``left_alone`` are the outputs in it that are KFP's own."""
+    """The task of an executor input; ``ignored_outputs`` are those in it that are KFP's own."""
 
     params: P
     inputs: Mapping[str, InputArtifact]
     artifacts: Mapping[str, OutputArtifact]
     parameter_files: Mapping[str, Path]
     output_file: Path | None
-    left_alone: tuple[str, ...] = ()
+    ignored_outputs: tuple[str, ...] = ()
 
 
 def read_executor_input(stage: Stage[P], text: str) -> ExecutorTask[P]:
-    """Read the JSON that KFP puts in the place of ``{{$}}``.
+    """Read the JSON by which KFP replaces ``{{$}}``.
 
     Raises:
         BadInputError: It is not such JSON, or does not fit the stage: an unknown or missing parameter, a value
-            outside its limits, also of a later stage's parameter that the pipeline hands over; an input artifact that
+            outside its limits, also of a later stage's parameter that the pipeline passes; an input artifact that
             is missing or has no file; an output whose name is one letter off one that the stage makes.
     """
     document = _object(_parse(text), "the document")
@@ -99,7 +99,7 @@ def read_executor_input(stage: Stage[P], text: str) -> ExecutorTask[P]:
             for name, parameter in parameters.items()
         },
         output_file=_output_file(outputs, "outputs") if outputs.get("outputFile") else None,
-        left_alone=(*others, *other_artifacts),
+        ignored_outputs=(*others, *other_artifacts),
     )
 
 
@@ -137,10 +137,10 @@ def _metadata(promised: OutputArtifact, made: Artifact) -> dict[str, MetadataVal
 
 
 def local_path(artifact: Mapping[str, Any], label: str) -> Path:
-    """Return where an artifact's file lies on this machine.
+    """Return the path of an artifact's file on this machine.
 
-    The rule of KFP's launcher: ``customPath`` where given, else the mount that stands for the uri's scheme, else the
-    uri itself. ``label`` names the artifact in the error sentence.
+    The rule is that of KFP's launcher: ``customPath`` if given, else the mount for the uri's scheme, else the uri
+    itself. ``label`` names the artifact in the error sentence.
     """
     place = _text(artifact, "customPath", label) or _text(artifact, "uri", label)
     if not place:
@@ -161,7 +161,7 @@ def _parse(text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
-        raise BadInputError(f"--executor-input is not JSON: what stands at {place} is not expected there") from None
+        raise BadInputError(f"--executor-input is not JSON: unexpected text at {place}") from None
     except RecursionError:
         raise BadInputError("--executor-input is not JSON that can be read: it is nested too deeply") from None
     except ValueError:
@@ -169,28 +169,28 @@ def _parse(text: str) -> Any:
 
 
 def _check_later_stages(stage: Stage, params: Params, given: Mapping[str, Any]) -> None:
-    """Check the parameters that the pipeline handed over for later stages, beside those that they share with this one.
+    """Check the parameters that the pipeline passed for later stages, with those that they share with this one.
 
-    What only a task's output can give counts as given.
+    Parameters that only the output of a task can set count as set.
     """
     prefixed = {name.removeprefix(TO_CHECK): value for name, value in given.items() if name.startswith(TO_CHECK)}
     known = params.model_dump() | {name: value for name, value in prefixed.items() if value is not None}
     for later, model in stage.checks.items() if prefixed else ():
         values = {name: known[name] for name in model.model_fields if name in known}
-        check_params(model, alone(model) | values, f"parameter {{}} of {later}".format)
+        check_params(model, standalone_defaults(model) | values, f"parameter {{}} of {later}".format)
 
 
 def _own_outputs(stage: Stage, outputs: Mapping[str, Any], kind: str) -> tuple[dict[str, Any], list[str]]:
-    """Split what is asked for into what the stage makes, and the names of what KFP adds for itself.
+    """Split the requested outputs into those of the stage, and the names of those that KFP adds for itself.
 
-    Since April 2025 the driver adds ``executor-logs``, which the launcher writes: its address is none of the stage's
-    business. A name that looks like one of the stage's own, mistyped, is an error all the same.
+    Since April 2025 the driver adds ``executor-logs``, which the launcher writes; the stage ignores it. A name that
+    looks like a mistyped output of the stage is still an error.
     """
     made = [name for name, output in stage.outputs.items() if (output.type == "str") is (kind == "parameters")]
     asked = _object(outputs.get(kind), f"outputs.{kind}")
     others = [name for name in asked if name not in made]
     for name in others:
-        if meant := next((own for own in stage.outputs if is_slip(name, own)), None):
+        if meant := next((own for own in stage.outputs if is_typo(name, own)), None):
             place = "" if meant in made else f" among outputs.{'artifacts' if kind == 'parameters' else 'parameters'}"
             raise BadInputError(
                 f"--executor-input asks for {name!r} among outputs.{kind}, which {stage.command} does not make; "
@@ -233,7 +233,7 @@ def _read_inputs(stage: Stage, document: Mapping[str, Any]) -> dict[str, InputAr
 
 
 def _single_artifacts(document: Any, where: str) -> dict[str, dict[str, Any]]:
-    """Take the one artifact out of each list; empty lists mean an optional artifact that was not given."""
+    """Return the only artifact of each list; an empty list means that an optional artifact was not given."""
     single = {}
     for name, entry in _object(document, where).items():
         artifacts = _object(entry, f"{where}.{name}").get("artifacts", [])

@@ -1,4 +1,4 @@
-"""A stage's files in and out: inputs that can be read, outputs whole or not at all."""
+"""Input and output files of a stage: inputs must be readable, and outputs are written completely or not at all."""
 
 import math
 import os
@@ -12,10 +12,10 @@ from flts.stage_interface import Input, Result, Stage
 
 
 def check_input(path: Path, declared: Input, label: str) -> None:
-    """Make sure that an input artifact can be read; only a model may be a folder (a bundle).
+    """Check that an input artifact can be read; only a model may be a folder (a bundle).
 
     Raises:
-        BadInputError: It cannot; ``label`` names the flag or artifact.
+        BadInputError: It cannot be read; ``label`` names the flag or artifact.
     """
     try:
         is_folder = path.is_dir()
@@ -35,7 +35,7 @@ def check_input(path: Path, declared: Input, label: str) -> None:
 
 
 def check_result(stage: Stage, result: Result) -> None:
-    """Hold a stage to its declaration; a difference is a bug in the stage.
+    """Check a stage's result against its declaration; a difference is a bug in the stage.
 
     Raises:
         TypeError: An output is missing or undeclared, or metadata is not flat strings and finite numbers, of
@@ -57,7 +57,7 @@ def check_result(stage: Stage, result: Result) -> None:
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file under a temporary name in its folder, made when missing, and rename it.
+    """Write a file under a temporary name in its folder, which is created when missing, and rename it.
 
     Raises:
         BadInputError: The file cannot be written there.
@@ -78,7 +78,7 @@ def publish(stage: Stage, result: Result, work_dir: Path, output_dir: Path) -> l
     """Move a stage's artifacts and files into the output folder, each by renaming.
 
     Returns:
-        The names of what was written, folders with a slash at the end.
+        The names of the written files and folders, folders with a slash at the end.
 
     Raises:
         BadInputError: The output folder cannot take them.
@@ -99,7 +99,7 @@ def publish(stage: Stage, result: Result, work_dir: Path, output_dir: Path) -> l
 
 
 def _replace(source: Path, target: Path, aside: Path) -> None:
-    """Rename ``source`` to ``target``; the system replaces a file at once, a folder is moved ``aside`` first."""
+    """Rename ``source`` to ``target``; the system replaces a file in one step, a folder is moved ``aside`` first."""
     if not (target.is_dir() or (source.is_dir() and target.exists())):
         source.rename(target)
         return

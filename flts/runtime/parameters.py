@@ -1,4 +1,4 @@
-"""Parameter values from outside, checked against a stage's parameter model."""
+"""Parameters and settings from flags and environment variables, checked against their model."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -15,6 +15,7 @@ from flts.errors import BadInputError
 from flts.params import ParamRule, Params
 
 P = TypeVar("P", bound=Params)
+
 _PROBLEMS = PROBLEMS | {
     "missing": "is required: {description}",
     "string_pattern_mismatch": "must be {description}",
@@ -22,13 +23,50 @@ _PROBLEMS = PROBLEMS | {
 }
 
 
+def read_values(
+    model: type[P],
+    environ: Mapping[str, str],
+    variables: Mapping[str, str],
+    flags: Mapping[str, Any] | None = None,
+    defaults: Mapping[str, Any] | None = None,
+) -> tuple[P, set[str]]:
+    """Read parameters or settings from flags and the environment; flags win, and an empty variable counts as unset.
+
+    Args:
+        model: The parameter model.
+        environ: The environment.
+        variables: The environment variable of each parameter that has one.
+        flags: The values of flags by parameter name; ``None`` where there are no flags.
+        defaults: Values that stand in for the model's own defaults.
+
+    Returns:
+        The parameters, and the names of those that were given.
+
+    Raises:
+        BadInputError: A value is wrong; the sentence names the flag or the environment variable.
+    """
+    found = {name: environ[variable] for name, variable in variables.items() if environ.get(variable)}
+    given = found | dict(flags or {})
+
+    def label(name: str) -> str:
+        is_flag = flags is not None and (name in flags or name not in found)
+        return flag(name) if is_flag else f"environment variable {variables[name]}"
+
+    return check_params(model, dict(defaults or {}) | given, label), set(given)
+
+
+def flag(name: str) -> str:
+    """Return the flag of a parameter or artifact, ``--hidden-size`` for ``hidden_size``."""
+    return "--" + name.replace("_", "-")
+
+
 def check_params(model: type[P], values: Mapping[str, Any], label: Callable[[str], str]) -> P:
-    """Build a stage's parameters; defaults fill what is missing.
+    """Build parameters; defaults fill in for values that are missing.
 
     Args:
         model: The parameter model.
         values: Values by parameter name; text is read as the declared type.
-        label: Gives what the user calls a parameter, for example ``--hidden-size``.
+        label: Returns the name of a parameter that the user knows, for example ``--hidden-size``.
 
     Raises:
         BadInputError: A value is missing, unknown or outside its limits; the sentence names the first such one.
@@ -51,15 +89,15 @@ def check_params(model: type[P], values: Mapping[str, Any], label: Callable[[str
         raise BadInputError(f"{label(name)} {problem(first['type'], context, _PROBLEMS)}{got}") from None
 
 
-def alone(model: type[Params]) -> dict[str, Any]:
-    """Return the values of required parameters where nobody hands them on, as when a stage runs by itself."""
+def standalone_defaults(model: type[Params]) -> dict[str, Any]:
+    """Return the values of required parameters for a stage that runs by itself, without an earlier one to set them."""
     return {
         name: extra(field)["standalone"] for name, field in model.model_fields.items() if "standalone" in extra(field)
     }
 
 
 def extra(field: FieldInfo) -> Mapping[str, Any]:
-    """Return what a parameter declares beside its type and limits."""
+    """Return the declarations of a parameter other than its type and limits."""
     declared = field.json_schema_extra
     if not isinstance(declared, dict):
         raise TypeError("a parameter must declare its group: use flts.params._param")
@@ -72,15 +110,15 @@ def suggest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def is_slip(word: str, known: str) -> bool:
-    """Whether a word is a known one, or at most one letter off: too many, missing, wrong, or swapped with the next."""
+def is_typo(word: str, known: str) -> bool:
+    """Tell whether a word is a known one, or one letter off: extra, missing, wrong, or swapped with the next."""
     same = next((at for at, (a, b) in enumerate(zip(word, known, strict=False)) if a != b), min(len(word), len(known)))
     rest, other = word[same:], known[same:]
     return other in (rest, rest[1:]) or rest == other[1:] or rest[1:] == other[1:] or rest == other[1::-1] + other[2:]
 
 
 def describe_limits(field: FieldInfo) -> str:
-    """Say which values a parameter takes, beyond its type: ``at least 1``, ``iqr, zscore or quantile``, or nothing."""
+    """Describe the values of a parameter beyond its type: ``at least 1``, ``iqr, zscore or quantile``, or nothing."""
     if get_origin(field.annotation) is Literal:
         *others, last = get_args(field.annotation)
         return f"{', '.join(others)} or {last}"
@@ -95,7 +133,7 @@ def describe_limits(field: FieldInfo) -> str:
 
 
 def describe_default(field: FieldInfo) -> str:
-    """Say what a parameter is when it is not given."""
+    """Describe the value of a parameter that is not given."""
     if field.is_required() or field.default == "":
         return "default empty"
     if isinstance(field.default, bool):
@@ -104,6 +142,6 @@ def describe_default(field: FieldInfo) -> str:
 
 
 def _with_labels(sentence: str, model: type[Params], label: Callable[[str], str]) -> str:
-    """Put what the user calls the parameters where a rule over several of them names them."""
+    """Replace the names of parameters, in the sentence of a rule over several of them, by those that the user knows."""
     names = "|".join(sorted(model.model_fields, key=len, reverse=True))
     return re.sub(rf"\b({names})\b", lambda match: label(match[0]), sentence)

@@ -1,4 +1,4 @@
-"""What a stage tells while it runs, on stderr: readable lines, or JSON lines for machines.
+"""Reporters: the progress and the end of a stage on stderr, as readable lines or as JSON lines for machines.
 
 Under KFP, and where ``FLTS_LOG`` is ``json``, a line is a JSON object with ``time``, ``level``, ``stage``, ``event``,
 ``message`` and ``request_id``, and with ``identifier``, ``config_hash`` and ``run_id`` once they are known. Events:
@@ -7,51 +7,48 @@ Under KFP, and where ``FLTS_LOG`` is ``json``, a line is a JSON object with ``ti
 ``logger``).
 """
 
-import json
 import logging
 import os
-import re
 import sys
 import time
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
-from flts.contracts import utc_timestamp
 from flts.diagnostics.terminal import printable
 from flts.errors import BadInputError
 from flts.observability import request_ids
+from flts.observability.events import format_event
+from flts.observability.redaction import redact
 from flts.stage_interface import Result, Stage
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
-_CHOICE = "FLTS_LOG"
+_FORMAT_VARIABLE = "FLTS_LOG"
 _SECONDS_BETWEEN_PROGRESS = 0.2
-# A log that nobody watches shall tell that work goes on, and otherwise hold what will be looked for.
+# A log that nobody watches shows that work goes on, and otherwise holds what people will look for.
 _SECONDS_BETWEEN_LINES = 30.0
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
-_SECRET_NAME = re.compile(r"SECRET|PASSWORD|TOKEN|API_KEY|ACCESS_KEY")
 
 
 class Reporter(Protocol):
-    """Where a stage's progress and end are told."""
+    """Shows the progress and the end of a stage."""
 
-    def about(self, ids: Mapping[str, str]) -> None:
-        """Take what the stage works on, as it becomes known: ``identifier``, ``config_hash``, ``run_id``."""
+    def set_ids(self, ids: Mapping[str, str]) -> None:
+        """Set ``identifier``, ``config_hash`` or ``run_id`` of the work, as they become known."""
 
     def progress(self, fraction: float | None, message: str) -> None:
-        """Tell how far the stage is: ``fraction`` in [0, 1], or ``None`` when unknown."""
+        """Show how far the stage is: ``fraction`` in [0, 1], or ``None`` when unknown."""
 
     def log(self, level: str, logger: str, message: str) -> None:
-        """Pass on what a library logged."""
+        """Show a log record of a library."""
 
     def done(self, result: Result) -> None:
-        """Tell that the outputs are written."""
+        """Show that the outputs are written."""
 
     def error(self, message: str, exit_code: int, traceback: str = "") -> None:
-        """Tell why the stage ends without outputs; ``traceback`` only for a bug."""
+        """Show why the stage ends without outputs; ``traceback`` only for a bug."""
 
     def close(self) -> None:
         """Leave the terminal as it was."""
@@ -60,68 +57,59 @@ class Reporter(Protocol):
 def open_reporter(stage: Stage, stream: TextIO, argv: Sequence[str]) -> Reporter:
     """Choose by the stage's arguments, ``FLTS_LOG``, and whether the stream is a terminal."""
     under_kfp = any(argument.split("=")[0] == "--executor-input" for argument in argv)
-    if under_kfp or os.environ.get(_CHOICE) == "json":
+    if under_kfp or os.environ.get(_FORMAT_VARIABLE) == "json":
         return JsonReporter(stage, stream)
     return TerminalReporter(stage, stream) if stream.isatty() else LineReporter(stage, stream)
 
 
-def check_choice() -> None:
-    """Raise ``BadInputError`` when ``FLTS_LOG`` asks for lines that there are not."""
-    choice = os.environ.get(_CHOICE, "")
+def check_log_format() -> None:
+    """Raise ``BadInputError`` when ``FLTS_LOG`` names an unknown format."""
+    choice = os.environ.get(_FORMAT_VARIABLE, "")
     if choice not in ("", "json"):
-        raise BadInputError(f"environment variable {_CHOICE} must be json or empty, got {choice!r}")
+        raise BadInputError(f"environment variable {_FORMAT_VARIABLE} must be json or empty, got {choice!r}")
 
 
-def pass_on_logs(reporter: Reporter) -> None:
-    """Send warnings and errors that libraries log to the reporter; their Python warnings are for developers."""
+def route_logging(reporter: Reporter) -> None:
+    """Send warnings and errors of libraries to the reporter; their Python warnings are for developers."""
     root = logging.getLogger()
     root.handlers = [_Handler(reporter)]
     root.setLevel(logging.WARNING)
-    # It logs every retry as a warning, without saying what of; an error comes from the last.
+    # It logs every retry as a warning, without saying of which request; the last one raises an error.
     logging.getLogger("stamina").setLevel(logging.ERROR)
-    # Else MLflow brings a handler of its own, and keeps its records from the root logger.
+    # Otherwise MLflow has a handler of its own, and its records do not reach the root logger.
     os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
 
 
-def redact(text: str) -> str:
-    """Hide credentials in addresses, and the values of environment variables that are named like secrets."""
-    text = _CREDENTIALS.sub("***@", text)
-    for name, value in os.environ.items():
-        if len(value) >= 8 and _SECRET_NAME.search(name):
-            text = text.replace(value, "***")
-    return text
-
-
 def write_line(stream: TextIO, line: str) -> None:
-    """Write a line at once; where nobody listens any more, work goes on and its exit code stays."""
+    """Write a line at once; when nobody reads it any more, the work goes on and its exit code stays."""
     try:
         print(line, file=stream, flush=True)
     except OSError:
-        # Or Python would find the rest of the line at its end, and fail then.
-        with open(os.devnull, "wb") as nobody:
-            os.dup2(nobody.fileno(), stream.fileno())
+        # Otherwise Python would write the rest of the line when it exits, and fail then.
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), stream.fileno())
 
 
 class JsonReporter:
-    """One JSON object a line; progress at most five times a second, and its last word always."""
+    """One JSON object a line; progress at most five times a second, and always the latest before another event."""
 
     def __init__(self, stage: Stage, stream: TextIO) -> None:
         self._stage = stage.name
         self._stream = stream
         self._ids: dict[str, str] = request_ids.ids()
         self._last_progress = float("-inf")
-        self._held_back: tuple[float | None, str] | None = None
+        self._pending_progress: tuple[float | None, str] | None = None
 
-    def about(self, ids: Mapping[str, str]) -> None:
-        """Have the lines from here on say it."""
+    def set_ids(self, ids: Mapping[str, str]) -> None:
+        """Add the ids to all later lines."""
         self._ids |= ids
 
     def progress(self, fraction: float | None, message: str) -> None:
         """Write a progress line, or keep it until another event shows whether it was the last."""
         now = time.monotonic()
-        self._held_back = (fraction, message)
+        self._pending_progress = (fraction, message)
         if now - self._last_progress >= _SECONDS_BETWEEN_PROGRESS or fraction == 1:
             self._last_progress = now
             self._flush_progress()
@@ -140,37 +128,36 @@ class JsonReporter:
     def error(self, message: str, exit_code: int, traceback: str = "") -> None:
         """Write the error event."""
         self._flush_progress()
-        details = {"traceback": _shown(traceback)} if traceback else {}
+        details = {"traceback": _safe(traceback)} if traceback else {}
         self._write("error", "error", message, exit_code=exit_code, **details)
 
     def close(self) -> None:
-        """Nothing to leave."""
+        """Do nothing: there is no progress bar."""
 
     def _flush_progress(self) -> None:
-        if self._held_back is not None:
-            fraction, message = self._held_back
-            self._held_back = None
+        if self._pending_progress is not None:
+            fraction, message = self._pending_progress
+            self._pending_progress = None
             self._write("info", "progress", message, fraction=fraction)
 
     def _write(self, level: str, event: str, message: str, **fields: Any) -> None:
-        line = {"time": utc_timestamp(), "level": level, "stage": self._stage, "event": event}
-        line |= {"message": _shown(message), **fields, **self._ids}
-        write_line(self._stream, json.dumps(line, ensure_ascii=False))
+        source, fields = {"stage": self._stage}, fields | self._ids
+        write_line(self._stream, format_event(source, level, event, _safe(message), fields))
 
 
 class LineReporter:
-    """Readable lines: notes, a library's warnings, the error; progress twice a minute, so that short work has none."""
+    """Readable lines: notes, warnings of libraries, the error; progress twice a minute, so that short work has none."""
 
     def __init__(self, stage: Stage, stream: TextIO) -> None:
         self._command = stage.command
         self._stream = stream
         self._last_progress = time.monotonic()
 
-    def about(self, ids: Mapping[str, str]) -> None:
-        """Nothing: who reads these lines started the stage."""
+    def set_ids(self, ids: Mapping[str, str]) -> None:
+        """Do nothing: the reader of these lines started the stage and knows its ids."""
 
     def progress(self, fraction: float | None, message: str) -> None:
-        """Write a line when there was none for a while."""
+        """Write a line when there has been none for a while."""
         now = time.monotonic()
         if now - self._last_progress >= _SECONDS_BETWEEN_LINES:
             self._last_progress = now
@@ -194,14 +181,14 @@ class LineReporter:
         self._print(f"{self._command}: {message}")
 
     def close(self) -> None:
-        """Nothing to leave."""
+        """Do nothing: there is no progress bar."""
 
     def _print(self, text: str) -> None:
-        write_line(self._stream, _shown(text))
+        write_line(self._stream, _safe(text))
 
 
 class TerminalReporter(LineReporter):
-    """The same, and a progress bar while the stage runs."""
+    """Readable lines, and a progress bar while the stage runs."""
 
     def __init__(self, stage: Stage, stream: TextIO) -> None:
         super().__init__(stage, stream)
@@ -211,10 +198,10 @@ class TerminalReporter(LineReporter):
     def progress(self, fraction: float | None, message: str) -> None:
         """Move the bar; without a known fraction it pulses."""
         bar, task = self._open_bar()
-        bar.update(task, completed=fraction or 0, total=None if fraction is None else 1, description=_shown(message))
+        bar.update(task, completed=fraction or 0, total=None if fraction is None else 1, description=_safe(message))
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
@@ -231,19 +218,15 @@ class TerminalReporter(LineReporter):
             self._bar.start()
         return self._bar, self._task
 
-    def _print_lines(self, text: str) -> None:
-        for line in text.split("\n"):
-            self._print(line)
-
     def _print(self, text: str) -> None:
         if self._bar is not None:
-            self._bar.console.print(_shown(text), markup=False, highlight=False)
+            self._bar.console.print(_safe(text), markup=False, highlight=False)
         else:
             super()._print(text)
 
 
-def _shown(text: str) -> str:
-    """Return text without secrets, and without what a terminal would act on."""
+def _safe(text: str) -> str:
+    """Return text without secrets and without control characters; line ends stay."""
     return "\n".join(map(printable, redact(text).split("\n")))
 
 

@@ -1,4 +1,4 @@
-"""Work folders: private, on the filesystem of the outputs, and gone whatever ends their owner."""
+"""Work folders: private, on the filesystem of the outputs, and removed however their owner ends."""
 
 import contextlib
 import fcntl
@@ -13,25 +13,25 @@ from flts.errors import BadInputError, FltsError
 
 TEMPORARY_PREFIX = ".flts-"
 
-# What removes the folders that are in use, the last one first.
-_undoing: list[Callable[[], None]] = []
+# Functions that remove the folders in use; the latest folder is removed first.
+_cleanups: list[Callable[[], None]] = []
 
 
 def remove_all() -> None:
-    """Remove the folders that the process works in, and empty ones that it made for results: before it ends at once."""
-    for undo in reversed(_undoing):
-        undo()
+    """Remove the work folders of the process, and its empty output folders, before it exits at once."""
+    for clean_up in reversed(_cleanups):
+        clean_up()
 
 
 @contextlib.contextmanager
 def work_folder(parent: Path | None = None) -> Iterator[Path]:
-    """Give a private folder, removed at the end, and remove what killed processes left beside it.
+    """Yield a private folder, which is removed at the end, and remove those that killed processes left next to it.
 
     The owner holds a lock on its folder, which the system releases however the owner ends. Temporary files of
-    libraries go there too, so that the next start removes those as well.
+    libraries go there too, so that the next start removes them as well.
 
     Args:
-        parent: Where it is made; by default where temporary files go.
+        parent: The folder in which it is created; by default that of temporary files.
     """
     parent = parent or Path(tempfile.gettempdir())
     for leftover in parent.glob(f"{TEMPORARY_PREFIX}*"):
@@ -42,7 +42,7 @@ def work_folder(parent: Path | None = None) -> Iterator[Path]:
         if lock is not None:
             break
     try:
-        with _undone_by(lambda: _remove_tree(folder)), _temporary_files_in(folder):
+        with _cleaned_up_by(lambda: _remove_tree(folder)), _temporary_files_in(folder):
             yield folder
     finally:
         os.close(lock)
@@ -50,19 +50,19 @@ def work_folder(parent: Path | None = None) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def output_folder(path: Path) -> Iterator[Path]:
-    """Make ``--output-dir`` and give a work folder inside it, on the same filesystem, so that results can be renamed.
+    """Create ``--output-dir`` and yield a work folder in it, on the same filesystem, so that results can be renamed.
 
-    When the body fails, the folders that were made for it go again.
+    When the body fails, the folders that were created are removed again.
 
     Raises:
-        BadInputError: ``path`` is a file, cannot be made or written to, or the body found its disk full.
+        BadInputError: ``path`` is a file or cannot be created or written to, or its disk is full.
     """
     with contextlib.ExitStack() as stack:
         try:
             if path.exists() and not path.is_dir():
                 raise BadInputError(f"--output-dir {path} is a file, expected a folder")
             made = [folder for folder in (path, *path.parents) if not folder.exists()]
-            stack.enter_context(_undone_by(lambda: _remove_empty(made)))
+            stack.enter_context(_cleaned_up_by(lambda: _remove_empty(made)))
             path.mkdir(parents=True, exist_ok=True)
             work = stack.enter_context(work_folder(path))
         except OSError as error:
@@ -76,17 +76,17 @@ def output_folder(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _undone_by(undo: Callable[[], None]) -> Iterator[None]:
-    _undoing.append(undo)
+def _cleaned_up_by(clean_up: Callable[[], None]) -> Iterator[None]:
+    _cleanups.append(clean_up)
     try:
         yield
     finally:
-        undo()
-        _undoing.remove(undo)
+        clean_up()
+        _cleanups.remove(clean_up)
 
 
 def _remove_tree(folder: Path) -> None:
-    # Code that cannot be stopped may be writing there still.
+    # Code that cannot be stopped may still be writing there.
     for _ in range(3):
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():

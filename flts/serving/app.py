@@ -67,7 +67,7 @@ def make_app(settings: ServingSettings, store: ObjectStore) -> "ASGIApp":
         redirect_slashes=False,
         lifespan=lifespan,
     )
-    errors.install(app, on_outage=lambda: None)  # only the watcher meets outages, and it counts them itself
+    errors.install_error_handlers(app, on_outage=lambda: None)  # the watcher counts outages itself
     _add_forecasts(app, settings, watch, forecasts)  # first, because routes are matched in this order
     _add_probes(app, watch, registry)
     _add_model(app, settings, watch)

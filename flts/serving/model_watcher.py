@@ -7,9 +7,9 @@ from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any
 
 from flts.errors import BadInputError, FltsError, ServiceUnavailableError
-from flts.observability.events import say
+from flts.observability.events import log_event
+from flts.observability.redaction import redact
 from flts.promotion import HistoryEntry, entries, production_key, read_pointer
-from flts.runtime.reporters import redact
 from flts.serving.loading import LoadedModel, load_promoted
 from flts.serving.scores import NaiveScores, read_scores
 from flts.serving.settings import ServingSettings
@@ -98,9 +98,10 @@ class ModelWatcher:
         """Start watching, and log which promotions are followed."""
         identifier = self._settings.identifier
         if identifier:
-            say(SERVICE, "following", f"serving the model promoted for identifier {identifier}", identifier=identifier)
+            message = f"serving the model promoted for identifier {identifier}"
+            log_event(SERVICE, "following", message, identifier=identifier)
         else:
-            say(SERVICE, "following", self.notice, "warning")
+            log_event(SERVICE, "following", self.notice, "warning")
         self._thread.start()
 
     def end(self) -> None:
@@ -152,15 +153,16 @@ class ModelWatcher:
         self._set_problem("")  # first, so that nobody sees the new model together with the old problem
         self._loaded, self._refused_etag = loaded, ""
         _freeze_garbage()
-        say(SERVICE, "loaded", f"serving {loaded.promotion.model_type} of run {loaded.promotion.run_id}", **loaded.log)
+        message = f"serving {loaded.promotion.model_type} of run {loaded.promotion.run_id}"
+        log_event(SERVICE, "loaded", message, **loaded.log)
 
     def _set_problem(self, problem: str) -> None:
         problem = redact(problem)
         if problem and problem != self._problem:
             log: dict[str, Any] = self._loaded.log if self._loaded else {}
-            say(SERVICE, "problem", problem, "warning", **log)
+            log_event(SERVICE, "problem", problem, "warning", **log)
         elif self._problem and not problem:
-            say(SERVICE, "recovered", "the promoted model is being served")
+            log_event(SERVICE, "recovered", "the promoted model is being served")
         self._problem = problem
 
     def _run(self) -> None:

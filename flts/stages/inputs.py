@@ -1,4 +1,4 @@
-"""Reading input artifacts: a claim check or the dataset itself, a message or the model bundle itself."""
+"""Readers of input artifacts: a claim check or the dataset itself, a message or the model bundle itself."""
 
 import re
 from collections.abc import Sequence
@@ -49,13 +49,13 @@ def read_dataset(artifact: InputArtifact, store: ObjectStore | None, work_dir: P
     """
     from flts.datafiles.processed_parquet import read_processed
 
-    path, claim = _redeem(artifact, store, work_dir)
+    path, claim = _resolve_claim_check(artifact, store, work_dir)
     data = read_processed(path)
     if claim:
         announced = {"rows": (claim.rows, len(data)), "config_hash": (claim.config_hash, data.config_hash)}
-        for name, (said, found) in announced.items():
-            if said not in ("", found):  # config_hash may be empty
-                raise BadInputError(f"{path} has {name} {found}, but its claim check {artifact.path} says {said}")
+        for name, (expected, found) in announced.items():
+            if expected not in ("", found):  # config_hash may be empty
+                raise BadInputError(f"{path} has {name} {found}, but its claim check {artifact.path} says {expected}")
     if not SHORTEST_INTERVAL <= data.sampling_seconds <= LONGEST_INTERVAL:
         raise BadInputError(
             f"{path} has a row every {data.sampling_seconds:g} s: models know intervals from a microsecond to a century"
@@ -64,21 +64,23 @@ def read_dataset(artifact: InputArtifact, store: ObjectStore | None, work_dir: P
 
 
 def load_dataset(artifact: InputArtifact, store: ObjectStore | None, work_dir: Path) -> Path:
-    """Return the local path of a dataset artifact: the file itself, or what its claim check stands for.
+    """Return the local path of a dataset artifact: the file itself, or the one that its claim check names.
 
     Args:
         artifact: A claim check, or a CSV or Parquet file.
-        store: Where claim checks with a bucket are redeemed; one without a bucket names a file beside itself.
+        store: Where claim checks with a bucket are redeemed; one without a bucket names a file next to it.
         work_dir: Folder that a download goes to.
 
     Raises:
         BadInputError: There is no such file, or its content is not what the claim check announces.
     """
-    return _redeem(artifact, store, work_dir)[0]
+    return _resolve_claim_check(artifact, store, work_dir)[0]
 
 
-def _redeem(artifact: InputArtifact, store: ObjectStore | None, work_dir: Path) -> tuple[Path, ClaimCheck | None]:
-    """Return the file of a dataset artifact, and the claim check on it if there is one."""
+def _resolve_claim_check(
+    artifact: InputArtifact, store: ObjectStore | None, work_dir: Path
+) -> tuple[Path, ClaimCheck | None]:
+    """Return the file of a dataset artifact, and its claim check if there is one."""
     path = artifact.path
     with readable(path, str(path)), path.open("rb") as file:
         if not file.read(64).lstrip().startswith(b"{"):
@@ -97,7 +99,7 @@ def _redeem(artifact: InputArtifact, store: ObjectStore | None, work_dir: Path) 
         _check_size(f"{claim.bucket}/{claim.object}", info.size, claim, path)
         return target, claim
     if claim.object != name:
-        raise BadInputError(f"{path} names {shown(claim.object)}, expected the name of a file beside it")
+        raise BadInputError(f"{path} names {shown(claim.object)}, expected the name of a file next to it")
     target = path.parent / name
     with refused(f"read {target}"), readable(target, str(target)):
         _check_size(str(target), target.stat().st_size, claim, path)
@@ -120,34 +122,34 @@ def is_path(model_uri: str) -> bool:
 
 
 def read_trained(artifact: InputArtifact) -> TrainedModel:
-    """Read a trained model; a path in its ``model_uri`` comes out absolute.
+    """Read a trained-model message; a path in its ``model_uri`` is made absolute.
 
     A bundle folder becomes a message without scores: its run is named after its digest, as a stage without MLflow
     names it, and without a ``train_end`` in the artifact's metadata it was trained when its checksums were written.
 
     Raises:
-        BadInputError: It is neither message nor bundle, or its training is not finished.
+        BadInputError: It is neither a message nor a bundle, or its training is not finished.
     """
     if artifact.path.is_dir():
-        return _of_bundle(artifact)
+        return _describe_bundle(artifact)
     message = TrainedModel.read(artifact.path)
     if message.status != "SUCCESS":
         raise BadInputError(
             f"{artifact.path}: the training of {message.model_type} (run {message.run_id}) is not finished: "
             f"its status is {message.status}, SUCCESS is expected"
         )
-    return _located(message, artifact.path)
+    return _with_absolute_path(message, artifact.path)
 
 
 def read_selected(artifact: InputArtifact) -> Promotion | TrainedModel:
-    """Read the model to forecast with: a promotion, or whatever ``read_trained`` reads; errors as there."""
+    """Read the model to forecast with: a promotion, or anything that ``read_trained`` reads; errors as there."""
     if artifact.path.is_file() and "promotion_time" in _fields(artifact.path):
-        return _located(Promotion.read(artifact.path), artifact.path)
+        return _with_absolute_path(Promotion.read(artifact.path), artifact.path)
     return read_trained(artifact)
 
 
 def load_selected(
-    selected: Promotion | TrainedModel, tracking_uri: str | None, work_dir: Path, *, patience: int | None = None
+    selected: Promotion | TrainedModel, tracking_uri: str | None, work_dir: Path, *, wait_seconds: int | None = None
 ) -> bundle.Bundle:
     """Fetch the model that a message names, verify it and load it.
 
@@ -155,10 +157,10 @@ def load_selected(
         selected: The message.
         tracking_uri: MLflow's address; ``None`` where there is none.
         work_dir: Folder that a download goes to; made when missing.
-        patience: Seconds that an MLflow that is away is waited for; ``None`` where something around this waits.
+        wait_seconds: Seconds to wait for an MLflow that is down; ``None`` where the caller waits.
 
     Raises:
-        BadInputError: There is no such model, it is damaged, or it is not what the message announces.
+        BadInputError: There is no such model, it is damaged, or it differs from what the message announces.
         ServiceUnavailableError: MLflow is out of reach.
     """
     if is_path(selected.model_uri):
@@ -167,8 +169,8 @@ def load_selected(
         from flts.tracking import download_bundle
 
         if selected.model_uri.startswith("runs:/") and selected.model_uri.split("/")[1] != selected.run_id:
-            raise BadInputError(f"model_uri {selected.model_uri} is not of run_id {shown(selected.run_id)}")
-        folder = download_bundle(tracking_uri, selected, work_dir, patience=patience)
+            raise BadInputError(f"model_uri {selected.model_uri} does not belong to run_id {shown(selected.run_id)}")
+        folder = download_bundle(tracking_uri, selected, work_dir, wait_seconds=wait_seconds)
     loaded = bundle.load(folder, sha256=selected.bundle_sha256)
     for name in ("model_type", "config_hash"):
         found, announced = getattr(loaded.config, name), getattr(selected, name)
@@ -178,17 +180,17 @@ def load_selected(
 
 
 def with_time_features(data: "ProcessedData", features: Sequence[str]) -> "ProcessedData":
-    """Add the time features that a model wants and a foreign file lacks: they follow from its timestamps."""
+    """Add the time features that a model needs and a foreign file lacks, computed from its timestamps."""
     from flts.timeseries.features import TIME_FEATURES, time_features
 
-    wanted = [name for name in features if name in TIME_FEATURES and name not in data.features]
-    if not wanted:
+    missing = [name for name in features if name in TIME_FEATURES and name not in data.features]
+    if not missing:
         return data
     computed = time_features(data.frame.time)
-    return replace(data, frame=replace(data.frame, columns={**data.frame.columns, **{n: computed[n] for n in wanted}}))
+    return replace(data, frame=replace(data.frame, columns={**data.frame.columns, **{n: computed[n] for n in missing}}))
 
 
-def _of_bundle(artifact: InputArtifact) -> TrainedModel:
+def _describe_bundle(artifact: InputArtifact) -> TrainedModel:
     folder = artifact.path.resolve()
     config = bundle.verify(folder)
     if not str(folder).isprintable():
@@ -213,7 +215,7 @@ def _of_bundle(artifact: InputArtifact) -> TrainedModel:
     )
 
 
-def _located(message: M, path: Path) -> M:
+def _with_absolute_path(message: M, path: Path) -> M:
     if not is_path(message.model_uri):
         return message
     return message.model_copy(update={"model_uri": str((path.parent / message.model_uri).resolve())})

@@ -1,4 +1,4 @@
-"""The headline numbers of a stage, which KFP shows side by side when it compares runs."""
+"""Headline numbers of a stage, which KFP shows side by side when it compares runs."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,9 +8,9 @@ from flts.stage_interface import Artifact
 
 
 def scores_artifact(metrics: Mapping[str, object], names: Sequence[str]) -> Artifact:
-    """Return the named metrics as a ``Metrics`` artifact, which holds finite numbers and nothing else.
+    """Return the named metrics as a ``Metrics`` artifact, which holds only finite numbers.
 
-    Those that could not be computed, and are missing, ``None`` or NaN, are left out.
+    Metrics that could not be computed (missing, ``None`` or NaN) are left out.
     """
     found = {name: metrics.get(name) for name in names}
     scores = {name: value for name, value in found.items() if isinstance(value, int | float) and math.isfinite(value)}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
+from flts.boundary.environment import seconds
 from flts.boundary.retries import RetryPolicy
 from flts.diagnostics.services import is_permanent, outage_reason
 from flts.diagnostics.system import reason
@@ -37,6 +38,7 @@ T = TypeVar("T")
 TOKEN_VARIABLE = "FLTS_GATEWAY_TOKEN"  # noqa: S105 - a name
 TIMEOUT_VARIABLE = "FLTS_GATEWAY_TIMEOUT"
 _TIMEOUT_SECONDS = 60.0
+_LONGEST_TIMEOUT = 3600.0
 _CONNECT_SECONDS = 5.0
 _TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 _CHUNK = 1 << 20
@@ -45,7 +47,7 @@ _CHUNK = 1 << 20
 class GatewayStore:
     """The ``ObjectStore`` that a gateway serves; threads may share it."""
 
-    def __init__(self, url: str, patience: RetryPolicy) -> None:
+    def __init__(self, url: str, retry_policy: RetryPolicy) -> None:
         """Connect at the first call.
 
         Raises:
@@ -59,8 +61,8 @@ class GatewayStore:
         if token and not (token.isascii() and token.isprintable() and " " not in token):
             raise BadInputError(f"environment variable {TOKEN_VARIABLE} must be a token: printable ASCII, no spaces")
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._timeout = _timeout()
-        self._patience = patience
+        self._timeout = seconds(TIMEOUT_VARIABLE, default=_TIMEOUT_SECONDS, maximum=_LONGEST_TIMEOUT)
+        self._retry_policy = retry_policy
         self._opening = Lock()
 
     def get(self, bucket: str, key: str) -> tuple[bytes, ObjectInfo]:
@@ -235,7 +237,7 @@ class GatewayStore:
             return f"the gateway {self._url} cannot be reached: {reason(error)}" if passes else ""
 
         try:
-            return self._patience.ask(ask, passing)
+            return self._retry_policy.call(ask, passing)
         except (_TransientError, httpx.TransportError) as error:
             kind = ServiceUnavailableError if passing(error) else RefusedError
             raise kind(f"cannot {doing} at {self._url}: {reason(error)}") from None
@@ -311,16 +313,3 @@ def _shown(url: str) -> str:
     """Return an address without what may be a password."""
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2]}"[:200]
-
-
-def _timeout() -> float:
-    text = os.environ.get(TIMEOUT_VARIABLE) or str(_TIMEOUT_SECONDS)
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds <= 3600:
-        raise BadInputError(
-            f"environment variable {TIMEOUT_VARIABLE} must be seconds, at most 3600, got {printable(text)[:80]!r}"
-        )
-    return seconds

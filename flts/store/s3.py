@@ -35,9 +35,9 @@ _STREAMED_AT_ONCE = 3  # for each of many readers
 class S3Store:
     """The ``ObjectStore`` of the S3 service that the environment names; threads may share it."""
 
-    def __init__(self, patience: RetryPolicy) -> None:
+    def __init__(self, retry_policy: RetryPolicy) -> None:
         """Connect at the first call."""
-        self._s3 = S3Client(patience)
+        self._s3 = S3Client(retry_policy)
 
     def get(self, bucket: str, key: str) -> tuple[bytes, ObjectInfo]:
         """Read a small object and its info in one step."""

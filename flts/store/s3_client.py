@@ -32,14 +32,14 @@ class S3Client:
     Endpoint, region, keys and the like come from ``s3_settings``. Connecting waits for the first call.
     """
 
-    def __init__(self, patience: RetryPolicy) -> None:
+    def __init__(self, retry_policy: RetryPolicy) -> None:
         """Read the settings.
 
         Raises:
             BadInputError: One of them is wrong.
         """
         self._settings = read_settings()
-        self._patience = patience
+        self._retry_policy = retry_policy
         self._opening = Lock()
         self.answered = False  # whether any request was: the service knows the keys then
 
@@ -75,7 +75,7 @@ class S3Client:
             return f"{self._name} cannot be reached: {reason}" if reason else ""
 
         try:
-            answer = self._patience.ask(ask_once, away)
+            answer = self._retry_policy.call(ask_once, away)
         except ClientError as error:
             raise refused(error, doing, self._name) from None
         except (BotoCoreError, ResponseParserError, HTTPError, SpeaksTlsError, TruncatedError) as error:

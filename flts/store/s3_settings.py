@@ -9,6 +9,7 @@ import ssl
 from dataclasses import dataclass
 from typing import Any
 
+from flts.boundary.environment import seconds
 from flts.diagnostics.system import reason
 from flts.errors import BadInputError, RefusedError
 
@@ -95,7 +96,7 @@ def read_settings() -> S3Settings:
         ca_bundle=os.environ.get(CA_BUNDLE, ""),
         sse=sse,
         sse_kms_key_id=sse_kms_key_id,
-        timeout=_timeout(),
+        timeout=seconds(TIMEOUT, default=_TIMEOUT_SECONDS),
     )
 
 
@@ -120,14 +121,3 @@ def _text(variable: str) -> str:
     if not (text.isascii() and text.isprintable() and " " not in text):
         raise BadInputError(f"environment variable {variable} has a space, a line end or a character beyond ASCII")
     return text
-
-
-def _timeout() -> float:
-    text = os.environ.get(TIMEOUT) or str(_TIMEOUT_SECONDS)
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise BadInputError(f"environment variable {TIMEOUT} must be a number of seconds, got {text!r}")
-    return seconds

@@ -49,23 +49,23 @@ class ModelReference(Protocol):
         ...
 
 
-def prepare(tracking_uri: str, experiment_name: str, *, patience: int | None = None) -> None:
+def prepare(tracking_uri: str, experiment_name: str, *, wait_seconds: int | None = None) -> None:
     """Make the SQLite database and the experiment where they are missing; any number of processes may do so at once.
 
     Args:
         tracking_uri: MLflow's address.
         experiment_name: The experiment.
-        patience: Seconds that an MLflow that is away is waited for; ``None`` where something around this waits.
+        wait_seconds: Seconds to wait for an MLflow that is away; ``None`` where the caller waits.
 
     Raises:
         BadInputError: The address is of no kind that FLTS knows, or its database cannot be used.
         ServiceUnavailableError: The server is out of reach.
     """
-    Tracking(tracking_uri, patience=patience).experiment(experiment_name)
+    Tracking(tracking_uri, wait_seconds=wait_seconds).experiment(experiment_name)
 
 
 def download_bundle(
-    tracking_uri: str | None, model: ModelReference, destination: Path, *, patience: int | None = None
+    tracking_uri: str | None, model: ModelReference, destination: Path, *, wait_seconds: int | None = None
 ) -> Path:
     """Fetch the bundle of a logged model; nothing of it is run, loaded or verified here.
 
@@ -74,7 +74,7 @@ def download_bundle(
         model: Names the model. Where its ``artifact_uri`` is a folder of this machine, and its digest lets readers
             tell whether that is the right one, MLflow is not even imported.
         destination: Folder that gets the bundle's folder; made when missing.
-        patience: Seconds that an MLflow that is away is waited for; ``None`` where something around this waits.
+        wait_seconds: Seconds to wait for an MLflow that is away; ``None`` where the caller waits.
 
     Returns:
         The bundle's folder.
@@ -96,4 +96,4 @@ def download_bundle(
         raise BadInputError(
             f"model_uri {model.model_uri} lies in MLflow: --mlflow-tracking-uri (in Python, tracking_uri) must name it"
         )
-    return Tracking(tracking_uri, patience=patience).download_bundle(matched[1], matched[2], destination)
+    return Tracking(tracking_uri, wait_seconds=wait_seconds).download_bundle(matched[1], matched[2], destination)

@@ -2,7 +2,7 @@
 
 import sys
 
-from flts.errors import FltsError
+from flts.observability.exit_codes import run_command
 from flts.tracking import prepare
 
 
@@ -11,12 +11,7 @@ def main(argv: list[str]) -> int:
     if len(argv) != 2:
         print("usage: python -m flts.tracking URI EXPERIMENT", file=sys.stderr)
         return 2
-    try:
-        prepare(*argv)
-    except FltsError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    return 0
+    return run_command("flts.tracking", lambda: prepare(*argv))
 
 
 if __name__ == "__main__":

@@ -42,8 +42,8 @@ class MlflowCaller:
         """
         if self._waiting is None or _hurried.get():
             with self._outages(doing):
-                return self._repeating.ask(call, _broken)
-        return self._waiting.ask(partial(self._attempt, call, doing), _away)
+                return self._repeating.call(call, _broken)
+        return self._waiting.call(partial(self._attempt, call, doing), _away)
 
     def _attempt(self, call: Callable[[], T], doing: str) -> T:
         with _limits({RETRIES: 0}), self._outages(doing):

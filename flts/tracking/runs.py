@@ -11,6 +11,7 @@ from flts.boundary.untrusted import check_name, check_size
 from flts.contracts import canonical_json
 from flts.errors import BadInputError, ServiceUnavailableError
 from flts.models.registry import largest_files
+from flts.observability.redaction import redact, redact_values
 from flts.tracking.access import artifact_root, database_path, open_client
 from flts.tracking.mlflow_errors import EXISTS, INVALID, MISSING, ignoring_codes, translated
 from flts.tracking.mlmodel import BUNDLE, ModelFromCode, copy_bundle, local_bundle
@@ -30,18 +31,18 @@ class Tracking:
     ``BadInputError`` when it refuses the credentials.
     """
 
-    def __init__(self, tracking_uri: str, *, patience: int | None = None) -> None:
+    def __init__(self, tracking_uri: str, *, wait_seconds: int | None = None) -> None:
         """Open ``http(s)://host:port`` or ``sqlite:///file.db``; a database that is missing is made.
 
         Args:
             tracking_uri: MLflow's address.
-            patience: Seconds that an MLflow that is away is waited for; ``None`` where something around this waits.
+            wait_seconds: Seconds to wait for an MLflow that is away; ``None`` where the caller waits.
 
         Raises:
             BadInputError: The address is of no kind that FLTS knows, or its database cannot be used.
         """
         self.uri = tracking_uri
-        self._call = MlflowCaller(tracking_uri, patience)
+        self._call = MlflowCaller(tracking_uri, wait_seconds)
         self._client = PersistentClient(open_client(tracking_uri), self._call)
 
     def experiment(self, name: str) -> str:
@@ -70,7 +71,9 @@ class Tracking:
     def create_run(self, experiment_id: str, name: str, tags: Mapping[str, str]) -> str:
         """Begin a run and return its id."""
         with translated(self.uri):
-            return str(self._client.create_run(experiment_id, run_name=name, tags=dict(tags)).info.run_id)
+            return str(
+                self._client.create_run(experiment_id, run_name=redact(name), tags=redact_values(tags)).info.run_id
+            )
 
     def find_runs(self, experiment_id: str, fingerprint: str) -> list[str]:
         """Return the ids of the runs of an experiment that have this fingerprint, oldest first."""
@@ -136,7 +139,7 @@ class Tracking:
                 for one in series
                 for step, value in enumerate(one.values, start=1)
             ]
-            self._client.log_batch(run_id, params=[Param(name, str(value)) for name, value in params.items()])
+            self._client.log_batch(run_id, params=[Param(name, redact(str(value))) for name, value in params.items()])
             points = [point for point in points if math.isfinite(point.value)]
             for start in range(0, len(points), _METRICS_PER_BATCH):
                 self._client.log_batch(run_id, metrics=points[start : start + _METRICS_PER_BATCH])
@@ -286,7 +289,7 @@ class Tracking:
                 name=dataset.name,
                 digest=dataset.sha256[:_DIGEST_LENGTH],
                 source_type="http" if dataset.uri.startswith("http") else "local",
-                source=canonical_json({"uri": dataset.uri}),
+                source=canonical_json({"uri": redact(dataset.uri)}),
                 profile=canonical_json({"num_rows": dataset.rows}),
             ),
             [InputTag("mlflow.data.context", "training")],

@@ -1,1 +1,1 @@
-"""What services over HTTP share: observing requests, limits, errors in plain words, and starting a server."""
+"""Code that both HTTP servers share: middleware, limits, error answers, and starting and draining a server."""

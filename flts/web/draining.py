@@ -1,7 +1,7 @@
-"""How a server ends without a request lost on a kept-alive connection.
+"""Shutdown of a server without losing a request on a kept-alive connection.
 
-A client may send on a connection in the moment in which the server closes it, and does not learn then whether its
-request was read. So a server that ends closes no connection that is in use: from then on every answer says
+A client may send a request at the moment in which the server closes the connection, and cannot tell then whether the
+request was read. So a server that shuts down closes no connection in use: from then on every answer says
 ``Connection: close``, and a connection without a request waits some seconds for one.
 """
 
@@ -20,11 +20,11 @@ IDLE_SECONDS = 5
 
 
 class DrainingState(ServerState):
-    """What a server's connections know of it.
+    """State of a server that its connections share.
 
     Attributes:
-        draining: Whether it ends.
-        idle_seconds: How long it then waits for a connection's next request.
+        draining: Whether it is shutting down.
+        idle_seconds: Time that it then waits for the next request of a connection.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class DrainingState(ServerState):
 
 
 class DrainingServer(uvicorn.Server):
-    """Ends as this module says on SIGTERM; on Ctrl-C it waits for no connection's next request."""
+    """A server that drains its connections on SIGTERM; on Ctrl-C it does not wait for their next requests."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         """Make a server whose protocol is a `DrainingProtocol`."""
@@ -42,13 +42,13 @@ class DrainingServer(uvicorn.Server):
         self.server_state: DrainingState = DrainingState()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Hear a signal."""
+        """Handle a signal."""
         if sig == signal.SIGINT:
             self.server_state.idle_seconds = 0
         super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Take no more connections, and wait for the end of those that are there."""
+        """Accept no more connections, and wait until the open ones have ended."""
         self.server_state.draining = True
         await super().shutdown(sockets)
 
@@ -61,19 +61,19 @@ class DrainingProtocol(BoundedHeadProtocol):
         return cast(DrainingState, self.server_state)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin; the server may have begun to end since the connection was accepted."""
+        """Begin; the server may have started to shut down since the connection was accepted."""
         super().connection_made(transport)
         if self._state.draining:
             self.shutdown()
 
     def on_headers_complete(self) -> None:
-        """Pass a request on; while the server ends, it is the connection's last."""
+        """Pass a request on; while the server shuts down, it is the last of its connection."""
         super().on_headers_complete()
         if self._state.draining:
             self._close_after_answer()
 
     def shutdown(self) -> None:
-        """Hear from the server that it ends."""
+        """Drain the connection: the server is shutting down."""
         self.timeout_keep_alive = self._state.idle_seconds
         if self.cycle is None or self.cycle.response_complete:
             self._unset_keepalive_if_required()
@@ -84,6 +84,6 @@ class DrainingProtocol(BoundedHeadProtocol):
             self._close_after_answer()
 
     def _close_after_answer(self) -> None:
-        """Say so in the answer; where its head is sent already, one more request may come after it."""
+        """Announce it in the answer; if the head has been sent already, one more request may follow."""
         if self.cycle is not None and not self.cycle.response_started:
             self.cycle.keep_alive = False

@@ -1,4 +1,4 @@
-"""A layer around an app: every request has an id, a line in the log, and its place in the metrics.
+"""Middleware of both servers: an id, a log line and metrics for every request, and limits of number and time.
 
 Metrics, by ``service``, ``method``, ``route`` (its template, so that there are few) and ``status``:
 ``flts_http_requests_total``, ``flts_http_request_seconds`` (histogram, until the answer's last byte),
@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 from flts.diagnostics.terminal import printable
 from flts.observability import request_ids
-from flts.observability.events import say
-from flts.web.errors import answer
+from flts.observability.events import log_event
+from flts.web.errors import error_response
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# Ids of our own: asking the system for chance each time would hold a busy server up.
+# Ids from a counter: asking the system for random bytes each time would slow down a busy server.
 _OWN_IDS, _NUMBERS = token_hex(8), itertools.count()
 _SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300)
 
 
 class RequestMiddleware:
-    """The layer, as an ASGI app; it also refuses requests past a number at once, and ends long ones."""
+    """Middleware as an ASGI app; it also refuses more than a number of requests at once, and ends long ones."""
 
     def __init__(
         self,
@@ -43,11 +43,11 @@ class RequestMiddleware:
 
         Args:
             app: The app.
-            service: Its name, in log lines and metrics.
-            registry: Where its metrics are kept.
-            most: Requests at once; 503 past it.
-            seconds: How long one may take; 504 past it.
-            free: Paths that are answered in any case: probes and metrics.
+            service: Its name in log lines and metrics.
+            registry: The registry of its metrics.
+            most: Largest number of requests at once; more are answered with 503.
+            seconds: Time limit of a request; after it the answer is 504.
+            free: Paths that are always answered: probes and metrics.
         """
         from prometheus_client import Counter, Gauge, Histogram
 
@@ -67,7 +67,7 @@ class RequestMiddleware:
         in_flight.labels(service).set_function(lambda: self._busy)
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        """Pass a request on and observe it."""
+        """Pass a request to the app and record it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -76,7 +76,7 @@ class RequestMiddleware:
         self._busy += not free
         try:
             if self._busy > self._most and not free:
-                await answer(503, "too many requests are at work here: try again in a moment")(
+                await error_response(503, "too many requests are at work here: try again in a moment")(
                     scope, receive, observed.send
                 )
             else:
@@ -84,17 +84,17 @@ class RequestMiddleware:
                     await self._app(scope, observed.receive, observed.send)
         except TimeoutError:
             sentence = f"the request took longer than {self._deadline:g} seconds"
-            if observed.status:  # a reader that stands still, too
+            if observed.status:  # also for a client that has stopped reading
                 observed.trouble = "the answer was broken off"
                 raise ConnectionAbortedError from None
-            await answer(504, sentence)(scope, receive, observed.send)
+            await error_response(504, sentence)(scope, receive, observed.send)
         except Exception:
             observed.trouble = traceback.format_exc()
             if not observed.status:
-                await answer(500, f"an unexpected error; the log has it under {observed.request_id}")(
+                await error_response(500, f"an unexpected error; the log has it under {observed.request_id}")(
                     scope, receive, observed.send
                 )
-            else:  # what was sent is not a whole: the client must notice
+            else:  # the answer is incomplete, and the client must notice
                 raise
         finally:
             self._busy -= not free
@@ -126,21 +126,21 @@ class RequestMiddleware:
             details["traceback"] = observed.trouble
         level = "error" if observed.trouble or observed.status >= 500 else "info"
         asked = printable(f"{observed.scope['method']} {observed.scope['path']}"[:500])
-        say(self._service, "request", asked, level, **details)
+        log_event(self._service, "request", asked, level, **details)
 
 
 class _Request:
-    """What is known of one request."""
+    """A request: its ids, its start, and the bytes and status so far."""
 
     def __init__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         headers = {name: value.decode("latin-1") for name, value in reversed(scope["headers"])}
         self.scope, self._receive, self._send = scope, receive, send
-        passed = request_ids.headers_of(
+        passed = request_ids.make_headers(
             headers.get(b"x-request-id", ""),
             headers.get(b"traceparent", ""),
-            otherwise=f"{_OWN_IDS}{next(_NUMBERS):016x}",
+            default=f"{_OWN_IDS}{next(_NUMBERS):016x}",
         )
-        request_ids.enter(passed)
+        request_ids.set_headers(passed)
         self.ids = request_ids.ids(passed)
         self.request_id = self.ids["request_id"]
         self.start = time.monotonic()

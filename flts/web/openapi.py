@@ -1,4 +1,4 @@
-"""Answers that say no, as OpenAPI documents describe them."""
+"""Error answers in OpenAPI documents."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,11 +9,11 @@ Answers = dict[int | str, dict[str, Any]]
 
 
 class ErrorBody(BaseModel):
-    """Why a request was not answered as it wished."""
+    """The reason why a request failed."""
 
     detail: str
 
 
-def documented(words: Mapping[int, str], *statuses: int) -> Answers:
-    """Describe answers of these statuses by their ``words``."""
+def describe_answers(words: Mapping[int, str], *statuses: int) -> Answers:
+    """Return the OpenAPI description of error answers with these statuses; ``words`` describes each."""
     return {status: {"model": ErrorBody, "description": words[status]} for status in statuses}

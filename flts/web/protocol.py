@@ -1,4 +1,4 @@
-"""HTTP/1.1 as uvicorn reads it by httptools, with a bound on a request's address and headers, which that lacks."""
+"""HTTP/1.1 of uvicorn and httptools, with the limit on the size of a request's head that they lack."""
 
 import json
 
@@ -16,12 +16,12 @@ class BoundedHeadProtocol(HttpToolsProtocol):
     _too_long = False
 
     def on_message_begin(self) -> None:
-        """Begin to count."""
+        """Start counting the bytes of a head."""
         super().on_message_begin()
         self._in_head, self._received = True, 0
 
     def on_headers_complete(self) -> None:
-        """Pass the request on, if its head is short enough."""
+        """Pass the request on if its head is short enough."""
         self._in_head = False
         if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > LONGEST_HEAD:
             self._too_long = True
@@ -29,7 +29,7 @@ class BoundedHeadProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes from the connection."""
+        """Receive bytes from the connection."""
         super().data_received(data)
         if self._in_head and not self.transport.is_closing():
             self._received += len(data)
@@ -38,7 +38,7 @@ class BoundedHeadProtocol(HttpToolsProtocol):
                 self.send_400_response("")
 
     def send_400_response(self, _msg: str) -> None:
-        """Say what was wrong in a sentence, as all answers do, and end the connection."""
+        """Answer with a sentence, as all error answers do, and close the connection."""
         status, sentence = 400, "this is no HTTP request"
         if self._too_long:
             status, sentence = 431, f"address and headers must have at most {LONGEST_HEAD >> 10} KiB together"

@@ -1,4 +1,4 @@
-"""How a service starts and ends: its settings, its socket, SIGTERM."""
+"""Start and end of a service: its settings, its socket, SIGTERM."""
 
 import argparse
 import logging
@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from flts.boundary.arguments import Parser
 from flts.diagnostics.system import reason
-from flts.errors import BadInputError, FltsError
+from flts.errors import BadInputError
+from flts.observability.exit_codes import run_command
 from flts.params import Params
-from flts.runtime.cli import flag
-from flts.runtime.parameters import check_params, describe_default, describe_limits, suggest
-from flts.runtime.termination import tell_termination
+from flts.runtime.parameters import describe_default, describe_limits, flag, read_values, suggest
 from flts.version import __version__
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def read_settings(
         model: The settings; a variable is named ``FLTS_`` and the field's name.
         argv: The arguments.
         environ: The environment.
-        plain: Settings whose variables are also read without ``FLTS_``, as the stages name them.
+        plain: Settings whose variables may also have the stages' names, without ``FLTS_``.
 
     Raises:
         BadInputError: A setting is unknown or wrong; the sentence names the flag or the variable.
@@ -68,23 +67,14 @@ def read_settings(
         known = [option for action in parser._actions for option in action.option_strings]
         name = unknown[0].split("=")[0]
         raise BadInputError(f"{name} is not an option{suggest(name, known) or '; --help lists them'}")
-    flags = vars(given)
-    named = {name: _variable(name) for name in model.model_fields}
-    named |= {name: name.upper() for name in plain if not environ.get(named[name])}
-    variables = {name: environ[variable] for name, variable in named.items() if environ.get(variable)}
-
-    def label(name: str) -> str:
-        return f"environment variable {named[name]}" if name in variables and name not in flags else flag(name)
-
-    return check_params(model, variables | flags, label)
-
-
-def _variable(name: str) -> str:
-    return f"FLTS_{name.upper()}"
+    variables = {name: f"FLTS_{name.upper()}" for name in model.model_fields}
+    variables |= {name: name.upper() for name in plain if not environ.get(variables[name])}
+    settings, _ = read_values(model, environ, variables, vars(given))
+    return settings
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Take the address; ``BadInputError`` where that is not possible."""
+    """Bind a socket to an address; ``BadInputError`` where that is not possible."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
@@ -97,12 +87,12 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def serve(app: "ASGIApp", listener: socket.socket) -> None:
-    """Answer requests until SIGTERM or Ctrl-C; those at work then may still take ``SECONDS_TO_FINISH``."""
+    """Answer requests until SIGTERM or Ctrl-C; those in progress then have ``SECONDS_TO_FINISH`` more."""
     import uvicorn
 
     from flts.web.draining import DrainingProtocol, DrainingServer
 
-    # What it says of failing requests, the app's own log lines have; its other news are of no use here.
+    # The app's own log lines tell of failing requests; uvicorn's other messages are of no use here.
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL + 1)
     config = uvicorn.Config(
         app,
@@ -117,12 +107,12 @@ def serve(app: "ASGIApp", listener: socket.socket) -> None:
     )
     server = DrainingServer(config)
 
-    def told_to_end(_number: int, _frame: FrameType | None) -> None:
-        """End before uvicorn listens to signals; after it has ended by one, it raises it once more."""
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        """Stop before uvicorn handles signals itself; after a signal has stopped it, uvicorn raises it once more."""
         server.should_exit = True
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, told_to_end)
+        signal.signal(number, stop)
     host, port = listener.getsockname()[:2]
     print(f"listening on http://{f'[{host}]' if ':' in host else host}:{port}", file=sys.stderr, flush=True)
     server.run(sockets=[listener])
@@ -131,17 +121,9 @@ def serve(app: "ASGIApp", listener: socket.socket) -> None:
 def run(
     command: str, start: Callable[[Sequence[str], Mapping[str, str]], None], argv: Sequence[str] | None = None
 ) -> NoReturn:
-    """Run ``start(argv, environ)``, which serves until it is told to end; errors are one sentence on stderr.
+    """Run ``start(argv, environ)``, which serves until it is stopped, and exit; errors are one sentence on stderr.
 
     In a container of Kubernetes the sentence is in the pod's status too.
     """
-    try:
-        start(sys.argv[1:] if argv is None else argv, os.environ)
-    except FltsError as error:
-        print(f"{command}: {error}", file=sys.stderr)
-        tell_termination(str(error))
-        sys.exit(error.exit_code)
-    except Exception as error:
-        tell_termination(f"{type(error).__name__}: {error}")
-        raise
-    sys.exit(0)
+    arguments = sys.argv[1:] if argv is None else argv
+    sys.exit(run_command(command, lambda: start(arguments, os.environ), service=True))

@@ -7,7 +7,8 @@ from typing import ClassVar, Self
 
 from flts.contracts import Message
 from flts.errors import BadInputError, FltsError, ObjectNotFoundError
-from flts.observability.shutdown import last_messages
+from flts.observability.redaction import redact
+from flts.observability.shutdown import shutdown_grace_period
 from flts.store import ObjectStore
 from flts.workers.messages import ReceivedMessage
 
@@ -102,7 +103,7 @@ class Attempt:
         if self._recorder:
             self._recorder.join()
         if error is not None and not isinstance(error, Exception):
-            with last_messages():
+            with shutdown_grace_period():
                 self.postponed()
 
     @property
@@ -118,7 +119,7 @@ class Attempt:
         """
         if not self._stored:
             self._read()
-        self._change(failed=1, begun=-1 if self._counted else 0, reason=reason)
+        self._change(failed=1, begun=-1 if self._counted else 0, reason=redact(reason))
         if self._record.failed >= self._limit:
             raise AttemptsExhaustedError(reason, self._record.failed)
         self._write()

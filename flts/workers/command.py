@@ -16,7 +16,7 @@ from flts.errors import BadInputError, ServiceUnavailableError
 from flts.lazy import resolve
 from flts.params import EvalParams, Params
 from flts.runtime.cli import CommandLine, read_params, variable
-from flts.runtime.reporters import JsonReporter, Reporter, pass_on_logs
+from flts.runtime.reporters import JsonReporter, Reporter, route_logging
 from flts.runtime.signals import SignalWatch, Stopped
 from flts.runtime.start import store_of
 from flts.runtime.work_folders import remove_all
@@ -119,7 +119,7 @@ def _once(
     from flts.workers.stage_runner import StageRunner
 
     reporter = JsonReporter(stage, sys.stderr)
-    pass_on_logs(reporter)
+    route_logging(reporter)
     producer = MessageProducer(settings)
     runner = StageRunner(stage, params, topics, store, reporter, producer.send_unacknowledged)
     with SignalWatch(remove_all, lambda _: None) as watch:

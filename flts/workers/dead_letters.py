@@ -6,6 +6,7 @@ A letter that is too large for its topic is cut, and its whole body goes to the 
 import hashlib
 
 from flts.errors import BadInputError, ChecksumMismatchError
+from flts.observability.redaction import redact
 from flts.store import ObjectStore
 from flts.workers.attempts import BUCKET
 from flts.workers.messages import Headers, OutgoingMessage, ReceivedMessage
@@ -26,7 +27,7 @@ _CUT_HEADERS = 20
 def dead_letter(received: ReceivedMessage, stage: str, topics: Topics, dead: DeadLettered) -> OutgoingMessage:
     """Return the dead letter of a message; ``original_timestamp`` in milliseconds since 1970."""
     headers = {
-        ERROR: dead.reason,
+        ERROR: redact(dead.reason),
         STAGE: stage,
         ATTEMPTS: str(dead.attempts),
         TOPIC: received.topic,

@@ -115,7 +115,7 @@ def _describe(store: ObjectStore, bucket: str, key: str) -> dict[str, Any]:
 def received_request_ids(received: ReceivedMessage) -> dict[str, str]:
     """Return the request ids of a record, which connect the work on it with the work before."""
     found = {name: value.decode("latin-1") for name, value in received.headers}
-    return request_ids.headers_of(found.get(_REQUEST_ID, ""), found.get(_TRACEPARENT, ""))
+    return request_ids.make_headers(found.get(_REQUEST_ID, ""), found.get(_TRACEPARENT, ""))
 
 
 def with_request_ids(outgoing: OutgoingMessage) -> OutgoingMessage:

@@ -10,7 +10,7 @@ from pydantic import Field
 from flts.boundary.files import readable
 from flts.errors import BadInputError
 from flts.params import Params
-from flts.runtime.parameters import check_params, suggest
+from flts.runtime.parameters import read_values, suggest
 from flts.stage_interface import WorkerDeclaration
 from flts.stages import STAGES
 
@@ -105,8 +105,7 @@ def read_settings(environ: Mapping[str, str]) -> KafkaSettings:
     Raises:
         BadInputError: One is missing or wrong; the sentence names it.
     """
-    values = {name: environ[name.upper()] for name in KafkaSettings.model_fields if environ.get(name.upper())}
-    checked = check_params(KafkaSettings, values, lambda name: f"environment variable {name.upper()}")
+    checked, _ = read_values(KafkaSettings, environ, {name: name.upper() for name in KafkaSettings.model_fields})
     for name in _SECRETS:
         if getattr(checked, name) and getattr(checked, f"{name}_file"):
             raise BadInputError(f"environment variables {name.upper()} and {name.upper()}_FILE are both set: leave one")

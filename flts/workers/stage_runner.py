@@ -65,7 +65,7 @@ class StageRunner(Generic[P]):
         """
         values = self.params.model_dump() | dict(changes)
         params = check_params(type(self.params), values, lambda name: f"field '{name}' of the message")
-        self.reporter.about({name: str(changes[name]) for name in ("identifier", "config_hash") if changes.get(name)})
+        self.reporter.set_ids({name: str(changes[name]) for name in ("identifier", "config_hash") if changes.get(name)})
         stage = replace(self.stage, arguments={**self.stage.arguments, **(arguments or {})})
         with work_folder() as work_dir:
             folder = work_dir / "inputs"

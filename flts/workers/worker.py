@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from flts.errors import RefusedError, ServiceUnavailableError
-from flts.observability.events import say
+from flts.observability.events import log_event
 from flts.workers.consumer import MessageConsumer, Partition
 from flts.workers.dead_letters import dead_letter
 from flts.workers.kafka_errors import TooLargeError
@@ -36,7 +36,7 @@ class WorkerLog:
 
     def event(self, event: str, message: str, level: str = "info", **fields: object) -> None:
         """Write an event."""
-        say(self._service, event, message, level, **fields)
+        log_event(self._service, event, message, level, **fields)
 
     def warn(self, sentence: str | Callable[[], str], about: str = "") -> None:
         """Write a warning, the same one at most once a minute.

@@ -17,7 +17,8 @@ from flts.errors import BadInputError, FltsError, RefusedError, ServiceUnavailab
 from flts.lazy import resolve
 from flts.models.registry import MODELS
 from flts.observability import request_ids
-from flts.runtime.reporters import JsonReporter, pass_on_logs
+from flts.observability.exit_codes import run_command
+from flts.runtime.reporters import JsonReporter, route_logging
 from flts.runtime.signals import SignalWatch, Stopped
 from flts.runtime.start import store_of
 from flts.runtime.work_folders import remove_all, work_folder
@@ -62,6 +63,11 @@ def serve(spec: WorkerSpec, pipe: Connection, parent: int) -> None:
         pipe: Gives one ``WorkItem`` at a time; takes any number of ``Announced``, then a ``Reply``.
         parent: The process that started this one.
     """
+    # An error that left this function would be shown by multiprocessing, with whatever secrets its text has.
+    sys.exit(run_command(f"flts-{spec.stage}", lambda: _serve(spec, pipe, parent)))
+
+
+def _serve(spec: WorkerSpec, pipe: Connection, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     _end_with(parent)
     stage = STAGES[spec.stage]
@@ -80,9 +86,9 @@ def serve(spec: WorkerSpec, pipe: Connection, parent: int) -> None:
         _warm(stage)
         while True:
             item: WorkItem = pipe.recv()
-            request_ids.enter(received_request_ids(item.received))
+            request_ids.set_headers(received_request_ids(item.received))
             reporter = JsonReporter(stage, sys.stderr)
-            pass_on_logs(reporter)
+            route_logging(reporter)
             runner = StageRunner(stage, spec.params, spec.topics, store, reporter, announce, spec.expected_types)
             pipe.send(_cut(item.letter, store) if item.letter else _work(handler, item, runner, spec.attempts))
 

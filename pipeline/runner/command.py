@@ -13,9 +13,10 @@ from rich.console import Console
 
 from flts.boundary.environment import threads
 from flts.contracts import utc_timestamp
-from flts.diagnostics.system import environment_trouble
 from flts.diagnostics.terminal import printable
-from flts.errors import BadInputError, FltsError
+from flts.errors import BadInputError
+from flts.observability.exit_codes import run_command
+from flts.observability.redaction import redact
 from flts.store import open_store
 from pipeline.runner.arguments import choose_arguments, split_pairs
 from pipeline.runner.compiled import Pipeline, load_pipeline
@@ -41,18 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Libraries log every attempt of a retry; users get one sentence about the outcome.
     logging.basicConfig(handlers=[logging.NullHandler()])
     logging.getLogger("flts").handlers = [_WaitLogHandler()]
-    try:
-        return run_pipeline(options)
-    except FltsError as error:
-        _print_error(str(error))
-        return error.exit_code
-    except OSError as error:
-        if trouble := environment_trouble(error):
-            _print_error(trouble)
-            return BadInputError.exit_code
-        raise
-    except KeyboardInterrupt:
-        return 130
+    return run_command("run", lambda: run_pipeline(options))
 
 
 def run_pipeline(options: argparse.Namespace) -> int:
@@ -185,7 +175,7 @@ def _find_dataset(options: argparse.Namespace, pipeline: Pipeline, store: str) -
         return LocalDataset.find(options.dataset)
     default = str(pipeline.parameters["input_bucket"].default)
     bucket = split_pairs(options.param).get("input_bucket", default)
-    return StoredDataset.find(options.stored_dataset, open_store(store, patient=True), bucket)
+    return StoredDataset.find(options.stored_dataset, open_store(store, wait=True), bucket)
 
 
 def _dataset_lines(dataset: Dataset) -> Iterator[str]:
@@ -204,7 +194,7 @@ def _dataset_lines(dataset: Dataset) -> Iterator[str]:
 
 def _print_lines(console: Console, lines: Iterable[str]) -> None:
     for line in lines:
-        console.print(printable(line), markup=False, soft_wrap=True)
+        console.print(printable(redact(line)), markup=False, soft_wrap=True)
 
 
 def _print_error(line: str) -> None:
@@ -220,4 +210,4 @@ class _WaitLogHandler(logging.Handler):
 
 
 def _print_stderr(line: str) -> None:
-    print(printable(line), file=sys.stderr)
+    print(printable(redact(line)), file=sys.stderr)

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from flts.errors import BadInputError
+from flts.observability.redaction import redact_values
 from flts.promotion import owner
 from flts.runtime.output import write_whole
 from pipeline.runner.console_summary import Location
@@ -67,6 +68,7 @@ def write_results(
     """
     from flts.report.pages import run_page
 
+    summary = Summary.model_validate(redact_values(summary.model_dump()))
     report, machine_readable = folder / "index.html", folder / "summary.json"
     with _home_errors(home):
         pointer = folder / "latest"  # in this run's own folder, so that no other run uses the name

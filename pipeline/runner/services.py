@@ -41,12 +41,12 @@ def prepare_services(arguments: Mapping[str, Value], dataset: Dataset) -> None:
         ServiceUnavailableError: One of them stayed unreachable.
         BadInputError: One of them refuses the credentials, or the dataset cannot be read.
     """
-    dataset.put(open_store(str(arguments["gateway_url"]), patient=True), str(arguments["input_bucket"]))
+    dataset.put(open_store(str(arguments["gateway_url"]), wait=True), str(arguments["input_bucket"]))
     uri = str(arguments["mlflow_tracking_uri"])
     if not uri.startswith(SQLITE):
         from flts.tracking import prepare
 
-        prepare(uri, str(arguments["experiment_name"]), patience=retries.for_mlflow())
+        prepare(uri, str(arguments["experiment_name"]), wait_seconds=retries.mlflow_wait_seconds())
 
 
 @contextmanager

@@ -166,7 +166,7 @@ def test_a_model_whose_keys_expired_meanwhile_is_kept_and_published_by_the_next_
 
 def test_an_artifact_store_that_is_away_is_a_service_out_of_reach(place, s3, keys):
     keys(s3.environ | {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9", "AWS_MAX_ATTEMPTS": "1"})
-    place = replace(place, patience=1)
+    place = replace(place, wait_seconds=1)
     with pytest.raises(ServiceUnavailableError, match=r"^the artifact store of MLflow at .* cannot be reached: "):
         place.train(identifier="away")
 

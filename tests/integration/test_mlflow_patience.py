@@ -38,20 +38,20 @@ def waits(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
 
 def test_a_server_that_stays_away_is_waited_for_and_said_so_once(waits: Callable[[], list[str]]) -> None:
     with pytest.raises(ServiceUnavailableError, match=r"MLflow at .*:9 cannot be reached: nothing listens there"):
-        Tracking(DEAD, patience=3).experiment("flts")
+        Tracking(DEAD, wait_seconds=3).experiment("flts")
     assert waits() == [f"waiting, 3 s at most: MLflow at {DEAD} cannot be reached: nothing listens there"]
 
 
 def test_a_long_wait_is_told_again_and_again(waits: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retries, "_SECONDS_BETWEEN_LINES", 0.0)
     with pytest.raises(ServiceUnavailableError):
-        Tracking(DEAD, patience=5).experiment("flts")
+        Tracking(DEAD, wait_seconds=5).experiment("flts")
     assert len(waits()) > 1
 
 
 @pytest.mark.parametrize("seconds", [0, None, LONG])
 def test_who_has_no_patience_waits_for_nothing(seconds: int | None, waits: Callable[[], list[str]]) -> None:
-    tracking = Tracking(DEAD, patience=seconds)
+    tracking = Tracking(DEAD, wait_seconds=seconds)
     with short_timeouts() if seconds != 0 else ExitStack(), pytest.raises(ServiceUnavailableError):
         tracking.experiment("flts")
     assert not waits()
@@ -117,7 +117,7 @@ def with_tls(tmp_path: Path) -> Iterator[str]:
 def test_an_outage_is_told_as_what_it_is(address: str, said: str, request: pytest.FixtureRequest) -> None:
     uri = address if "://" in address else request.getfixturevalue(address)
     with pytest.raises(ServiceUnavailableError, match=f"^MLflow at {re.escape(uri)} cannot be reached: {said}$"):
-        Tracking(uri, patience=1).experiment("flts")
+        Tracking(uri, wait_seconds=1).experiment("flts")
 
 
 @pytest.mark.parametrize("kind", ["500", "503", "reset"])
@@ -125,7 +125,7 @@ def test_a_server_that_recovers_is_waited_for(
     services_environ: Services, kind: faults.Fault, waits: Callable[[], list[str]]
 ) -> None:
     with faults.proxy(services_environ.mlflow_uri, faults.in_turn(kind, kind, kind)) as proxy:
-        assert Tracking(proxy.url, patience=LONG).experiment("flts")
+        assert Tracking(proxy.url, wait_seconds=LONG).experiment("flts")
     assert proxy.seen[kind] == 3
     assert len(waits()) == 1
 
@@ -155,7 +155,7 @@ def test_a_stage_that_starts_before_mlflow_trains_when_that_comes(
             stack.close()  # the server is away again
             running.clear()
             message = TrainedModel.parse(first.artifacts["model"].content, source="model")
-            folder = download_bundle(uri, message, tmp_path / "bundle", patience=LONG)
+            folder = download_bundle(uri, message, tmp_path / "bundle", wait_seconds=LONG)
             assert running
             assert (folder / "model.safetensors").is_file()
         finally:
@@ -164,5 +164,5 @@ def test_a_stage_that_starts_before_mlflow_trains_when_that_comes(
 
 def test_what_waiting_cannot_mend_is_not_waited_for(services_environ: Services, waits: Callable[[], list[str]]) -> None:
     with pytest.raises(BadInputError, match="does not answer as an MLflow server"):
-        Tracking(f"{services_environ.mlflow_uri}/somewhere", patience=LONG).experiment("flts")
+        Tracking(f"{services_environ.mlflow_uri}/somewhere", wait_seconds=LONG).experiment("flts")
     assert not waits()

@@ -38,9 +38,9 @@ def refusal() -> str:
     """Return the sentence with which a read is refused, as a look is, both at once."""
     begun = time.monotonic()
     with pytest.raises(RefusedError) as of_read:
-        open_store("s3://", patient=True).get(BUCKET, "key")
+        open_store("s3://", wait=True).get(BUCKET, "key")
     with pytest.raises(RefusedError):
-        open_store("s3://", patient=True).head(BUCKET, "key")
+        open_store("s3://", wait=True).head(BUCKET, "key")
     assert time.monotonic() - begun < 60  # of 120 each
     return str(of_read.value)
 
@@ -120,7 +120,7 @@ def test_a_stage_waits_for_longer_than_a_server_would(s3_environ: S3, monkeypatc
             open_store("s3://").put(BUCKET, "late", b"1")
     with faults.proxy(s3_environ.endpoint, faults.in_turn(*["503"] * 3, method="PUT")) as proxy:
         monkeypatch.setenv("FLTS_S3_ENDPOINT_URL", proxy.url)
-        open_store("s3://", patient=True).put(BUCKET, "late", b"1")
+        open_store("s3://", wait=True).put(BUCKET, "late", b"1")
 
 
 @pytest.mark.parametrize("minutes", [-20, 20])

@@ -91,3 +91,20 @@ def _of(at: kafka.Place, topic: str, identifiers: list[str]) -> list[dict]:
 
 def _performance(at: kafka.Place, identifier: str) -> list[dict]:
     return [each for each in at.documents("performance-eval") if each["identifier"] == identifier]
+
+
+def test_a_dead_letter_and_the_log_of_its_worker_have_no_secrets(place: kafka.Place) -> None:
+    hidden = {"AWS_SECRET_ACCESS_KEY": "of-a-key-that-leaks", "SOME_TOKEN": "leak5"}
+    worker = place.start("preprocess", "--listen", **hidden)
+    for name in hidden.values():
+        place.send("preprocess-requests", json.dumps({"dataset_name": name, "identifier": "x"}).encode(), key="x")
+
+    letters = place.until(
+        lambda: len(found := place.messages("DLQ-preprocess-requests")) == 2 and found  # as many as were sent
+    )
+
+    worker.terminate()
+    for letter in letters:
+        assert "***" in letter["headers"]["error"]
+        assert "leak" not in str(letter["headers"])
+    assert "leak" not in worker.log.read_text()

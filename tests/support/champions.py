@@ -1,4 +1,4 @@
-"""Trained models of chosen quality, as their trainer leaves them: a bundle, and beside it message and forecasts."""
+"""Trained models of chosen quality, as their trainer leaves them: a bundle, and next to it message and forecasts."""
 
 import json
 from dataclasses import dataclass, replace
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from flts.contracts import TrainedModel, utc_timestamp
+from flts.contracts import Promotion, TrainedModel, utc_timestamp
 from flts.models import bundle
 from flts.models.base import BundledForecaster
 from flts.models.forecasting import one_step
@@ -74,10 +74,19 @@ class Trained:
 
 
 def trained(
-    folder: Path, data: ProcessedData, forecaster: BundledForecaster, *, minute: int, trained_until: str | None
+    folder: Path,
+    data: ProcessedData,
+    forecaster: BundledForecaster,
+    *,
+    minute: int,
+    trained_until: str | None,
+    refitted: BundledForecaster | None = None,
 ) -> Trained:
-    """Write ``bundle/``, ``model.json``, ``metrics.json`` and ``selection.json``; trained at ``minute``."""
-    bundle.save(folder / "bundle", forecaster, data, trained_until=trained_until)
+    """Write ``bundle/``, ``model.json``, ``metrics.json`` and ``selection.json``; trained at ``minute``.
+
+    ``forecaster`` is scored, and bundled unless there is a ``refitted`` one.
+    """
+    bundle.save(folder / "bundle", refitted or forecaster, data, trained_until=trained_until)
     rows = scored(data)
     predicted = one_step(forecaster, data, rows)
     scores = score(data.actual_matrix()[rows], predicted, unit=target_range(data))
@@ -99,7 +108,10 @@ def trained(
         trained_until=trained_until,
     )
     (folder / "model.json").write_text(message.to_json())
-    forecasts = SelectionForecasts(data.frame.time[rows], {"y": predicted[:, 0]})
+    columns, measured = (
+        dict(zip(data.targets, values.T, strict=True)) for values in (predicted, data.actual_matrix()[rows])
+    )
+    forecasts = SelectionForecasts(data.frame.time[rows], columns, measured)
     (folder / "selection.json").write_text(forecasts.to_json())
     write_metrics(folder / "metrics.json", scores)
     return Trained(folder, message, scores)
@@ -119,6 +131,7 @@ def evaluate(
     training_data: Path | None = None,
     gate: str = "champion",
     min_gain: float = 0.0,
+    incomparable: str = "promote",
     **context: object,
 ) -> Result:
     """Run eval on a Prophet and on a GRU and an LSTM that are far worse, in a folder of its own."""
@@ -141,5 +154,31 @@ def evaluate(
         inputs[f"{slot}_metrics"] = InputArtifact(folder / f"{slot}_metrics.json")
     if training_data:
         inputs["training_data"] = InputArtifact(training_data)
-    params = EvalParams(config_hash="", identifier="station", gate=gate, min_gain=min_gain)  # type: ignore[arg-type]
+    params = EvalParams.model_validate(
+        {"config_hash": "", "identifier": "station", "gate": gate, "min_gain": min_gain, "incomparable": incomparable}
+    )
     return run(params, Context(inputs, folder, store=store, **context))  # type: ignore[arg-type]
+
+
+def promotion_of(model: Trained) -> Promotion:
+    """The promotion of a trained model, as it would be in production."""
+    message, scores = model.message, model.scores
+    return Promotion(
+        model_uri=message.model_uri,
+        model_type=message.model_type,
+        run_id=message.run_id,
+        config_hash=message.config_hash,
+        composite_score=scores.composite,
+        test_rmse=scores.rmse,
+        test_mae=scores.mae,
+        test_mse=scores.mse,
+        promotion_time=message.train_end,
+        identifier=message.identifier,
+        experiment="flts",
+        rmse=scores.rmse,
+        mae=scores.mae,
+        mse=scores.mse,
+        score=scores.composite,
+        timestamp=message.train_end,
+        bundle_sha256=message.bundle_sha256,
+    )

@@ -28,7 +28,7 @@ class Place:
     training_data: Path
     tracking_uri: str
     store_url: str | None
-    patience: int | None = None
+    wait_seconds: int | None = None
 
     @property
     def failures(self) -> Path:
@@ -69,7 +69,7 @@ class Place:
                 work_dir=Path(folder),
                 store=open_store(self.store_url) if self.store_url else None,
                 tracking_uri=self.tracking_uri,
-                patience=self.patience,
+                wait_seconds=self.wait_seconds,
                 progress=tell,
             )
             return stage.run(params, context)

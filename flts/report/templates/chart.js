@@ -1,16 +1,16 @@
 "use strict";
 // Draws every .chart of a page with uPlot from the JSON in it, which flts/report/charts.py writes. A drag zooms, a
-// double click or Escape shows everything, arrow keys read; charts over time zoom together and share the cursor.
+// double click or Escape shows everything, arrow keys move the cursor; charts over time zoom and point together.
 // The forecast server's page draws charts of its own with `charting`.
 const charting = (() => {
   const WIDTHS = {under: 3, thin: 1.1}, DASHES = {persistence: [4, 3], recursive: [7, 4]};
   const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
   const TOP = 20, RIGHT = 24, LEFT = 52, LANE = 10, TAP = 10; // pixels
   const HINT = matchMedia("(pointer: coarse)").matches ? "Touch to read, pinch to zoom, double-tap to show all."
-    : "Drag to zoom, double-click to show all. By keyboard: arrows read, + and \u2212 zoom, Esc shows all.";
+    : "Drag to zoom, double-click to show all. Keyboard: arrow keys read values, + and \u2212 zoom, Esc shows all.";
   const charts = [];
 
-  // What one chart does, all with the same meaning of x do. A range and a place are values of x; null: all, none.
+  // Charts with the same meaning of x act together. A range and a place are values of x; null: all, none.
 
   const linked = chart => chart.x.time ? charts.filter(other => other.x.time) : [chart];
   const point = (chart, place) => linked(chart).forEach(other => other.point(place));
@@ -18,7 +18,7 @@ const charting = (() => {
   function zoom(chart, range) {
     const at = chart.at;
     linked(chart).forEach(other => other.show(range));
-    queueMicrotask(() => point(chart, at)); // where it was, after uPlot has drawn the range
+    queueMicrotask(() => point(chart, at)); // again, after uPlot has drawn the range
   }
 
   function add(parent, tag, name, text = "") {
@@ -47,13 +47,13 @@ const charting = (() => {
       Object.assign(this, {element, spec, x, y, lines, style: getComputedStyle(element)});
       this.data = uPlot.join(lines.map(line => [positions(line.x), ...line.y]));
       const [all, ...series] = this.data;
-      this.rows = all.map((_, row) => row).filter(row => series.some(ys => ys[row] != null)); // with something to read
+      this.rows = all.map((_, row) => row).filter(row => series.some(ys => ys[row] != null)); // with a value
       this.xs = this.rows.map(row => all[row]);
       this.whole = this.shown = x.size ? [0, x.size] : [-0.5, 0.5];
       this.index = null; // of the cursor, in rows and xs
       this.readout = add(element, "div", "readout");
-      this.said = add(element, "div", "said");
-      this.said.setAttribute("aria-live", "polite");
+      this.announcement = add(element, "div", "announcement");
+      this.announcement.setAttribute("aria-live", "polite");
       this.reset = add(element, "button", "reset", "Show all");
       this.readout.hidden = this.reset.hidden = true;
       this.u = new uPlot(this.options(), this.data, element);
@@ -68,11 +68,11 @@ const charting = (() => {
     position(place) { return (place - this.x.low) / this.x.unit; }
     colour(name) { return this.style.getPropertyValue(`--${name}`); }
 
-    // What a reader does.
+    // Actions of readers.
 
     show(range) {
       const [first, last] = this.whole, [low, high] = range ? range.map(place => this.position(place)) : this.whole;
-      if (high < first || low > last) return; // nothing of this chart is there
+      if (high < first || low > last) return; // outside this chart
       const width = Math.min(Math.max(high - low, 4 * last / Math.max(8, this.xs.length)), last - first);
       const start = Math.max(first, Math.min((low + high - width) / 2, last - width));
       this.shown = width < last - first ? [start, start + width] : this.whole;
@@ -93,7 +93,7 @@ const charting = (() => {
       if (start !== low) zoom(this, [start, start + width].map(n => this.place(n)));
       queueMicrotask(() => {
         point(this, this.place(next));
-        this.said.textContent = [...this.readout.children].map(row => row.textContent).join("; ");
+        this.announcement.textContent = [...this.readout.children].map(row => row.textContent).join("; ");
       });
     }
 
@@ -118,7 +118,7 @@ const charting = (() => {
       readout.hidden = this.index === null;
       if (readout.hidden) return;
       const height = (u.scales.y.max - u.scales.y.min) * y.unit;
-      const decimals = Math.max(0, Math.min(y.decimals, 4 - Math.ceil(Math.log10(height)))); // what a reader can tell
+      const decimals = Math.max(0, Math.min(y.decimals, 4 - Math.ceil(Math.log10(height)))); // that can be seen
       const value = n => y.low + n * y.unit;
       const text = n => y.log ? String(Number((10 ** value(n)).toPrecision(4))) : ticks.number(value(n), decimals);
       readout.replaceChildren();
@@ -132,14 +132,14 @@ const charting = (() => {
         entry.append(`${line.name} `);
         add(entry, "b", "", low === high ? text(low) : `${text(low)} to ${text(high)}`);
       }
-      const aside = !element.matches(":hover, :focus"); // a linked chart tells its values in one row
+      const aside = !element.matches(":hover, :focus"); // a linked chart shows its values in one row
       readout.classList.toggle("aside", aside);
       const cursor = u.over.offsetLeft + u.cursor.left, width = readout.offsetWidth;
       const left = cursor > element.clientWidth / 2 ? cursor - width - 12 : cursor + 12;
       readout.style.left = aside ? "auto" : `${Math.max(0, Math.min(left, element.clientWidth - width))}px`;
     }
 
-    // What uPlot draws.
+    // The options of uPlot.
 
     options() {
       const {x, y, spec} = this, lanes = spec.lanes.length ? 5 + LANE * spec.lanes.length : 0;
@@ -191,7 +191,7 @@ const charting = (() => {
     yRange(low, high) {
       if (low === null) return [0, 1];
       const zero = this.y.zero ? -this.y.low / this.y.unit : Infinity, from = Math.min(low, zero);
-      const margin = (high - from) * 0.1 || 5000; // a constant, amid its axis
+      const margin = (high - from) * 0.1 || 5000; // a constant, in the middle of its axis
       return [from === zero ? from : from - margin, high + margin];
     }
 
@@ -200,7 +200,7 @@ const charting = (() => {
       return {
         font: `12px ${FONT}`, stroke: () => this.colour(colour), ticks: {show: false},
         grid: {stroke: () => this.colour("grid"), width: 1},
-        incrs: (_, __, low, high) => [Math.max(10, high - low)], // any will do: splits have steps of their own
+        incrs: (_, __, low, high) => [Math.max(10, high - low)], // any value is accepted: splits computes its own steps
         splits: (u, _, low, high) => {
           const found = round(scale.low + low * scale.unit, scale.low + high * scale.unit, Math.floor(count(u)));
           labels = found.map(tick => tick[1]);
@@ -210,7 +210,7 @@ const charting = (() => {
       };
     }
 
-    series() { // a line whose points stand for several rows is two, lowest and highest, and a band between; so is an area
+    series() { // a line with several rows a point is two, lowest and highest, with a band between; so is an area
       const series = [{}], bands = [];
       for (const line of this.lines) {
         const [name, weight] = line.style.split(" "), stroke = () => this.colour(name), area = name === "interval";
@@ -228,11 +228,11 @@ const charting = (() => {
 
     alone(ys) { return this.rows.filter(row => ys[row] != null && ys[row - 1] == null && ys[row + 1] == null); }
 
-    density() { // many rows look solid, until one looks closer
+    density() { // many rows look solid until the chart is zoomed
       return this.shown[1] - this.shown[0] < this.whole[1] / 4 ? "40" : "c0";
     }
 
-    // What we draw around it, on its canvas.
+    // Drawing around the plot, on its canvas.
 
     paint(u, draw) {
       const {ctx, bbox} = u, ratio = devicePixelRatio, right = bbox.left + bbox.width, bottom = bbox.top + bbox.height;
@@ -321,7 +321,7 @@ const charting = (() => {
     action();
   }
 
-  function touch(chart, over) { // one finger reads, or moves what is zoomed; two zoom; a double tap shows everything
+  function touch(chart, over) { // one finger reads, or pans a zoomed chart; two zoom; a double tap shows all
     const fingers = new Map();
     let start = null, tapped = 0, moved = false;
     const middle = () => [...fingers.values()].reduce((sum, px) => sum + px, 0) / fingers.size;
@@ -359,7 +359,7 @@ const charting = (() => {
 
   const resized = new ResizeObserver(entries => {
     for (const chart of charts.filter(({element}) => entries.some(entry => entry.target === element))) {
-      chart.point(null); // it would be elsewhere
+      chart.point(null); // its position would be wrong
       chart.u.setSize({width: chart.width(), height: chart.u.height});
     }
   });

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from flts.serving.protocols.predict import DEFAULT_STEPS, MAX_STEPS
-from flts.web.openapi import Answers, documented
+from flts.web.openapi import Answers, describe_answers
 
 _WORDS = {
     400: "The request is invalid; `detail` says why.",
@@ -59,7 +59,7 @@ class Readiness(ServerState):
 
 def error_responses(*statuses: int) -> Answers:
     """Describe error responses with these statuses."""
-    return documented(_WORDS, *statuses)
+    return describe_answers(_WORDS, *statuses)
 
 
 OUTAGE_ERRORS = error_responses(503, 504)

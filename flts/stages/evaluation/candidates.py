@@ -1,4 +1,4 @@
-"""The candidates: what the trainers handed on, checked to be comparable."""
+"""Candidates: the models and metrics of the trainers, checked to be comparable."""
 
 import math
 import sys
@@ -22,14 +22,14 @@ BASELINES: Mapping[str, str] = {"persistence": "persistence", "linear": "the lin
 
 @dataclass(frozen=True)
 class Candidate:
-    """A candidate: its message, and the metrics that decide.
+    """A trained model with the metrics that decide about it.
 
     Attributes:
-        message: The trainer's.
-        metrics_path: The file of its metrics.
-        selection_path: Where a training without MLflow puts its forecasts of the selection part.
+        message: The trainer's message.
+        metrics_path: The file with its metrics.
+        selection_path: The file in which a training without MLflow keeps its forecasts of the selection part.
         scores: On the selection part, in min-max units; NaN where one is missing.
-        baselines: Scores of what needs no model, on the same rows; those that are known.
+        baselines: Scores of the baselines on the same rows, as far as the metrics have them.
         coverage: Share of measured values inside its intervals; ``None`` where it has none.
         experiment: MLflow experiment of its run.
     """
@@ -49,7 +49,7 @@ class Candidate:
 
     @property
     def valid(self) -> bool:
-        """Whether its scores can be compared."""
+        """True if its scores are finite numbers, so that it can win."""
         return _valid(self.scores)
 
 
@@ -57,7 +57,7 @@ def read_candidates(context: Context, model_types: Collection[ModelType]) -> lis
     """Read the models and metrics of the trainers of these types, in the order in which ties are broken.
 
     Raises:
-        BadInputError: One is missing or not finished, is of another type than its input, or its metrics are not of it.
+        BadInputError: One is missing or not finished, is of another type than its input, or has the metrics of another.
     """
     return [_candidate(context, model) for model in MODELS.values() if model.model_type in model_types]
 
@@ -88,7 +88,7 @@ def _candidate(context: Context, expected: ModelEntry) -> Candidate:
         measured = getattr(scores, name)
         if reported is not None and math.isfinite(measured) and not math.isclose(reported, measured, rel_tol=1e-6):
             raise BadInputError(
-                f"{slot}_metrics ({metrics.path}) are not of {slot}_model ({model.path}): "
+                f"{slot}_metrics ({metrics.path}) do not belong to {slot}_model ({model.path}): "
                 f"test_{name} is {measured} in one, {reported} in the other"
             )
     baselines = {

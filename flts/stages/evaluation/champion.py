@@ -1,6 +1,6 @@
-"""The champion, which is in production, as one more candidate: scored where it has not learned, beside the winner.
+"""The comparison of the winner with the champion, which is in production, on rows that shaped neither of them.
 
-Whatever keeps the two from being compared is a ``BadInputError`` that says so in a sentence.
+An obstacle to the comparison is a ``BadInputError`` that says so in a sentence.
 """
 
 import tempfile
@@ -11,38 +11,53 @@ from pathlib import Path
 import numpy as np
 
 from flts.contracts import Promotion, parse_timestamp
+from flts.datafiles.times import show_time
 from flts.errors import BadInputError
 from flts.models.bundle import Bundle
 from flts.models.forecasting import one_step
 from flts.stage_interface import Context
-from flts.stages.evaluation.candidates import Candidate
-from flts.stages.inputs import is_path, load_selected, read_dataset, required_input, with_time_features
-from flts.stages.selection import SELECTION_FILE, SelectionForecasts
-from flts.timeseries.arrays import Floats, Indices, Times
+from flts.stages.evaluation.selection_series import SelectionSeries, read_champion
+from flts.stages.inputs import load_selected, read_dataset, required_input, with_time_features
+from flts.stages.selection import SELECTION_FILE
+from flts.timeseries.arrays import Flags, Floats, Indices, Times
 from flts.timeseries.metrics import Scores, score, target_range
 from flts.timeseries.processed import ProcessedData
 from flts.timeseries.windows import forecast_origins
 
 LEAST_ROWS = 50
-# As far as two computations of one score differ.
-_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
 class SameRowScores:
-    """Scores of champion and challenger on the same ``rows`` rows, in min-max units of the challenger's fit part."""
+    """Scores of champion and challenger on the same rows, in min-max units of the challenger's fit part.
+
+    Attributes:
+        champion: The champion's.
+        challenger: The challenger's.
+        rows: How many rows were scored.
+        later: How many of them are later than what the champion was trained on: it forecast them for this comparison.
+            The others it forecast during its training, before it was refitted.
+        first: When the first row is.
+        last: When the last row is.
+    """
 
     champion: Scores
     challenger: Scores
     rows: int
+    later: int
+    first: np.datetime64
+    last: np.datetime64
 
-
-@dataclass(frozen=True)
-class SelectionSeries:
-    """What a candidate forecast before it was refitted: row numbers (k,), and (k, targets) in original units."""
-
-    origins: Indices
-    predicted: Floats
+    @property
+    def provenance(self) -> str:
+        """The time span of the rows, and when the champion forecast them, as the end of a sentence."""
+        made = {
+            "in its training, before any refit": self.rows - self.later,
+            "now, because they are later than its training data": self.later,
+        }
+        parts = [f"{'all' if count == self.rows else count} of them {when}" for when, count in made.items() if count]
+        span = f"from {show_time(self.first)} to {show_time(self.last)}"
+        return f"the rows are {span}, and the champion forecast {', and '.join(parts)}"
 
 
 def read_data(context: Context, config_hash: str) -> ProcessedData:
@@ -61,27 +76,10 @@ def read_data(context: Context, config_hash: str) -> ProcessedData:
     return data
 
 
-def read_forecasts(winner: Candidate, data: ProcessedData, context: Context) -> SelectionSeries:
-    """Read what the winner forecast for the rows that it was scored on, and hold it to its scores."""
-    text, source = _selection(winner, context)
-    found = SelectionForecasts.parse(text, source=source)
-    row = np.minimum(np.searchsorted(data.frame.time, found.time), len(data) - 1)
-    if set(found.predicted) != set(data.targets) or not np.array_equal(data.frame.time[row], found.time):
-        raise BadInputError(f"{source} holds forecasts of other rows or targets than training_data")
-    predicted = np.stack([found.predicted[name] for name in data.targets], axis=1)
-    scores = score(data.actual_matrix()[row], predicted, unit=target_range(data))
-    if not np.isclose(scores.composite, winner.scores.composite, rtol=_TOLERANCE):
-        raise BadInputError(
-            f"{source} gives {winner.name} the composite score {scores.composite:.6g}, its metrics "
-            f"{winner.scores.composite:.6g}"
-        )
-    return SelectionSeries(row.astype(np.int64), predicted)
-
-
 def load_champion(champion: Promotion, data: ProcessedData, context: Context) -> Bundle:
     """Fetch and verify the champion, and make sure that it can forecast the data."""
     folder = Path(tempfile.mkdtemp(prefix="champion-", dir=context.work_dir))
-    loaded = load_selected(champion, context.tracking_uri, folder, patience=context.patience)
+    loaded = load_selected(champion, context.tracking_uri, folder, wait_seconds=context.wait_seconds)
     forecaster = loaded.forecaster
     known = with_time_features(data, forecaster.features).features
     lacking = [name for name in (*forecaster.features, *forecaster.targets) if name not in known]
@@ -92,49 +90,73 @@ def load_champion(champion: Promotion, data: ProcessedData, context: Context) ->
     return loaded
 
 
-def compare(champion: Bundle, data: ProcessedData, challenger: SelectionSeries) -> SameRowScores:
-    """Score champion and challenger on the rows that neither has learned from.
+def compare(
+    champion: Promotion, loaded: Bundle, data: ProcessedData, challenger: SelectionSeries, context: Context
+) -> SameRowScores:
+    """Score champion and challenger on the rows of the selection part that shaped neither of them.
+
+    These are the rows later than what the champion was trained on, which it forecasts here, and those that its training
+    forecast before the refit and that are the same in both data.
 
     Args:
-        champion: What is in production.
+        champion: The promotion that is in production.
+        loaded: Its model.
         data: The challenger's training data.
-        challenger: Its forecasts of the rows that it was scored on.
+        challenger: The challenger's forecasts of the rows that it was scored on, from before its refit.
+        context: Where MLflow is, which may keep the champion's forecasts.
     """
-    forecaster = champion.forecaster
-    later = data.frame.time[challenger.origins] > _trained_until(champion)
-    whole = forecast_origins(data.gap_before(), 0, len(data), forecaster.input_seq_len)
-    chosen = later & np.isin(challenger.origins, whole)
-    rows = challenger.origins[chosen]
+    later, remarks = _forecast_later(loaded, data, challenger.origins)
+    kept = SelectionSeries(later.origins[:0], later.predicted[:0])
+    if len(later.origins) < len(challenger.origins):
+        try:
+            kept = read_champion(champion, loaded, data, context)
+            shared = int(np.isin(kept.origins, challenger.origins).sum())
+            remarks.append(f"its {SELECTION_FILE} holds forecasts of {shared} of the same rows")
+        except BadInputError as error:
+            remarks.append(str(error))
+    earlier = ~np.isin(kept.origins, later.origins)
+    origins = np.concatenate([later.origins, kept.origins[earlier]])
+    predicted = np.concatenate([later.predicted, kept.predicted[earlier]])
+    rows, ours, theirs = np.intersect1d(challenger.origins, origins, return_indices=True)
     actual, unit = data.actual_matrix()[rows], target_range(data)
-    measured = int((~np.isnan(actual)).any(axis=1).sum())
-    if measured < LEAST_ROWS:
+    measured = _measured(actual)
+    count = int(measured.sum())
+    if count < LEAST_ROWS:
         raise BadInputError(
-            f"only {measured} rows of the selection part are later than what it was trained on, {LEAST_ROWS} are needed"
+            f"only {count} rows that shaped neither are known, {LEAST_ROWS} are needed: {'; '.join(remarks)}"
         )
-    predicted = one_step(forecaster, with_time_features(data, forecaster.features), rows)
-    scores = score(actual, predicted[:, [forecaster.targets.index(name) for name in data.targets]], unit=unit)
+    scores = score(actual, predicted[theirs], unit=unit)
     if not np.isfinite(scores.composite):
         raise BadInputError("it forecasts values that are not finite numbers")
-    return SameRowScores(scores, score(actual, challenger.predicted[chosen], unit=unit), measured)
+    return SameRowScores(
+        champion=scores,
+        challenger=score(actual, challenger.predicted[ours], unit=unit),
+        rows=count,
+        later=int(np.isin(rows[measured], later.origins).sum()),
+        first=data.frame.time[rows[measured][0]],
+        last=data.frame.time[rows[measured][-1]],
+    )
 
 
-def _selection(winner: Candidate, context: Context) -> tuple[str, str]:
-    """Return the text of the winner's ``selection.json``, and where it lies."""
-    run_id = winner.message.run_id
-    if is_path(winner.message.model_uri):
-        path = winner.selection_path
-        if not path.is_file():
-            raise BadInputError(f"{path} is missing: {winner.name}'s training writes it beside its model")
-        return path.read_text(encoding="utf-8"), str(path)
-    if not context.tracking_uri:
-        raise BadInputError(f"{winner.name}'s forecasts lie in MLflow: --mlflow-tracking-uri must name its address")
-    from flts.tracking import Tracking
+def _forecast_later(loaded: Bundle, data: ProcessedData, origins: Indices) -> tuple[SelectionSeries, list[str]]:
+    """Forecast those of ``origins`` that are later than what the champion was trained on; also says how many are."""
+    forecaster = loaded.forecaster
+    whole = forecast_origins(data.gap_before(), 0, len(data), forecaster.input_seq_len)
+    rows, remarks = origins[:0], []
+    try:
+        rows = origins[(data.frame.time[origins] > _trained_until(loaded)) & np.isin(origins, whole)]
+        count = int(_measured(data.actual_matrix()[rows]).sum())
+        remarks.append(f"{count} rows of the selection part are later than what it was trained on")
+    except BadInputError as error:
+        remarks.append(str(error))
+    if not len(rows):
+        return SelectionSeries(rows, np.empty((0, len(data.targets)))), remarks
+    predicted = one_step(forecaster, with_time_features(data, forecaster.features), rows)
+    return SelectionSeries(rows, predicted[:, [forecaster.targets.index(name) for name in data.targets]]), remarks
 
-    tracking = Tracking(context.tracking_uri, patience=context.patience)
-    texts = tracking.read_artifacts(run_id, (SELECTION_FILE,)) if tracking.status(run_id) else {}
-    if SELECTION_FILE not in texts:
-        raise BadInputError(f"{winner.name}'s run {run_id} has no {SELECTION_FILE}: an older version trained it")
-    return texts[SELECTION_FILE], f"{SELECTION_FILE} of run {run_id}"
+
+def _measured(actual: Floats) -> Flags:
+    return np.asarray((~np.isnan(actual)).any(axis=1))
 
 
 def _trained_until(champion: Bundle) -> Times:

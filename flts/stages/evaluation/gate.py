@@ -1,4 +1,4 @@
-"""The gate: whether the winner goes into production, in view of baselines and champion."""
+"""The gate: the decision whether the winner is promoted, in view of the baselines and the champion."""
 
 import math
 from dataclasses import dataclass
@@ -10,39 +10,42 @@ from flts.params import EvalParams
 from flts.promotion import Pointer, Requirement, asks_baselines, asks_champion, failed_requirements
 from flts.stage_interface import Context
 from flts.stages.evaluation.candidates import BASELINES, Candidate
-from flts.stages.evaluation.champion import (
-    SameRowScores,
-    SelectionSeries,
-    compare,
-    load_champion,
-    read_data,
-    read_forecasts,
-)
+from flts.stages.evaluation.champion import SameRowScores, compare, load_champion, read_data
+from flts.stages.evaluation.selection_series import SelectionSeries, read_challenger
 from flts.timeseries.processed import ProcessedData
 
 
 @dataclass(frozen=True)
 class ChampionComparison:
-    """How the winner did beside what is in production.
+    """The winner compared with the champion, which is in production.
 
     Attributes:
-        champion: What is in production.
-        comparison: Their scores on the same rows; ``None`` where they cannot be compared.
-        obstacle: Why they cannot, a sentence's end.
+        champion: The champion's promotion.
+        scores: Their scores on the same rows; ``None`` where they cannot be compared.
+        obstacle: Why they cannot be compared, as the end of a sentence.
     """
 
     champion: Promotion
-    comparison: SameRowScores | None = None
+    scores: SameRowScores | None = None
     obstacle: str = ""
 
 
+@dataclass(frozen=True)
+class _ChampionCheck:
+    """The champion's part of the decision: requirements to beat, other reasons to hold the winner, and a remark."""
+
+    requirements: tuple[Requirement, ...] = ()
+    reasons: tuple[str, ...] = ()
+    remark: str = ""
+
+
 class Gate:
-    """Decides about one winner; data and forecasts are read once, and only if there is a champion to beat."""
+    """Decision about one winner; data and forecasts are read once, and only if there is a champion to beat."""
 
     def __init__(self, params: EvalParams, context: Context, winner: Candidate, promotion: Promotion) -> None:
         """Decide about ``promotion``, which promotes ``winner``."""
         self.notes: list[str] = []
-        self.contest: ChampionComparison | None = None
+        self.comparison: ChampionComparison | None = None
         self._params, self._context, self._winner, self._promotion = params, context, winner, promotion
         self._read: SelectionSeries | None = None
 
@@ -54,40 +57,37 @@ class Gate:
             ServiceUnavailableError: MLflow or the store are out of reach.
         """
         gate, name = self._params.gate, self._winner.name
-        self.notes, self.contest = [], None
+        self.notes, self.comparison = [], None
         if gate == "none":
             return self._promotion
-        requirements: list[Requirement] = []
+        requirements = self._baselines() if asks_baselines(gate) else []
         update: dict[str, str] = {"gate": gate}
-        remark = ""
-        if asks_baselines(gate):
-            requirements += self._baselines()
-        if asks_champion(gate):
-            champion, remark = self._champion(pointer)
-            requirements += champion
-            if pointer and pointer.promotion:
-                update |= {
-                    "champion_run_id": pointer.promotion.run_id,
-                    "champion_time": pointer.promotion.promotion_time,
-                }
-        if reasons := failed_requirements(requirements, self._params.min_gain):
-            update |= {"status": "HELD", "reason": f"{name} is held: {', and '.join(reasons)}"}
+        check = self._against_champion(pointer) if asks_champion(gate) else _ChampionCheck()
+        requirements += check.requirements
+        if asks_champion(gate) and pointer and pointer.promotion:
+            update |= {"champion_run_id": pointer.promotion.run_id, "champion_time": pointer.promotion.promotion_time}
+        if reasons := (*failed_requirements(requirements, self._params.min_gain), *check.reasons):
+            update["status"] = "HELD"
+            decision = f"{name} is held: {', and '.join(reasons)}"
         else:
             beaten = " and ".join(f"{one.name} ({one.challenger:.4g} against {one.score:.4g})" for one in requirements)
-            update["reason"] = "; ".join(filter(None, [beaten and f"{name} beats {beaten}", remark]))
+            decision = f"{name} beats {beaten}" if beaten else ""
+        update["reason"] = "; ".join(filter(None, [decision, check.remark]))
         return self._promotion.model_copy(update=update)
 
     def fallback_champion(self, champion: Promotion | None) -> Promotion | None:
-        """Return the champion as what is forecast with in place of the held winner; ``None`` where it cannot be."""
-        if champion is None or champion.config_hash == self._promotion.config_hash:
-            return champion
-        if self._data and not (self.contest and self.contest.comparison):
+        """Return the champion to forecast with in place of the held winner; ``None`` where it cannot forecast."""
+        if champion is None:
+            return None
+        same_data = champion.config_hash == self._promotion.config_hash
+        suits = same_data if self.comparison is None else self.comparison.scores is not None
+        if not suits and self._data:
             try:
                 load_champion(champion, self._data, self._context)
             except BadInputError as error:
                 self.notes.append(f"{_title(champion)} cannot forecast this data, so the held model does: {error}")
                 return None
-        return champion.model_copy(update={"data_config_hash": self._promotion.config_hash})
+        return champion if same_data else champion.model_copy(update={"data_config_hash": self._promotion.config_hash})
 
     @cached_property
     def _data(self) -> ProcessedData | None:
@@ -97,7 +97,7 @@ class Gate:
 
     def _forecasts(self, data: ProcessedData) -> SelectionSeries:
         if self._read is None:
-            self._read = read_forecasts(self._winner, data, self._context)
+            self._read = read_challenger(self._winner, data, self._context)
         return self._read
 
     def _baselines(self) -> list[Requirement]:
@@ -107,36 +107,37 @@ class Gate:
             for name, label in BASELINES.items()
         ]
 
-    def _champion(self, pointer: Pointer | None) -> tuple[list[Requirement], str]:
-        """Return the champion as a requirement; none, and a remark, where there is nothing to be compared with."""
+    def _against_champion(self, pointer: Pointer | None) -> _ChampionCheck:
         if pointer is None:
-            return [], "nothing is in production yet"
+            return _ChampionCheck(remark="nothing is in production yet")
         if pointer.promotion is None:
             self.notes.append("the pointer to what is in production is damaged, and counts as nothing in production")
-            return [], self.notes[-1]
+            return _ChampionCheck(remark=self.notes[-1])
         if pointer.promotion.run_id == self._winner.message.run_id:
-            return [], "it is in production already"
-        self.contest = self._meet(pointer.promotion)
-        met = self.contest.comparison
-        if met is None:
-            self.notes.append(
-                f"{self._winner.name} wins by default, because {_title(pointer.promotion)} cannot be compared with it: "
-                f"{self.contest.obstacle}"
-            )
-            return [], self.notes[-1]
-        name = f"{_title(pointer.promotion)} on the same {met.rows} rows"
-        return [Requirement(name, met.champion.composite, met.challenger.composite)], ""
+            return _ChampionCheck(remark="it is in production already")
+        self.comparison = self._compare(pointer.promotion)
+        scores, title = self.comparison.scores, _title(pointer.promotion)
+        if scores:
+            name = f"{title} on the same {scores.rows} rows"
+            requirement = Requirement(name, scores.champion.composite, scores.challenger.composite)
+            return _ChampionCheck((requirement,), remark=scores.provenance)
+        choice, obstacle = self._params.incomparable, self.comparison.obstacle
+        sentence = f"{title} cannot be compared with {self._winner.name}, and incomparable is {choice}: {obstacle}"
+        if choice == "hold":
+            return _ChampionCheck(reasons=(sentence,))
+        self.notes.append(sentence)
+        return _ChampionCheck(remark=sentence)
 
-    def _meet(self, champion: Promotion) -> ChampionComparison:
-        data = self._data  # that of other candidates is an error, not an obstacle
+    def _compare(self, champion: Promotion) -> ChampionComparison:
+        data = self._data  # where it belongs to other candidates, that is an error, not an obstacle
         try:
             if data is None:
                 raise BadInputError("training_data was not given")
-            return ChampionComparison(
-                champion, compare(load_champion(champion, data, self._context), data, self._forecasts(data))
-            )
+            loaded = load_champion(champion, data, self._context)
+            scores = compare(champion, loaded, data, self._forecasts(data), self._context)
         except BadInputError as error:
             return ChampionComparison(champion, obstacle=str(error))
+        return ChampionComparison(champion, scores)
 
 
 def _title(champion: Promotion) -> str:

@@ -1,4 +1,4 @@
-"""The ranking: which candidate is the best, and why."""
+"""Ranking of the candidates by composite score, and the sentence that explains it."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from flts.stages.evaluation.candidates import BASELINES, Candidate
 
 
 def rank(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Return those whose scores can be compared, the lowest composite score first; ties keep their order.
+    """Return the candidates with valid scores, the lowest composite score first; ties keep their order.
 
     Raises:
         BadInputError: There is none.
@@ -23,7 +23,7 @@ def rank(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 
 def notes(candidates: Sequence[Candidate], winner: Candidate, decision: str) -> list[str]:
-    """Say who cannot win, and which baselines beat the winner; ``decision`` is ``promoted`` or ``held``."""
+    """Name the candidates that cannot win and the baselines that beat the ``promoted`` or ``held`` winner."""
     cannot_win = [
         f"{c.name} cannot win: test_rmse, test_mae and test_mse must be finite numbers, {c.metrics_path} has "
         f"{c.scores.rmse}, {c.scores.mae} and {c.scores.mse}"
@@ -40,7 +40,7 @@ def notes(candidates: Sequence[Candidate], winner: Candidate, decision: str) -> 
 
 
 def reason(ranking: Sequence[Candidate]) -> str:
-    """Say in one sentence why the first of the ranking won, and what it is worth beside the baselines."""
+    """Say in one sentence why the first of the ranking won, and how it compares with the baselines."""
     winner = ranking[0]
     best = winner.scores.composite
     if len(ranking) == 1:

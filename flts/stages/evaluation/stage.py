@@ -1,4 +1,4 @@
-"""The eval stage: compares the trained models, and promotes the best where its gate lets it pass."""
+"""The eval stage: compares the trained models and promotes the best if it passes the gate."""
 
 import os
 from collections.abc import Sequence
@@ -26,13 +26,13 @@ def run(params: EvalParams, context: Context, *, model_types: str = ",".join(MOD
 
     Args:
         params: The parameters.
-        context: Where models, metrics and services are.
+        context: Models, metrics and services.
         model_types: The types that compete, separated by commas.
 
     Raises:
         BadInputError: A trainer is missing or not finished, a model is of another type than its input, the models
             were trained on different data, or none has metrics that can be compared.
-        ServiceUnavailableError: The store, or MLflow where a champion lies there, stay out of reach.
+        ServiceUnavailableError: The store, or MLflow if it holds the champion, stays out of reach.
     """
     candidates = read_candidates(context, model_types.split(","))
     config_hash = common_config_hash(params.config_hash, candidates)
@@ -64,7 +64,7 @@ def run(params: EvalParams, context: Context, *, model_types: str = ",".join(MOD
         reason=ranking.reason(ranked),
         weights=SCORE_WEIGHTS,
         promotion_time=decided.promotion_time,
-        notes=notes,
+        notes=[note for note in notes if note not in (decided.reason or "")],  # the decision has a place of its own
         held=decided.held,
         decision=decided.reason or "",
         champion=_champion(gate, done.champion),
@@ -86,10 +86,10 @@ def run(params: EvalParams, context: Context, *, model_types: str = ",".join(MOD
 def _promotion(
     identifier: str, config_hash: str, winner: Candidate, candidates: Sequence[Candidate], output_dir: Path | None
 ) -> Promotion:
-    """Describe the winner. The time is the latest ``train_end``, so that a repeat is the same promotion."""
+    """Return the promotion of the winner; its time is the latest ``train_end``, so that a repeat is the same one."""
     moment = utc_timestamp(max(_train_end(c.message) for c in candidates))
     model_uri = winner.message.model_uri
-    # With it, a reader on the machine that trained finds the bundle without asking MLflow.
+    # On the machine that trained, readers find the bundle by it without asking MLflow.
     artifact_uri = None if is_path(model_uri) else winner.message.artifact_uri
     if is_path(model_uri) and output_dir:
         model_uri = os.path.relpath(model_uri, output_dir.resolve())
@@ -124,27 +124,27 @@ def _train_end(message: TrainedModel) -> datetime:
 
 
 def _champion(gate: Gate, champion: Promotion | None) -> report_data.Champion | None:
-    """Describe what is in production for the report, with scores where it was compared."""
-    contest = gate.contest
-    in_production = contest.champion if contest else champion
+    """Describe the champion for the report, with scores if it was compared."""
+    comparison = gate.comparison
+    in_production = comparison.champion if comparison else champion
     if in_production is None:
         return None
-    met = contest.comparison if contest else None
+    scores = comparison.scores if comparison else None
     return report_data.Champion(
         model_type=in_production.model_type,
         run_id=in_production.run_id,
         promotion_time=in_production.promotion_time,
-        scores=met.champion if met else None,
-        challenger=met.challenger if met else None,
-        rows=met.rows if met else 0,
-        obstacle=contest.obstacle if contest else "",
+        scores=scores.champion if scores else None,
+        challenger=scores.challenger if scores else None,
+        rows=scores.rows if scores else 0,
+        obstacle=comparison.obstacle if comparison else "",
     )
 
 
 def _message(params: EvalParams, winner: Candidate, done: Promoted, fallback: Promotion | None) -> str:
     model = f"{winner.name} (run {winner.message.run_id}), composite score {winner.scores.composite:.4g}"
-    kept = f"{params.promotion_bucket}/{done.history_key}" if done.history_key else ""
+    key = f"{params.promotion_bucket}/{done.history_key}" if done.history_key else ""
     if not done.promotion.held:
-        return f"selected {model}" + (f", {'found' if done.repeated else 'promoted'} as {kept}" if kept else "")
+        return f"selected {model}" + (f", {'found' if done.repeated else 'promoted'} as {key}" if key else "")
     instead = f"{fallback.model_type} (run {fallback.run_id}) stays in production" if fallback else "it is not promoted"
-    return f"held {model}: {instead}" + (f"; kept as {kept}" if kept else "")
+    return f"held {model}: {instead}" + (f"; kept as {key}" if key else "")

@@ -1,4 +1,4 @@
-"""What a model is worth: one-step forecasts over a whole file, beside persistence."""
+"""Backtest of a model: one-step forecasts over a whole file, compared with persistence."""
 
 from dataclasses import dataclass
 
@@ -19,13 +19,13 @@ class Backtest:
     """One-step forecasts of every row whose window spans no gap, in original units.
 
     Attributes:
-        origins: (k,) the rows forecast.
+        origins: (k,) the rows that were forecast.
         actual: (k, targets) measured values, NaN where nothing was measured.
         predicted: (k, targets) the model's forecasts.
-        half_width: (k, targets) how far the intervals around them reach on each side; NaN where the model has none.
-        naive: (k, targets) those of persistence.
+        half_width: (k, targets) half the width of the intervals around them; NaN if the model has none.
+        naive: (k, targets) the forecasts of persistence.
         scores: The model's errors.
-        naive_scores: Those of persistence, on the same values.
+        naive_scores: The errors of persistence on the same values.
     """
 
     origins: Indices
@@ -38,7 +38,7 @@ class Backtest:
 
     @property
     def rows(self) -> int:
-        """How many rows could be scored."""
+        """Number of rows that could be scored."""
         return int((~np.isnan(self.actual)).any(axis=1).sum())
 
     @property
@@ -48,7 +48,7 @@ class Backtest:
 
     @property
     def coverage(self) -> float:
-        """Share of the measured values that lie within the intervals; NaN where there are none."""
+        """Share of the measured values inside the intervals; NaN where there are none."""
         known = ~np.isnan(self.actual) & ~np.isnan(self.half_width)
         inside = np.abs(self.actual - self.predicted)[known] <= self.half_width[known]
         return float(inside.mean()) if inside.size else np.nan
@@ -80,15 +80,15 @@ def backtest(
 ) -> tuple[Backtest, CalibratedIntervals | None]:
     """Forecast every row from ``input_seq_len`` on one step ahead, from the cleaned rows before it.
 
-    The interval around a forecast is recalibrated by the rows before it alone.
+    The interval around a forecast is recalibrated by the rows before it only.
 
     Args:
         forecaster: The model.
         data: Rows with the model's features and, as targets, its targets.
-        intervals: The model's.
+        intervals: The model's intervals.
 
     Returns:
-        The backtest, and the model's intervals as recalibrated by it.
+        The backtest, and the intervals recalibrated by it.
     """
     history = forecaster.input_seq_len
     origins = forecast_origins(data.gap_before(), history, len(data), history)

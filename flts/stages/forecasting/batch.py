@@ -1,4 +1,4 @@
-"""A forecast as a message: its steps beside what was measured, and its metrics; and as a Parquet table."""
+"""Forecast batches: the steps of a forecast with measured values and metrics, as a message and a Parquet table."""
 
 import hashlib
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ def prediction_hash(values: Floats) -> str:
 
 
 def scored_actual(forecast: Forecast, actual: Floats) -> Floats:
-    """Return ``actual`` (steps, targets) with NaN for the steps behind a gap, which are not scored."""
+    """Return ``actual`` (steps, targets) with NaN for the steps after a gap, which are not scored."""
     return np.where(forecast.after_gap[:, None], np.nan, actual)
 
 
@@ -52,7 +52,7 @@ def step_maes(forecast: Forecast, actual: Floats) -> list[tuple[int, float]]:
 
 
 def batch_metrics(forecast: Forecast, actual: Floats, targets: Sequence[str]) -> dict[str, Any]:
-    """Return the metrics of a forecast in original units; what cannot be scored is left out.
+    """Return the metrics of a forecast in original units; those that cannot be scored are left out.
 
     ``overlap_rows`` counts the scored steps; ``rmse``, ``mae_mean`` and ``mse_mean`` are over all scored values,
     ``mae`` and ``mse`` by target, ``step_mae`` by step.
@@ -86,7 +86,7 @@ def batch_samples(
     """Return one entry per step: ``step`` (from 1), ``ts``, ``pred``, ``actual`` (or ``None``), ``abs_err``, ``mode``.
 
     ``lower`` and ``upper`` bound the interval around ``pred``; they are ``None`` where the model has none. ``abs_err``
-    leaves out what is not scored: values that were not measured, and steps behind a gap, which ``after_gap`` marks.
+    leaves out values that are not scored: those not measured, and those of steps after a gap (``after_gap``).
     """
     moments = forecast.time.astype("datetime64[us]").tolist()
     predicted, measured = _by_target(forecast.values, targets), _by_target(actual, targets)

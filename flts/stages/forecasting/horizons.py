@@ -1,4 +1,4 @@
-"""What a model is worth several steps ahead: forecasts from rows all over the test data, beside the naive ones."""
+"""Backtest several steps ahead: forecasts from rows all over the test data, compared with naive ones."""
 
 from collections.abc import Sequence
 
@@ -19,15 +19,15 @@ _FIGURES = ("rmse", "persistence_rmse", "seasonal_naive_rmse", "skill_over_persi
 
 
 def longest_horizon(inference_length: int) -> int:
-    """Return how many steps ahead a model is scored that forecasts ``inference_length`` of them: 12 to 48."""
+    """Return the longest horizon to score for a forecast of ``inference_length`` steps: 12 to 48."""
     return min(max(LEAST_STEPS, inference_length), MOST_STEPS)
 
 
 def score_horizons(forecaster: Forecaster, data: ProcessedData, steps: int) -> list[HorizonScores]:
     """Score forecasts 1 to ``steps`` ahead from rows spread evenly over the data.
 
-    A row is scored where it was measured and no gap in time lies between it and the window before the origin.
-    Horizons at which no row can be scored, such as those beyond the data's length, are left out.
+    A row is scored if it was measured and no gap in time separates it from the window before the origin.
+    Horizons without a scored row, such as those beyond the end of the data, are left out.
 
     Args:
         forecaster: The model.
@@ -61,7 +61,7 @@ def score_horizons(forecaster: Forecaster, data: ProcessedData, steps: int) -> l
 
 
 def horizon_entries(scores: Sequence[HorizonScores]) -> list[dict[str, object]]:
-    """Return the scores as JSON values, errors to six significant digits; a skill is NaN where it has no meaning."""
+    """Return the scores as JSON values, errors to six significant digits; an undefined skill is NaN."""
     return [
         {
             "horizon": entry.horizon,

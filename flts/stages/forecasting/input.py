@@ -1,4 +1,4 @@
-"""What inference forecasts with: the test data and the promoted model, and whether they fit each other."""
+"""Inputs of inference: the test data and the promoted model, checked to fit each other."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,20 +13,20 @@ from flts.stage_interface import Context
 from flts.stages.inputs import load_selected, read_dataset, read_selected, required_input, with_time_features
 from flts.timeseries.processed import ProcessedData
 
-# A model that knows one sampling interval forecasts another: worth a warning.
+# Larger ratios of the data's sampling interval to the training data's give a warning.
 _INTERVAL_TOLERANCE = 1.5
 
 
 @dataclass(frozen=True)
 class ForecastInput:
-    """What a forecast is made from.
+    """Data and model of a forecast.
 
     Attributes:
         path: The data file.
-        data: Its rows; the targets are the model's.
+        data: Its rows, with the model's targets.
         selected: The message that names the model.
         forecaster: The model.
-        intervals: What the intervals around its forecasts are made of; older models have none.
+        intervals: The model's prediction intervals; ``None`` for older models.
         start: First row to forecast.
         notes: Warnings for people.
     """
@@ -49,7 +49,9 @@ def read_input(params: InferenceParams, context: Context) -> ForecastInput:
     path, data = read_dataset(required_input(context, "inference_data"), context.store, context.work_dir)
     selected = read_selected(required_input(context, "selected_model"))
     _check_config_hash(params.config_hash, data, selected, path)
-    loaded = load_selected(selected, context.tracking_uri, context.work_dir / "model", patience=context.patience)
+    loaded = load_selected(
+        selected, context.tracking_uri, context.work_dir / "model", wait_seconds=context.wait_seconds
+    )
     forecaster = loaded.forecaster
     data = adapt_to_model(forecaster, data, str(path))
     start = params.sample_idx + forecaster.input_seq_len
@@ -70,14 +72,14 @@ def read_input(params: InferenceParams, context: Context) -> ForecastInput:
 
 
 def _check_config_hash(expected: str, data: ProcessedData, selected: Promotion | TrainedModel, path: Path) -> None:
-    """Refuse data and model of different preprocessing; a foreign file, which has none, is judged by its columns.
+    """Refuse data and model of different preprocessing; a foreign file, which names none, is checked by its columns.
 
-    So is a champion that stands in for a held winner: eval says for which data.
+    A champion that replaces a held winner carries the ``config_hash`` of the data that it is to forecast.
     """
-    suiting = getattr(selected, "data_config_hash", None) or selected.config_hash
-    if data.config_json and data.config_hash != (expected or suiting):
-        raise BadInputError(f"{path} has config_hash {data.config_hash}, but {expected or suiting} is expected")
-    if expected and suiting != expected:
+    intended = getattr(selected, "data_config_hash", None) or selected.config_hash
+    if data.config_json and data.config_hash != (expected or intended):
+        raise BadInputError(f"{path} has config_hash {data.config_hash}, but {expected or intended} is expected")
+    if expected and intended != expected:
         raise BadInputError(
             f"the selected {selected.model_type} (run {selected.run_id}) was trained on data with config_hash "
             f"{selected.config_hash}, but {expected} is expected"
@@ -85,12 +87,12 @@ def _check_config_hash(expected: str, data: ProcessedData, selected: Promotion |
 
 
 def adapt_to_model(forecaster: Forecaster, data: ProcessedData, source: str) -> ProcessedData:
-    """Return data as a model needs it: with its time features, and its targets, of which a foreign file names none.
+    """Return data as a model needs it: with its time features and targets, which a foreign file does not name.
 
     Args:
         forecaster: The model.
         data: The rows.
-        source: What people call them.
+        source: Their name in error sentences.
 
     Raises:
         BadInputError: A column is missing.

@@ -1,4 +1,4 @@
-"""Where forecasts are kept: one folder per forecast, found again by what was asked."""
+"""Log of forecasts: one folder per forecast, found again by an index object per request."""
 
 import hashlib
 from contextlib import suppress
@@ -23,7 +23,7 @@ _ATTEMPTS = 100
 
 
 class ForecastRequest(Message):
-    """What a forecast depends on; a repeat of the same request finds the earlier results."""
+    """Everything that a forecast depends on; a repeat of the same request finds the earlier results."""
 
     kind: ClassVar[str] = "forecast request"
     run_id: str
@@ -48,7 +48,7 @@ class ForecastIndex(ForecastRequest):
 
 @dataclass(frozen=True)
 class LoggedForecast:
-    """A forecast in the log: the batch as it is kept, its folder, and whether it was whole already."""
+    """A forecast in the log: the batch in the store, its folder, and whether it was complete before."""
 
     batch: ForecastBatch
     folder: str
@@ -64,18 +64,18 @@ def log_forecast(store: ObjectStore, bucket: str, request: ForecastRequest, batc
     """Keep a forecast, or find the one that the same request left; completes a folder that a killed run left.
 
     The index is put first, only if absent, and names the folder and the batch's timestamp. The folder belongs to
-    the request whose results are in it: where another request of the same second was faster, the index moves on by
-    a second.
+    the request whose results are in it: if another request of the same second was faster, the index is changed to the
+    folder of the next second.
 
     Args:
         store: Where forecasts are kept.
         bucket: Their bucket.
-        request: What was asked; the fields of it are in the batch too.
+        request: The request; its fields are in the batch too.
         batch: The forecast, with the time it was made.
 
     Raises:
         ServiceUnavailableError: Every folder that was tried belongs to another request.
-        BadInputError: The index that the store has is none, or names a folder that is not the identifier's.
+        BadInputError: The index in the store is damaged, or names a folder of another identifier.
     """
     key = index_key(batch.identifier, request)
     first = _folder(batch.identifier, parse_timestamp(batch.timestamp))
@@ -83,16 +83,16 @@ def log_forecast(store: ObjectStore, bucket: str, request: ForecastRequest, batc
     for _ in range(_ATTEMPTS):
         content, _ = _put_once(store, bucket, key, proposed.to_json().encode())
         index = ForecastIndex.parse(content, source=f"{bucket}/{key}")
-        moment = _moment_of(index, batch.identifier, source=f"{bucket}/{key}")
+        moment = _folder_time(index, batch.identifier, source=f"{bucket}/{key}")
         dated = batch.model_copy(update={"timestamp": index.timestamp})
         results_key = f"{index.folder}{RESULTS_FILE}"
         content, found_results = _put_once(store, bucket, results_key, dated.to_json().encode())
         kept = ForecastBatch.parse(content, source=f"{bucket}/{results_key}")
-        if _answers(kept, request):
+        if _is_result_of(kept, request):
             predictions = predictions_parquet(kept)
             _, found_predictions = _put_once(store, bucket, f"{index.folder}{PREDICTIONS_FILE}", predictions)
             return LoggedForecast(kept, index.folder, repeated=found_results and found_predictions)
-        _move_on(store, bucket, key, index, _folder(batch.identifier, moment + timedelta(seconds=1)))
+        _redirect(store, bucket, key, index, _folder(batch.identifier, moment + timedelta(seconds=1)))
     raise ServiceUnavailableError(f"{_ATTEMPTS} folders from {bucket}/{first} on belong to other forecasts")
 
 
@@ -100,8 +100,8 @@ def _folder(identifier: str, moment: datetime) -> str:
     return f"{owner(identifier)}/{moment:{_STAMP}}/"
 
 
-def _moment_of(index: ForecastIndex, identifier: str, source: str) -> datetime:
-    """Return the moment that names an index's folder: what a store holds must not lead to keys of somebody else."""
+def _folder_time(index: ForecastIndex, identifier: str, source: str) -> datetime:
+    """Return the time that names an index's folder, which must not be a folder of another identifier."""
     with suppress(ValueError):
         moment = datetime.strptime(index.folder.removeprefix(f"{owner(identifier)}/"), f"{_STAMP}/").replace(tzinfo=UTC)
         if _folder(identifier, moment) == index.folder:
@@ -112,14 +112,14 @@ def _moment_of(index: ForecastIndex, identifier: str, source: str) -> datetime:
     )
 
 
-def _answers(batch: ForecastBatch, request: ForecastRequest) -> bool:
+def _is_result_of(batch: ForecastBatch, request: ForecastRequest) -> bool:
     try:
         return ForecastRequest.model_validate(batch.model_dump()).digest == request.digest
     except ValidationError:
         return False
 
 
-def _move_on(store: ObjectStore, bucket: str, key: str, index: ForecastIndex, folder: str) -> None:
+def _redirect(store: ObjectStore, bucket: str, key: str, index: ForecastIndex, folder: str) -> None:
     """Point an index to another folder, unless another process has moved it."""
     content, info = store.get(bucket, key)
     if ForecastIndex.parse(content, source=f"{bucket}/{key}").folder != index.folder:
@@ -130,7 +130,7 @@ def _move_on(store: ObjectStore, bucket: str, key: str, index: ForecastIndex, fo
 
 
 def _put_once(store: ObjectStore, bucket: str, key: str, data: bytes) -> tuple[bytes, bool]:
-    """Write an object unless there is one; returns what is kept, and whether it was there."""
+    """Write an object unless it exists; return its content in the store, and whether it existed."""
     try:
         store.put(bucket, key, data, if_none_match=True)
     except PreconditionFailedError:

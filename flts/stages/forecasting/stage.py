@@ -1,4 +1,4 @@
-"""The inference stage: forecasts with the promoted model, and backtests it on the whole test data."""
+"""The inference stage: forecasts with the promoted model and backtests it on the whole test data."""
 
 import math
 from collections.abc import Sequence
@@ -39,33 +39,33 @@ def run(params: InferenceParams, context: Context) -> Result:
         BadInputError: Data or model is missing or cannot be read, they do not fit each other, or the data is too short.
     """
     context.progress(0.0, "loading data and model")
-    given = read_input(params, context)
-    made = _forecast(params, given, context.progress)
+    source = read_input(params, context)
+    scored = _forecast(params, source, context.progress)
 
     context.progress(0.8, "writing the forecast")
     request = ForecastRequest(
-        run_id=given.selected.run_id,
-        data_sha256=sha256_file(given.path),
+        run_id=source.selected.run_id,
+        data_sha256=sha256_file(source.path),
         inference_length=params.inference_length,
         sample_idx=params.sample_idx,
     )
-    batch, folder, cached = _batch(params, given, request, made), "", False
+    batch, folder, cached = _batch(params, source, request, scored), "", False
     if context.store:
         logged = log_forecast(context.store, params.inference_log_bucket, request, batch)
         batch, folder, cached = logged.batch, logged.folder, logged.repeated
-    metrics = _metrics(batch, given, made)
+    metrics = _metrics(batch, source, scored)
     predictions = _predictions_metadata(batch, metrics)
     if folder:
         predictions |= {"log_bucket": params.inference_log_bucket, "log_object_key": f"{folder}{RESULTS_FILE}"}
-    notes = (*given.notes, *_notes(batch, made))
+    notes = (*source.notes, *_notes(batch, scored))
     return Result(
         artifacts={
             "predictions": Artifact(batch.to_json(), predictions),
             "metrics": Artifact(f"{canonical_json(metrics)}\n", metrics),
             "scores": scores_artifact(metrics, _SCORES),
-            "report": Artifact(forecast_page(_report(given, batch, made, notes))),
+            "report": Artifact(forecast_page(_report(source, batch, scored, notes))),
         },
-        message=_closing(batch, made.backtest) + (f", in {params.inference_log_bucket}/{folder}" if folder else ""),
+        message=_summary(batch, scored.backtest) + (f", in {params.inference_log_bucket}/{folder}" if folder else ""),
         files=_write_files(batch, context.work_dir) if context.output_dir else {},
         cached=cached,
         notes=notes,
@@ -73,8 +73,8 @@ def run(params: InferenceParams, context: Context) -> Result:
 
 
 @dataclass(frozen=True)
-class _Made:
-    """A forecast of n steps, with what is known of it and of its model; ``actual`` is NaN where unknown."""
+class _ScoredForecast:
+    """A forecast of n steps with its intervals, the measured values (NaN where unknown) and the model's backtest."""
 
     forecast: Forecast
     bounds: Bounds | None
@@ -83,49 +83,51 @@ class _Made:
     horizons: Sequence[HorizonScores]
 
 
-def _forecast(params: InferenceParams, given: ForecastInput, progress: Progress) -> _Made:
+def _forecast(params: InferenceParams, source: ForecastInput, progress: Progress) -> _ScoredForecast:
     progress(0.3, f"forecasting {params.inference_length} steps")
-    forecast = forecast_steps(given.forecaster, given.data, given.start, params.inference_length)
-    progress(0.5, f"backtesting on {len(given.data)} rows")
-    backtested, calibrated = backtest(given.forecaster, given.data, given.intervals)
+    forecast = forecast_steps(source.forecaster, source.data, source.start, params.inference_length)
+    progress(0.5, f"backtesting on {len(source.data)} rows")
+    backtested, calibrated = backtest(source.forecaster, source.data, source.intervals)
     steps = longest_horizon(params.inference_length)
     progress(0.6, f"backtesting 1 to {steps} steps ahead")
-    horizons = score_horizons(given.forecaster, given.data, steps)
+    horizons = score_horizons(source.forecaster, source.data, steps)
     bounds = calibrated.around(forecast) if calibrated else None
-    _check_finite(given, forecast.values, backtested.predicted, *((bounds.lower, bounds.upper) if bounds else ()))
-    return _Made(forecast, bounds, _measured(given, forecast), backtested, horizons)
+    _check_finite(source, forecast.values, backtested.predicted, *((bounds.lower, bounds.upper) if bounds else ()))
+    return _ScoredForecast(forecast, bounds, _measured(source, forecast), backtested, horizons)
 
 
-def _measured(given: ForecastInput, forecast: Forecast) -> Floats:
-    """Return (steps, targets) what was measured at the steps, NaN where nothing was or the data ends."""
+def _measured(source: ForecastInput, forecast: Forecast) -> Floats:
+    """Return (steps, targets) the measured values of the steps, NaN where nothing was measured or the data ends."""
     actual = np.full_like(forecast.values, np.nan)
-    known = given.data.actual_matrix()[given.start : given.start + len(actual)]
+    known = source.data.actual_matrix()[source.start : source.start + len(actual)]
     actual[: len(known)] = known
     return actual
 
 
-def _check_finite(given: ForecastInput, *forecasts: Floats) -> None:
+def _check_finite(source: ForecastInput, *forecasts: Floats) -> None:
     if not all(np.isfinite(values).all() for values in forecasts):
         raise BadInputError(
-            f"the {given.selected.model_type} model (run {given.selected.run_id}) forecasts values that are not finite "
-            f"numbers for {given.path}"
+            f"the {source.selected.model_type} model (run {source.selected.run_id}) forecasts values that are not "
+            f"finite numbers for {source.path}"
         )
 
 
-def _batch(params: InferenceParams, given: ForecastInput, request: ForecastRequest, made: _Made) -> ForecastBatch:
+def _batch(
+    params: InferenceParams, source: ForecastInput, request: ForecastRequest, scored: _ScoredForecast
+) -> ForecastBatch:
     fields = request.model_dump() | {
         "timestamp": utc_timestamp(),
         "identifier": params.identifier,
-        "model_type": given.selected.model_type,
-        "config_hash": given.selected.config_hash,
+        "model_type": source.selected.model_type,
+        "config_hash": source.selected.config_hash,
         "status": "SUCCESS",
-        "metrics": batch_metrics(made.forecast, made.actual, given.data.targets),
-        "samples": batch_samples(made.forecast, made.actual, given.data.targets, made.bounds),
+        "metrics": batch_metrics(scored.forecast, scored.actual, source.data.targets),
+        "samples": batch_samples(scored.forecast, scored.actual, source.data.targets, scored.bounds),
     }
     return ForecastBatch(**fields)
 
 
-def _metrics(batch: ForecastBatch, given: ForecastInput, made: _Made) -> dict[str, MetadataValue]:
+def _metrics(batch: ForecastBatch, source: ForecastInput, scored: _ScoredForecast) -> dict[str, MetadataValue]:
     """Return the stage's metrics, in original units; those that could not be scored are left out."""
     return flat_metadata(
         {
@@ -134,9 +136,9 @@ def _metrics(batch: ForecastBatch, given: ForecastInput, made: _Made) -> dict[st
             "mse": batch.metrics.get("mse_mean"),
             "inference_count": len(batch.samples),
             "timestamp": batch.timestamp,
-            **made.backtest.metrics(),
-            "interval_level": given.intervals.level if given.intervals else None,
-            "backtest_horizons": horizon_entries(made.horizons),
+            **scored.backtest.metrics(),
+            "interval_level": source.intervals.level if source.intervals else None,
+            "backtest_horizons": horizon_entries(scored.horizons),
         }
     )
 
@@ -149,41 +151,45 @@ def _predictions_metadata(batch: ForecastBatch, metrics: dict[str, MetadataValue
     return flat_metadata(fields | {"num_predictions": len(batch.samples)} | scores)
 
 
-def _report(given: ForecastInput, batch: ForecastBatch, made: _Made, notes: tuple[str, ...]) -> ForecastReport:
-    forecast, backtested = made.forecast, made.backtest
+def _report(
+    source: ForecastInput, batch: ForecastBatch, scored: _ScoredForecast, notes: tuple[str, ...]
+) -> ForecastReport:
+    forecast, backtested = scored.forecast, scored.backtest
     return ForecastReport(
         identifier=batch.identifier,
         run_id=batch.run_id,
         model_type=batch.model_type,
         config_hash=batch.config_hash,
-        targets=given.data.targets,
+        targets=source.data.targets,
         time=forecast.time,
         predicted=forecast.values,
-        actual=made.actual,
-        lower=made.bounds.lower if made.bounds else None,
-        upper=made.bounds.upper if made.bounds else None,
+        actual=scored.actual,
+        lower=scored.bounds.lower if scored.bounds else None,
+        upper=scored.bounds.upper if scored.bounds else None,
         recursive=forecast.recursive,
         after_gap=forecast.after_gap,
-        step_mae=step_maes(forecast, made.actual),
-        backtest_time=given.data.frame.time[backtested.origins],
+        step_mae=step_maes(forecast, scored.actual),
+        backtest_time=source.data.frame.time[backtested.origins],
         backtest_actual=backtested.actual,
         backtest_predicted=backtested.predicted,
         backtest_half_width=backtested.half_width,
         backtest_coverage=backtested.coverage,
-        interval_level=given.intervals.level if given.intervals else math.nan,
+        interval_level=source.intervals.level if source.intervals else math.nan,
         backtest_persistence=backtested.naive,
         backtest_scores={batch.model_type: backtested.scores, "persistence": backtested.naive_scores},
-        backtest_horizons=made.horizons,
+        backtest_horizons=scored.horizons,
         notes=notes,
     )
 
 
-def _notes(batch: ForecastBatch, made: _Made) -> list[str]:
-    forecast, backtested, horizons = made.forecast, made.backtest, made.horizons
+def _notes(batch: ForecastBatch, scored: _ScoredForecast) -> list[str]:
+    forecast, backtested, horizons = scored.forecast, scored.backtest, scored.horizons
     notes = []
-    behind = int(forecast.after_gap.sum())
-    if behind:
-        notes.append(f"{behind} of {len(batch.samples)} steps lie across a gap in time: forecast, but not scored")
+    after_gap = int(forecast.after_gap.sum())
+    if after_gap:
+        notes.append(
+            f"{after_gap} of {len(batch.samples)} steps follow a gap in time: they are forecast, but not scored"
+        )
     if not batch.metrics["overlap_rows"]:
         notes.append("no step could be scored: none has a measured value and a window without a gap in time")
     if not backtested.rows:
@@ -201,20 +207,20 @@ def _notes(batch: ForecastBatch, made: _Made) -> list[str]:
     return notes
 
 
-def _closing(batch: ForecastBatch, backtested: Backtest) -> str:
+def _summary(batch: ForecastBatch, backtested: Backtest) -> str:
     recursive = sum(sample["mode"] == "recursive" for sample in batch.samples)
     steps = f"forecast {len(batch.samples)} steps with {batch.model_type}"
     parts = [f"{steps}, {recursive} of them recursive" if recursive else steps]
     if "rmse" in batch.metrics:
         parts.append(f"RMSE {batch.metrics['rmse']:.4g} on the {batch.metrics['overlap_rows']} measured ones")
     if backtested.rows:
-        beside = (
+        against_persistence = (
             ""
             if math.isnan(backtested.skill)
             else f", {abs(backtested.skill):.1%} "
             + ("better than persistence" if backtested.skill >= 0 else "worse than persistence")
         )
-        parts.append(f"backtest RMSE {backtested.scores.rmse:.4g} on {backtested.rows} rows{beside}")
+        parts.append(f"backtest RMSE {backtested.scores.rmse:.4g} on {backtested.rows} rows{against_persistence}")
     if not math.isnan(backtested.coverage):
         parts.append(f"{backtested.coverage:.1%} of the values inside their intervals")
     return "; ".join(parts)

@@ -13,7 +13,7 @@ from flts.contracts import TrainedModel, canonical_json
 from flts.errors import FltsError, ServiceUnavailableError
 from flts.models import pyfunc
 from flts.models.registry import MODELS
-from flts.observability.shutdown import last_messages
+from flts.observability.shutdown import shutdown_grace_period
 from flts.promotion import owner
 from flts.stages.training.outbox import Outbox
 from flts.stages.training.parent_run import enclosing_run
@@ -57,7 +57,7 @@ class TrainingRun:
         self.run_id = ""
         self._tracking = tracking
         self._fingerprint = spec.fingerprint()
-        self._patience = retries.for_mlflow()
+        self._wait_seconds = retries.mlflow_wait_seconds()
         self._experiment_id, self._parent = enclosing_run(tracking, spec.experiment_name)
         self._claim: TrainingLock
         self._shelf: Outbox | None = None
@@ -134,7 +134,7 @@ class TrainingRun:
                 progress(f"waiting, because {error}")
                 raise
 
-        caller = stamina.RetryingCaller(attempts=None, timeout=self._patience, wait_initial=1.0, wait_max=20.0)
+        caller = stamina.RetryingCaller(attempts=None, timeout=self._wait_seconds, wait_initial=1.0, wait_max=20.0)
         try:
             outcome = caller.on(ServiceUnavailableError)(attempt)
         except FltsError as error:
@@ -190,7 +190,7 @@ class TrainingRun:
 
     def abandon(self, status: Literal["FAILED", "KILLED"]) -> None:
         """Say in MLflow how a training ended that did not finish, if MLflow is there to listen."""
-        with suppress(Exception), short_timeouts(), last_messages():
+        with suppress(Exception), short_timeouts(), shutdown_grace_period():
             if self._tracking.status(self.run_id) == "RUNNING":
                 self._tracking.set_status(self.run_id, status)
 

@@ -68,7 +68,7 @@ def run(params: TrainerParams, context: Context, *, model_type: ModelType) -> Re
         return _train_alone(spec, params, context, data)
     context.progress(0.01, "opening MLflow")
     training_run = TrainingRun(
-        spec, Tracking(context.tracking_uri, patience=context.patience), context.store, context.output_dir
+        spec, Tracking(context.tracking_uri, wait_seconds=context.wait_seconds), context.store, context.output_dir
     )
     begun = utc_timestamp()
     if outcome := training_run.begin(begun):
@@ -192,9 +192,12 @@ def _report(
 
 
 def _selection(data: _Data, trained: FittedModel) -> SelectionForecasts:
-    evaluation = trained.evaluation
-    columns = dict(zip(data.processed.targets, evaluation.predicted.T, strict=True))
-    return SelectionForecasts(data.processed.frame.time[evaluation.origins], columns)
+    evaluation, targets = trained.evaluation, data.processed.targets
+    return SelectionForecasts(
+        time=data.processed.frame.time[evaluation.origins],
+        predicted=dict(zip(targets, evaluation.predicted.T, strict=True)),
+        actual=dict(zip(targets, evaluation.actual.T, strict=True)),
+    )
 
 
 def _dataset_source(data: _Data) -> DatasetSource:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from flts.boundary.arguments import Parser
-from flts.errors import FltsError
+from flts.observability.exit_codes import run_command
 from flts.params import EvalParams
 from flts.version import __version__
 
@@ -27,15 +27,7 @@ def parser(command: str, description: str, epilog: str = "") -> Parser:
 
 def run(command: str, do: Callable[[Sequence[str]], int], argv: Sequence[str] | None) -> NoReturn:
     """Run a command and exit; an error is one sentence on stderr."""
-    try:
-        code = do(sys.argv[1:] if argv is None else argv)
-    except FltsError as error:
-        print(f"{command}: {error}", file=sys.stderr)
-        code = error.exit_code
-    except BrokenPipeError:  # the reader of the table, such as head, has ended
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
-    sys.exit(code)
+    sys.exit(run_command(command, lambda: do(sys.argv[1:] if argv is None else argv)))
 
 
 def store_address() -> str:

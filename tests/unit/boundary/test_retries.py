@@ -14,7 +14,7 @@ class AwayError(Exception):
     """What a service that is away raises."""
 
 
-def ask(patience: RetryPolicy, failures: int) -> str:
+def ask(policy: RetryPolicy, failures: int) -> str:
     """Ask a service that fails so many times first."""
     tries = itertools.count()
 
@@ -24,7 +24,7 @@ def ask(patience: RetryPolicy, failures: int) -> str:
         return "answered"
 
     with stamina.set_testing(True, attempts=failures + 1):  # without the pauses
-        return patience.ask(once, lambda error: "S3 is away" if isinstance(error, AwayError) else "")
+        return policy.call(once, lambda error: "S3 is away" if isinstance(error, AwayError) else "")
 
 
 @pytest.fixture
@@ -55,5 +55,5 @@ def test_servers_and_people_are_not_told(seconds: None, caplog: pytest.LogCaptur
 def test_how_long_is_a_whole_number_of_seconds(monkeypatch: pytest.MonkeyPatch, url: str):
     monkeypatch.setenv("FLTS_PATIENCE_SECONDS", "soon")
     with pytest.raises(BadInputError, match="FLTS_PATIENCE_SECONDS must be a whole number"):
-        open_store(url, patient=True)
+        open_store(url, wait=True)
     open_store(url)  # does not wait

@@ -11,15 +11,15 @@ TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 def test_what_was_given_is_carried_on():
-    headers = request_ids.headers_of("mine.1", TRACE)
+    headers = request_ids.make_headers("mine.1", TRACE)
     assert headers == {"X-Request-ID": "mine.1", "traceparent": TRACE}
     assert request_ids.ids(headers) == {"request_id": "mine.1", "trace_id": "0af7651916cd43dd8448eb211c80319c"}
 
 
 @pytest.mark.parametrize("given", ["", "a b", "a\nb", "x" * 129, "ü"])
 def test_what_is_no_id_is_replaced(given: str):
-    assert request_ids.headers_of(given, "00-no-trace", otherwise="own") == {"X-Request-ID": "own"}
-    first, second = request_ids.headers_of(given), request_ids.headers_of(given)
+    assert request_ids.make_headers(given, "00-no-trace", default="own") == {"X-Request-ID": "own"}
+    first, second = request_ids.make_headers(given), request_ids.make_headers(given)
     assert first != second
 
 

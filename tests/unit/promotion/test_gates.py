@@ -39,7 +39,7 @@ def test_every_requirement_that_is_not_taken_is_named():
     ]
     assert failed_requirements(requirements, 0.01) == (
         "it does not beat persistence by 1.00%: composite score 0.2 against 0.1",
-        "nothing says how it scores",
+        "it has no score to compare with",
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from flts.report.data import Champion
 from flts.report.pages import (
     evaluation_page,
     forecast_page,
@@ -202,7 +203,7 @@ def test_the_evaluation_shows_how_the_weights_add_up():
     assert parsed.said.count("Persistence") == 2  # once beside the models that share it, once in the glossary
 
 
-def test_baselines_that_differ_stand_beside_each_model():
+def test_baselines_that_differ_are_listed_with_each_model():
     report = evaluation_report()
     first = replace(report.candidates[0], baselines={"persistence": Scores(0.05, 0.03, 0.0025)})
     parsed = Page(evaluation_page(replace(report, candidates=[first, *report.candidates[1:]])))
@@ -392,7 +393,7 @@ def test_the_run_page_leads_to_the_reports_and_names_notes():
     assert "from 5\u202fs to 7\u202fs" in labels
 
 
-def test_the_run_page_sets_the_backtest_beside_persistence():
+def test_the_run_page_compares_the_backtest_with_persistence():
     parsed = Page(PAGES["run"]())
     assert parsed.data[-6:] == [9.0, 6.0, 81.0, 10.0, 6.5, 100.0]
     said = " ".join(parsed.said.split())
@@ -405,6 +406,29 @@ def test_a_run_whose_steps_lie_in_the_future_says_that_nothing_is_measured():
     said = " ".join(Page(run_page(summary, {})).said.split())
     assert "1 step forecast; none of them is measured yet." in said
     assert "Backtest: " not in said
+
+
+def test_a_held_winner_is_not_called_promoted_and_the_forecast_not_its_own():
+    promotion = {"model_type": "GRU", "composite_score": 0.1, "status": "HELD"}
+    text = run_page(run_summary() | {"promotion": promotion}, {})
+    assert '<span class="tag held">held</span>' in text
+    assert ">promoted<" not in text
+    assert "GRU is held; the forecast" in Page(text).said
+    assert "GRU" not in text[text.index("<h2>Forecast</h2>") : text.index("<h2>Parameters</h2>")]
+
+
+def test_a_decision_is_on_the_page_once():
+    scores = Scores(0.1, 0.2, 0.3)
+    champion = Champion("LSTM", "run-1", "2025-01-02T03:04:05.000000Z", scores, scores, 60)
+    decision = "GRU is held: it does not beat the champion LSTM (run run-1) on the same 60 rows"
+    report = replace(evaluation_report(), held=True, decision=decision, champion=champion)
+    text = " ".join(Page(evaluation_page(report)).said.split())
+    assert text.count(decision) == 1
+    assert "LSTM, run run-1 , promoted 2025-01-02 03:04:05 UTC." in text
+    assert "One step ahead on the same 60 rows" in text
+    obstacle = replace(champion, scores=None, challenger=None, obstacle="its bundle is gone")
+    text = " ".join(Page(evaluation_page(replace(report, champion=obstacle))).said.split())
+    assert "It cannot be compared with the winner: its bundle is gone." in text
 
 
 def test_a_failed_run_says_what_failed_and_needs_no_other_part():

@@ -7,6 +7,7 @@ import pytest
 from flts.errors import BadInputError
 from flts.params import PreprocessParams, RecurrentParams
 from flts.runtime import cli
+from flts.runtime.parameters import flag
 from flts.stage_interface import Stage
 from flts.stages import EVAL, PREPROCESS, STAGES
 
@@ -163,7 +164,7 @@ def test_help_shows_every_option_with_its_default_and_ends_with_an_example_that_
     text = cli.build_parser(stage).format_help()
     assert text.index("Artifacts:") < text.index("Services:")
     for name, field in stage.params.model_fields.items():
-        assert f"  {cli.flag(name)}" in text
+        assert f"  {flag(name)}" in text
         assert f"{field.description} (default " in text
     *_, last = text.strip().splitlines()
     command, *argv = last.split()

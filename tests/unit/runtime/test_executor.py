@@ -222,9 +222,7 @@ def test_a_second_write_replaces_the_first_and_leaves_no_temporary_files(tmp_pat
 
 def test_what_does_not_fit_is_one_sentence(tmp_path):
     document = executor_input(tmp_path)
-    assert sentence('{"a"\n:,') == (
-        "--executor-input is not JSON: what stands at line 2, column 2 is not expected there"
-    )
+    assert sentence('{"a"\n:,') == ("--executor-input is not JSON: unexpected text at line 2, column 2")
     assert sentence("[" * 100_000) == "--executor-input is not JSON that can be read: it is nested too deeply"
     assert sentence("9" * 5000) == "--executor-input is not JSON that can be read: a number in it is too long"
     assert sentence("[]") == "--executor-input: the document must be a JSON object"
@@ -315,7 +313,7 @@ def test_outputs_that_kfp_adds_are_left_alone_whatever_they_are(fields, tmp_path
     document["outputs"]["artifacts"]["executor-logs"] = fields
     document["outputs"]["parameters"]["kfp-cost"] = fields
     task = read(document)
-    assert task.left_alone == ("kfp-cost", "executor-logs")
+    assert task.ignored_outputs == ("kfp-cost", "executor-logs")
     write_executor_output(task, RESULT)
     written = json.loads((tmp_path / "meta" / "executor_output.json").read_text())
     assert written["artifacts"].keys() == {"model", "metrics", "report"}
@@ -352,7 +350,7 @@ def test_an_output_one_letter_off_is_refused_before_the_stage_runs(kind, name, h
 def test_a_name_two_letters_off_is_none_of_the_stages(name, tmp_path):
     document = executor_input(tmp_path)
     document["outputs"]["artifacts"][name] = artifact("/a")
-    assert read(document).left_alone == (name,)
+    assert read(document).ignored_outputs == (name,)
 
 
 def test_inputs_that_only_the_command_line_has_are_not_kfp_inputs(tmp_path):

@@ -53,9 +53,9 @@ def test_every_json_line_says_when_how_grave_which_stage_and_what():
 def test_json_lines_say_what_the_stage_works_on_as_soon_as_it_is_known():
     stream = io.StringIO()
     reporter = reporters.JsonReporter(TRAIN_GRU, stream)
-    reporter.about({"identifier": "run-001", "config_hash": "c0ffee"})
+    reporter.set_ids({"identifier": "run-001", "config_hash": "c0ffee"})
     reporter.progress(0.5, "half")
-    reporter.about({"run_id": "f00d"})
+    reporter.set_ids({"run_id": "f00d"})
     reporter.done(DONE)
     half, *rest = events(stream)
     assert (half["identifier"], half["config_hash"], "run_id" in half) == ("run-001", "c0ffee", False)
@@ -94,7 +94,7 @@ def test_an_error_has_its_exit_code_and_a_bug_its_traceback():
 def test_kfp_and_whoever_asks_for_it_gets_json_lines(stream_type, argv, choice, monkeypatch):
     monkeypatch.setenv("FLTS_LOG", choice)
     stream = stream_type()
-    reporters.check_choice()
+    reporters.check_log_format()
     reporters.open_reporter(TRAIN_GRU, stream, argv).error("no", 2)
     assert events(stream)[0]["message"] == "no"
 
@@ -102,7 +102,7 @@ def test_kfp_and_whoever_asks_for_it_gets_json_lines(stream_type, argv, choice, 
 def test_lines_that_there_are_not_are_refused(monkeypatch):
     monkeypatch.setenv("FLTS_LOG", "xml")
     with pytest.raises(BadInputError, match=r"^environment variable FLTS_LOG must be json or empty, got 'xml'$"):
-        reporters.check_choice()
+        reporters.check_log_format()
 
 
 def test_a_log_has_notes_warnings_and_the_error_and_progress_twice_a_minute(monkeypatch):
@@ -158,7 +158,7 @@ def test_a_terminal_gets_a_bar_and_readable_lines():
 
 def test_warnings_that_libraries_log_take_the_same_way_and_lesser_records_and_python_warnings_do_not_appear():
     stream = io.StringIO()
-    reporters.pass_on_logs(reporters.JsonReporter(TRAIN_GRU, stream))
+    reporters.route_logging(reporters.JsonReporter(TRAIN_GRU, stream))
     logging.getLogger("some.package").warning("disk %s is slow", "a")
     logging.getLogger("some.package").info("hello")
     warnings.warn("deprecated", DeprecationWarning, stacklevel=1)

@@ -18,9 +18,9 @@ import hashlib, mmap, subprocess, sys, time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from flts.observability.shutdown import farewell
+from flts.observability.shutdown import shutdown_grace_period
 from flts.runtime.work_folders import output_folder, remove_all
-from flts.runtime.signals import Stopped, Watch, undisturbed
+from flts.runtime.signals import SignalWatch, Stopped, signals_blocked
 
 def say(number):
     print("ended", number, file=sys.stderr, flush=True)
@@ -30,9 +30,9 @@ def work():
     {body}
 
 # Of a process that shall clean up by itself: as long as a busy machine needs for it.
-vars(sys.modules[Watch.__module__]).update({patience})
+vars(sys.modules[SignalWatch.__module__]).update({patience})
 
-with Watch(remove_all, say) as watch:
+with SignalWatch(remove_all, say) as watch:
     try:
         with output_folder(Path("new/out")) as folder:
             (folder / "half").write_text("half")
@@ -126,8 +126,8 @@ def test_a_process_that_does_not_hear_sigterm_is_ended_and_leaves_nothing(body, 
 def test_a_second_is_enough_for_that_and_three_to_tell_a_service():
     """The times themselves: how long a process takes to end tells more of the machine."""
     seconds = vars(sys.modules[SignalWatch.__module__])
-    assert seconds["_SECONDS_TO_END"] + seconds["_SECONDS_TO_SPEAK"] < 1
-    assert seconds["_SECONDS_FOR_FAREWELL"] == 3
+    assert seconds["_SECONDS_TO_END"] + seconds["_SECONDS_TO_REPORT"] < 1
+    assert seconds["_SECONDS_WITH_GRACE_PERIOD"] == 3
 
 
 def test_ctrl_c_does_the_same(tmp_path):
@@ -148,16 +148,16 @@ def test_a_second_signal_does_not_break_off_the_cleaning_up(tmp_path):
     ("needed", "allowed", "said"), [(1.5, 40.0, "cleaned up\n"), (60, 3.0, "ended 15\n")], ids=["in time", "too long"]
 )
 def test_telling_a_service_may_take_longer_than_cleaning_up(needed, allowed, said, tmp_path):
-    body = f"\n    try: time.sleep(60)\n    finally:\n        with farewell(): time.sleep({needed})"
+    body = f"\n    try: time.sleep(60)\n    finally:\n        with shutdown_grace_period(): time.sleep({needed})"
     begun = time.monotonic()
-    ended = stopped(tmp_path, body, signal.SIGTERM, patience={"_SECONDS_FOR_FAREWELL": allowed})
+    ended = stopped(tmp_path, body, signal.SIGTERM, patience={"_SECONDS_WITH_GRACE_PERIOD": allowed})
     assert ended == (143, said)
     assert time.monotonic() - begun >= min(needed, allowed)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_results_that_are_getting_their_names_get_them_all(tmp_path):
-    body = "\n    with undisturbed():\n        time.sleep(1.5); Path('results').write_text('all')"
+    body = "\n    with signals_blocked():\n        time.sleep(1.5); Path('results').write_text('all')"
     assert stopped(tmp_path, body, signal.SIGTERM) == (0, "")
     assert (tmp_path / "results").read_text() == "all"
 

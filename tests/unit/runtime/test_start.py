@@ -56,7 +56,7 @@ def echo(params: EchoParams, context: Context) -> Result:
         "word": params.word,
         "store": isinstance(context.store, FileStore),
         "tracking_uri": context.tracking_uri,
-        "patience": context.patience,
+        "wait_seconds": context.wait_seconds,
         "output_dir": str(context.output_dir),
         "beside_outputs": context.work_dir.parent == context.output_dir,
         "inputs": {name: str(item.path) for name, item in context.inputs.items()},
@@ -115,7 +115,7 @@ def test_artifact_paths_as_flags_win_over_use_kfp(use_kfp, tmp_path, monkeypatch
         "word": "",
         "store": False,
         "tracking_uri": None,
-        "patience": 180,
+        "wait_seconds": 180,
         "output_dir": str(tmp_path / "out"),
         "beside_outputs": True,
         "inputs": {},
@@ -154,7 +154,7 @@ def test_a_task_whose_mlflow_nobody_names_ends_with_a_sentence(tmp_path, capsys)
     assert run(STAGE, kfp(tmp_path, word="w", gateway_url=f"file://{tmp_path}/store", mlflow_tracking_uri="")) == 2
     assert json.loads(capsys.readouterr().err)["message"] == (
         "parameter mlflow_tracking_uri is empty, and environment variable MLFLOW_TRACKING_URI is not set: one of them "
-        "must say where MLflow is"
+        "must name MLflow's address"
     )
 
 
@@ -174,7 +174,7 @@ def test_stages_wait_three_minutes_for_mlflow_unless_told_otherwise(said, second
         monkeypatch.setenv("FLTS_PATIENCE_SECONDS", said)
     for argv in (["--output-dir", str(tmp_path)], kfp(tmp_path, word="w", gateway_url=f"file://{tmp_path}/store")):
         assert run(STAGE, argv) == 0
-        assert seen(tmp_path)["patience"] == seconds
+        assert seen(tmp_path)["wait_seconds"] == seconds
 
 
 def test_a_store_is_enough_output_when_standalone_is_asked_for(tmp_path, monkeypatch, capsys):

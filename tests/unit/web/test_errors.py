@@ -15,7 +15,7 @@ from flts.web.middleware import RequestMiddleware
 
 def test_a_bug_is_answered_with_a_sentence_and_logged_with_its_traceback(capsys: pytest.CaptureFixture[str]):
     app = FastAPI()
-    errors.install(app, on_outage=lambda: None)
+    errors.install_error_handlers(app, on_outage=lambda: None)
 
     @app.get("/broken")
     async def broken() -> None:

@@ -6,16 +6,13 @@ import threading
 from dataclasses import replace
 from itertools import product
 
-import numpy as np
 import pytest
 
-from flts.contracts import Promotion, composite_score
+from flts.contracts import Promotion
 from flts.datafiles.processed_parquet import write_processed
 from flts.errors import BadInputError
-from flts.models import bundle
 from flts.params import InferenceParams
 from flts.stage_interface import Context, InputArtifact
-from flts.stages.evaluation.champion import LEAST_ROWS, SelectionSeries, compare
 from flts.stages.forecasting.stage import run as forecast
 from flts.stages.selection import SelectionForecasts
 from flts.store.file import FileStore
@@ -46,9 +43,12 @@ def forecasters(data):
 
 @pytest.fixture(scope="module")
 def models(data, forecasters, tmp_path_factory):
-    """Three models, the best first by name; none has learned from the selection part. ``old`` does not say."""
+    """Models of three qualities that did not learn from the selection part.
+
+    ``old`` is of an older version, which does not say so and kept no forecasts; ``refitted`` learned from every row.
+    """
     folder, honest = tmp_path_factory.mktemp("models"), until(data, data.parts.validation_end - 1)
-    return {
+    made = {
         name: trained(folder / name, data, forecasters[offset], minute=minute, trained_until=when)
         for name, offset, minute, when in (
             ("good", 0.0, 1, honest),
@@ -59,6 +59,8 @@ def models(data, forecasters, tmp_path_factory):
             ("later", 0.0, 3, honest),
         )
     }
+    (made["old"].folder / "selection.json").unlink()
+    return made
 
 
 @pytest.fixture
@@ -126,7 +128,7 @@ def test_truth_table(models, store, judge, tmp_path, gate, persistence, linear, 
         assert selected(result) == told
         assert len(keys(store)) == 1  # the history; no pointer
     assert bool(told.reason) is (gate != "none")
-    assert any("wins by default" in note for note in result.notes) is (
+    assert any("incomparable is promote" in note for note in result.notes) is (
         gate in ("champion", "both") and champion == "not comparable"
     )
 
@@ -135,7 +137,7 @@ def test_a_baseline_that_the_metrics_lack_is_not_beaten(models, judge):
     write_metrics(models["fair"].folder / "metrics.json", models["fair"].scores, persistence=99.0)
     told = decision(judge(models["fair"], "baseline"))
     assert told.held
-    assert told.reason == "PROPHET is held: nothing says how the linear model scores"
+    assert told.reason == "PROPHET is held: the linear model has no score to compare with"
 
 
 @pytest.mark.parametrize(("min_gain", "status"), [(0.0, "PROMOTED"), (0.05, "PROMOTED"), (0.95, "HELD")])
@@ -149,48 +151,6 @@ def test_a_tie_is_no_gain(models, store, judge, tmp_path):
     told = decision(judge(models["later"]))
     assert told.held
     assert "does not beat the champion PROPHET (run run-of-good) on the same 120 rows" in told.reason
-
-
-def test_the_champion_is_scored_on_the_same_rows_as_by_hand(data, forecasters, models, tmp_path):
-    learned = data.parts.validation_end + 40
-    folder = tmp_path / "champion"
-    trained(folder, data, forecasters[2.0], minute=0, trained_until=until(data, learned))
-    rows = scored(data)
-    predicted = forecasters[0.0].forecast(data.frame, rows)[:, 0]
-
-    met = compare(bundle.load(folder / "bundle"), data, SelectionSeries(rows, predicted))
-
-    later = np.arange(learned + 1, len(data))
-    width = np.ptp(data.actual["y"][: data.parts.fit_end])
-    for scores, forecaster in ((met.champion, forecasters[2.0]), (met.challenger, forecasters[0.0])):
-        error = (forecaster.forecast(data.frame, later)[:, 0, 0] - data.actual["y"][later]) / width
-        mse = float(np.mean(error**2))
-        assert scores.composite == pytest.approx(composite_score(np.sqrt(mse), np.abs(error).mean(), mse), rel=1e-12)
-    assert met.rows == len(later)
-
-
-def test_rows_that_the_champion_has_learned_from_count_for_neither(data, forecasters, tmp_path):
-    learned = data.parts.validation_end + 40
-    trained(tmp_path / "champion", data, forecasters[2.0], minute=0, trained_until=until(data, learned))
-    champion, rows = bundle.load(tmp_path / "champion" / "bundle"), scored(data)
-    predicted = forecasters[0.0].forecast(data.frame, rows)[:, 0]
-    known = {"y": np.where(np.arange(len(data)) > learned, data.actual["y"], data.actual["y"] + 1000.0)}
-    known["y"][: data.parts.fit_end] = data.actual["y"][: data.parts.fit_end]  # the unit of scores
-    before = compare(champion, data, SelectionSeries(rows, predicted))
-    assert compare(champion, replace(data, actual=known), SelectionSeries(rows, predicted)) == before
-
-
-@pytest.mark.parametrize("rows", [LEAST_ROWS - 1, LEAST_ROWS])
-def test_fifty_rows_are_enough(data, forecasters, tmp_path, rows):
-    folder = tmp_path / "champion"
-    trained(folder, data, forecasters[0.0], minute=0, trained_until=until(data, len(data) - 1 - rows))
-    champion = bundle.load(folder / "bundle")
-    challenger = SelectionSeries(scored(data), forecasters[1.0].forecast(data.frame, scored(data))[:, 0])
-    if rows < LEAST_ROWS:
-        with pytest.raises(BadInputError, match=r"only 49 rows .* are later"):
-            compare(champion, data, challenger)
-    else:
-        assert compare(champion, data, challenger).rows == rows
 
 
 def other_columns(data, tmp_path, training_data):
@@ -215,12 +175,11 @@ def remove(folder):
     ("champion", "sentence"),
     [
         ("old", "does not say until when it was trained"),
-        ("refitted", "only 0 rows of the selection part are later"),
         ("damaged", "differs from its SHA-256"),
         ("gone", "is not a model bundle"),
     ],
 )
-def test_a_champion_that_cannot_be_compared_loses_and_it_is_said(
+def test_a_champion_that_cannot_be_compared_is_replaced_and_it_is_said(
     data, forecasters, models, store, judge, tmp_path, champion, sentence
 ):
     model = models.get(champion)
@@ -235,10 +194,74 @@ def test_a_champion_that_cannot_be_compared_loses_and_it_is_said(
 
     assert decision(result).status == "PROMOTED"
     assert in_production(store) == "run-of-fair"
-    (note,) = [note for note in result.notes if "wins by default" in note]
+    (note,) = [note for note in result.notes if "incomparable is promote" in note]
     assert sentence in note
     assert note in decision(result).reason
     assert sentence in result.artifacts["report"].content
+
+
+def refit_on_everything(data, forecasters, folder, scored_by, minute):
+    """A model that has learned from every row; ``scored_by`` is the offset of what its training forecast."""
+    whole = until(data, len(data) - 1)
+    return trained(folder, data, forecasters[scored_by], minute=minute, trained_until=whole, refitted=forecasters[0.0])
+
+
+@pytest.mark.parametrize(("challenger", "status"), [("good", "PROMOTED"), ("bad", "HELD")])
+def test_a_refitted_champion_of_the_same_data_meets_its_challenger(
+    data, forecasters, models, store, judge, tmp_path, challenger, status
+):
+    evaluate(tmp_path / "before", refit_on_everything(data, forecasters, tmp_path / "c", 1.0, 0), store, gate="none")
+    result = judge(models[challenger])
+    assert decision(result).status == status
+    beats = "beats" if status == "PROMOTED" else "is held: it does not beat"
+    assert decision(result).reason.startswith(
+        f"PROPHET {beats} the champion PROPHET (run run-of-c) on the same 120 rows"
+    )
+    told = (
+        "; the rows are from 2024-01-29 08:00:00 to 2024-02-03 07:00:00, and the champion forecast all of them in its "
+        "training, before any refit"
+    )
+    assert decision(result).reason.endswith(told)
+    assert told[2:] in result.artifacts["report"].content
+
+
+@pytest.mark.parametrize("champion", ["old", "damaged", "gone"])
+def test_a_winner_that_cannot_be_compared_is_held_where_that_is_asked_for(
+    data, forecasters, models, store, judge, tmp_path, champion
+):
+    model = models["old"] if champion == "old" else refit_on_everything(data, forecasters, tmp_path / champion, 1.0, 0)
+    evaluate(tmp_path / "before", model, store, gate="none")
+    if champion != "old":
+        (damage if champion == "damaged" else remove)(model.folder)
+
+    result = judge(models["fair"], incomparable="hold")
+
+    run_id = model.message.run_id
+    assert decision(result).held
+    assert in_production(store) == run_id
+    title = f"the champion PROPHET (run {run_id})"
+    reason = f"PROPHET is held: {title} cannot be compared with PROPHET, and incomparable is hold: "
+    assert decision(result).reason.startswith(reason)
+    assert decision(result).reason in result.notes
+    unusable = [note for note in result.notes if f"{title} cannot forecast this data, so the held model does" in note]
+    assert bool(unusable) is (champion != "old")
+    assert selected(result).run_id == (run_id if champion == "old" else "run-of-fair")
+
+
+@pytest.mark.parametrize("content", [None, b"{}"])
+def test_with_nothing_in_production_there_is_nothing_to_be_held_for(models, store, judge, content):
+    if content:
+        store.put(BUCKET, PRODUCTION, content)
+    assert decision(judge(models["fair"], incomparable="hold")).status == "PROMOTED"
+    assert in_production(store) == "run-of-fair"
+
+
+def test_every_reason_to_hold_is_named(models, store, judge, tmp_path):
+    promoted(models, tmp_path, store, "old")
+    write_metrics(models["fair"].folder / "metrics.json", models["fair"].scores, persistence=0.001, linear=99.0)
+    reason = decision(judge(models["fair"], "both", incomparable="hold")).reason
+    assert reason.startswith("PROPHET is held: it does not beat persistence: composite score ")
+    assert ", and the champion PROPHET (run run-of-old) cannot be compared with PROPHET, and incomparable is" in reason
 
 
 def test_a_champion_of_other_columns_cannot_be_compared(data, models, store, judge, tmp_path, training_data):
@@ -249,7 +272,7 @@ def test_a_champion_of_other_columns_cannot_be_compared(data, models, store, jud
     assert any("the data lacks its columns y" in note for note in result.notes)
 
 
-def test_without_training_data_the_challenger_wins_by_default(models, store, judge, tmp_path):
+def test_without_training_data_there_is_no_comparison(models, store, judge, tmp_path):
     promoted(models, tmp_path, store, "good")
     result = judge(models["fair"], training_data=None)
     assert decision(result).status == "PROMOTED"
@@ -272,7 +295,7 @@ def test_training_data_of_other_candidates_is_an_error(data, models, store, judg
         ('{"time": ["2030-01-01"], "predicted": {"y": [1]}}', "other rows or targets"),
     ],
 )
-def test_a_challenger_without_its_forecasts_wins_by_default(
+def test_a_challenger_without_its_forecasts_cannot_be_compared(
     data, forecasters, models, store, judge, tmp_path, content, sentence
 ):
     promoted(models, tmp_path, store, "good")
@@ -290,7 +313,7 @@ def test_forecasts_of_another_training_are_not_believed(data, forecasters, model
     rows = scored(data)
     perfect = SelectionForecasts(data.frame.time[rows], {"y": data.actual["y"][rows]})
     (challenger.folder / "selection.json").write_text(perfect.to_json())
-    assert any("gives PROPHET the composite score 0," in note for note in judge(challenger).notes)
+    assert any("gives the composite score 0," in note for note in judge(challenger).notes)
 
 
 def test_what_is_in_production_already_is_not_held_by_itself(models, store, judge, tmp_path):

@@ -175,12 +175,12 @@ def test_rows_that_were_not_measured_are_forecast_but_not_scored(inference):
     assert [entry["step"] for entry in batch.metrics["step_mae"]] == [1, 3]
 
 
-def test_steps_behind_a_gap_are_forecast_but_not_scored(inference):
+def test_steps_after_a_gap_are_forecast_but_not_scored(inference):
     result = inference.run(sample_idx=GAP - WINDOW - 1, inference_length=WINDOW + 2)
     batch = batch_of(result)
     assert [sample["after_gap"] for sample in batch.samples] == [False] + [True] * WINDOW + [False]
     assert batch.metrics["overlap_rows"] == 2
-    assert any(f"{WINDOW} of {WINDOW + 2} steps lie across a gap" in note for note in result.notes)
+    assert any(f"{WINDOW} of {WINDOW + 2} steps follow a gap" in note for note in result.notes)
 
 
 def test_steps_behind_the_data_are_recursive_and_not_scored(inference):
@@ -371,7 +371,7 @@ def test_the_bundle_that_a_message_announces_is_the_one_that_forecasts(inference
 
 def test_a_message_of_another_run_than_its_model_is_refused(inference, model):
     path = edited(inference, model, model_uri="runs:/abc/GRU", run_id="def")
-    with pytest.raises(BadInputError, match=r"model_uri runs:/abc/GRU is not of run_id def"):
+    with pytest.raises(BadInputError, match=r"model_uri runs:/abc/GRU does not belong to run_id def"):
         inference.run(model=path, tracking_uri="http://127.0.0.1:9")
 
 

@@ -94,6 +94,7 @@ def test_the_kept_forecasts_are_those_that_were_scored_before_a_refit(training_d
     kept = SelectionForecasts.parse(result.files["selection.json"].read_text(), source="selection.json")
     rows = np.searchsorted(data.frame.time, kept.time)
     assert rows[0] == data.parts.validation_end
+    assert np.array_equal(kept.matrix(data.targets, actual=True), data.actual_matrix()[rows], equal_nan=True)
     found = score(data.actual_matrix()[rows], kept.predicted["a"][:, None], unit=target_range(data))
     metrics = json.loads(result.artifacts["metrics"].content)
     assert found.rmse == pytest.approx(metrics["test_rmse"], rel=1e-12)

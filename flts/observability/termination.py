@@ -1,23 +1,23 @@
-"""A process's last word, where Kubernetes shows it: in the status of its pod, and so in KFP and Argo."""
+"""The reason why a process ended, where Kubernetes shows it: in the status of its pod, and so in KFP and Argo."""
 
 import os
 import stat
 from contextlib import suppress
 
 from flts.diagnostics.terminal import printable
-from flts.runtime.reporters import redact
+from flts.observability.redaction import redact
 
 VARIABLE = "FLTS_TERMINATION_LOG"
 _DEFAULT = "/dev/termination-log"
 _MOST_BYTES = 4096  # Kubernetes cuts what is longer
 
 
-def tell_termination(sentence: str) -> None:
-    """Write why the process ends to the termination log, if there is one that can be written; it is never made.
+def write_termination_log(sentence: str) -> None:
+    """Write why the process ends to the termination log, without secrets.
 
-    Only containers of Kubernetes have one. Secrets are left out, as in logs.
+    The log is never made: only containers of Kubernetes have one. Nothing happens where it cannot be written.
     """
-    text = printable(redact(" ".join(sentence.split()))).encode()[:_MOST_BYTES].decode(errors="ignore")
+    text = printable(" ".join(redact(sentence).split())).encode()[:_MOST_BYTES].decode(errors="ignore")
     with suppress(OSError, ValueError):
         # Without waiting for a reader, were it a pipe.
         file = os.open(os.environ.get(VARIABLE) or _DEFAULT, os.O_WRONLY | os.O_NONBLOCK)

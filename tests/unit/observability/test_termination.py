@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flts.runtime.termination import tell_termination
+from flts.observability.termination import write_termination_log
 from tests.support.commands import BIN
 
 
@@ -29,13 +29,13 @@ def ended(*command: str, **environ: str) -> int:
 def test_the_sentence_takes_the_place_of_what_was_there(log: Path) -> None:
     log.write_text("of the container's last life " * 10)
 
-    tell_termination("data.csv, row 3:\n no number")
+    write_termination_log("data.csv, row 3:\n no number")
 
     assert log.read_text() == "data.csv, row 3: no number"
 
 
 def test_it_is_cut_between_characters(log: Path) -> None:
-    tell_termination("x" + "ä" * 5000)
+    write_termination_log("x" + "ä" * 5000)
 
     assert len(log.read_bytes()) == 4095
     assert log.read_text(encoding="utf-8") == "x" + "ä" * 2047
@@ -44,7 +44,7 @@ def test_it_is_cut_between_characters(log: Path) -> None:
 def test_secrets_stay_out_of_it_also_where_it_is_cut(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLTS_GATEWAY_TOKEN", "squeamish-ossifrage")
 
-    tell_termination(
+    write_termination_log(
         "s3://key:secret@host refused squeamish-ossifrage " + "x" * 4040 + " squeamish-ossifrage\x1b[31m\ud800"
     )
 
@@ -55,7 +55,7 @@ def test_secrets_stay_out_of_it_also_where_it_is_cut(log: Path, monkeypatch: pyt
 def test_a_log_that_is_not_there_is_not_made(log: Path) -> None:
     log.unlink()
 
-    tell_termination("away")
+    write_termination_log("away")
 
     assert not log.exists()
 
@@ -65,7 +65,7 @@ def test_what_cannot_be_written_is_no_error(log: Path, monkeypatch: pytest.Monke
 
     for path in (log.parent, log.with_name("pipe"), "/dev/full", "x" * 5000):
         monkeypatch.setenv("FLTS_TERMINATION_LOG", str(path))
-        tell_termination("nobody reads it")
+        write_termination_log("nobody reads it")
 
 
 @pytest.mark.parametrize(
