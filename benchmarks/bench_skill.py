@@ -36,7 +36,7 @@ from flts.models.registry import MODELS
 from flts.params import PreprocessParams, TrainerParams
 from flts.progress import no_progress
 from flts.stages.forecasting.backtest import backtest
-from flts.stages.preprocessing.transforms import Prepared, prepare
+from flts.stages.preprocessing.transforms import PreparedDataset, prepare
 from flts.stages.training.scoring import evaluate, scored_origins
 from flts.timeseries.arrays import Floats, Indices
 from flts.timeseries.metrics import score
@@ -90,7 +90,7 @@ def chronological(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     return rows.iloc[:train], rows.iloc[train:]
 
 
-def preprocessed(source: Source, target: str) -> Prepared:
+def preprocessed(source: Source, target: str) -> PreparedDataset:
     """Preprocess with the pipeline's defaults."""
     with TemporaryDirectory() as folder:
         paths = Path(folder) / "train.csv", Path(folder) / "test.csv"
@@ -101,7 +101,7 @@ def preprocessed(source: Source, target: str) -> Prepared:
     return prepare(train, test, params, "{}")
 
 
-def measure_series(data: Prepared, models: list[str], seeds: list[int]) -> dict[str, Any]:
+def measure_series(data: PreparedDataset, models: list[str], seeds: list[int]) -> dict[str, Any]:
     """Return the skill of every model and baseline on the test part, and how long trainings took."""
     train, test = data.train, data.test
     origins = forecast_origins(test.gap_before(), 10, len(test), 10)

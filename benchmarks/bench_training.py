@@ -22,8 +22,9 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from flts.datafiles.reading import read_frame
-from flts.models.recurrent.network import MAX_GRADIENT_NORM, RecurrentNet, RecurrentType
-from flts.models.recurrent.training import NetworkTrainer
+from flts.models.neural.training_loop import MAX_GRADIENT_NORM
+from flts.models.recurrent.network import RecurrentNet, RecurrentType
+from flts.models.recurrent.training import RecurrentTrainer
 from flts.params import PreprocessParams, RecurrentParams
 from flts.stages.preprocessing.transforms import prepare
 from flts.timeseries.frame import Frame
@@ -46,7 +47,7 @@ def dataset(path: Path) -> tuple[str, ProcessedData]:
     return name, prepare(train, test, PreprocessParams(dataset_name="bench", identifier="bench"), "{}").train
 
 
-def forward_flops(model_type: RecurrentType, learner: NetworkTrainer, params: RecurrentParams) -> float:
+def forward_flops(model_type: RecurrentType, learner: RecurrentTrainer, params: RecurrentParams) -> float:
     """Return the matrix-product FLOPs of one forward pass over all training windows."""
     features, hidden = learner.series.inputs.shape[1], params.hidden_size
     outputs = learner.networks[0].head.out_features
@@ -66,7 +67,7 @@ def plain_step(
 
 
 def plain_epochs(
-    model_type: RecurrentType, learner: NetworkTrainer, params: RecurrentParams
+    model_type: RecurrentType, learner: RecurrentTrainer, params: RecurrentParams
 ) -> dict[str, Callable[[], None]]:
     """Return an epoch of a loop that slices a resident series, and one over a DataLoader; a new network each."""
     series, origins = learner.series, learner.origins
@@ -111,9 +112,9 @@ def measure_model(model_type: RecurrentType, data: ProcessedData, repeats: int) 
     params = RecurrentParams(
         config_hash="", config_json="", identifier="bench", members=1, linear_skip=False, volatility_weighting=False
     )
-    learner = NetworkTrainer(model_type, data, params, stop=data.parts.fit_end, part="fit part")
+    learner = RecurrentTrainer(model_type, data, params, stop=data.parts.fit_end, part="fit part")
     flops = 3 * forward_flops(model_type, learner, params)
-    loops: dict[str, Callable[[], object]] = {"flts": learner.epoch, **plain_epochs(model_type, learner, params)}
+    loops: dict[str, Callable[[], object]] = {"flts": learner.loop.epoch, **plain_epochs(model_type, learner, params)}
     epochs: dict[str, list[float]] = {name: [] for name in loops}
     peaks = [sgemm_gflops()]
     for _ in range(repeats):

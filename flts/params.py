@@ -4,8 +4,9 @@ Flags, environment variables, the reading of KFP's executor input, the docs and 
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -90,6 +91,32 @@ def _param(default: Any, group: str, description: str, *, standalone: Any = None
     return Field(default, description=description, json_schema_extra=extra, **limits)
 
 
+class Bucket(NamedTuple):
+    """Default name and description of a bucket."""
+
+    default: str
+    description: str
+
+
+# Every bucket by the parameter that names it, in stages, servers and commands alike; the environment variable has the
+# parameter's name in capitals.
+BUCKETS: Mapping[str, Bucket] = {
+    "input_bucket": Bucket("dataset", "bucket with the raw dataset"),
+    "output_bucket": Bucket("processed-data", "bucket for the processed data"),
+    "promotion_bucket": Bucket(
+        "model-promotion", "bucket for trainings, promotions and the pointers to the promoted models"
+    ),
+    "inference_log_bucket": Bucket("inference-logs", "bucket for forecasts"),
+    "mlflow_bucket": Bucket("mlflow", "bucket for MLflow's artifacts"),
+    "kfp_bucket": Bucket("kfp-artifacts", "bucket for the artifacts of Kubeflow Pipelines"),
+}
+
+
+def _bucket(name: str) -> Any:
+    """Declare a parameter that names a bucket."""
+    return _param(BUCKETS[name].default, "Services", BUCKETS[name].description)
+
+
 class PreprocessParams(Params):
     """Parameters of preprocess."""
 
@@ -145,8 +172,8 @@ class PreprocessParams(Params):
     gateway_url: str = _param(
         GATEWAY_URL, "Services", "address of the object store: http(s)://gateway, s3:// or file:///dir"
     )
-    input_bucket: BucketName = _param("dataset", "Services", "bucket with the raw dataset")
-    output_bucket: BucketName = _param("processed-data", "Services", "bucket for the processed data")
+    input_bucket: BucketName = _bucket("input_bucket")
+    output_bucket: BucketName = _bucket("output_bucket")
 
     @model_validator(mode="after")
     def _quantile_leaves_something(self) -> "PreprocessParams":
@@ -207,6 +234,8 @@ class TrainParams(_DataParams):
 
 class TrainerParams(ServiceParams, _TrackingParams, TrainParams):
     """Base of the parameters of every training stage."""
+
+    promotion_bucket: BucketName = _bucket("promotion_bucket")
 
 
 class RecurrentParams(TrainerParams):
@@ -276,9 +305,7 @@ class EvalParams(ServiceParams):
         "Gate",
         "what to do when the best model cannot be compared with the model in production on at least 50 rows",
     )
-    promotion_bucket: BucketName = _param(
-        "model-promotion", "Services", "bucket for promotions and the pointers to the promoted models"
-    )
+    promotion_bucket: BucketName = _bucket("promotion_bucket")
 
 
 class InferenceParams(ServiceParams):
@@ -292,4 +319,4 @@ class InferenceParams(ServiceParams):
     sample_idx: int = _param(
         0, "Forecast", "row of the test data at which the first window starts, counted from 0", ge=0
     )
-    inference_log_bucket: BucketName = _param("inference-logs", "Services", "bucket for forecasts")
+    inference_log_bucket: BucketName = _bucket("inference_log_bucket")

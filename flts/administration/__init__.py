@@ -1,1 +1,1 @@
-"""Commands for the people who look after what is in production."""
+"""Commands for operators: promotions, and preparation of a store."""

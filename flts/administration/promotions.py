@@ -1,4 +1,4 @@
-"""The command ``flts-promotions``: what is in production and why, rolling back, and whether everything agrees."""
+"""The command ``flts-promotions``: list and explain promotions, roll back, and verify consistency."""
 
 import argparse
 import getpass
@@ -12,14 +12,18 @@ from flts.boundary.arguments import Parser
 from flts.contracts import Promotion
 from flts.errors import BadInputError
 from flts.observability.exit_codes import run_command
+from flts.params import BUCKETS
 from flts.promotion import HistoryEntry, choose, entries, production_key, read_pointer, roll_back, rollback_target
 from flts.store import ObjectStore, open_store
+from flts.store.buckets import bucket_option, read_bucket
 from flts.version import __version__
 
 _BAD_INPUT = 2
-_EPILOG = "An address or a name can also come from the environment, as for the stages: GATEWAY_URL, PROMOTION_BUCKET, "
-_EPILOG += "IDENTIFIER, MLFLOW_TRACKING_URI; options win. Exit codes: 0 done, 2 wrong input or, from verify, something "
-_EPILOG += "that does not agree, 3 a service is unreachable."
+_EPILOG = (
+    "Without an option, the environment variable GATEWAY_URL, PROMOTION_BUCKET, IDENTIFIER or MLFLOW_TRACKING_URI is "
+    "used, as in the stages. Exit codes: 0 done, 2 wrong input or, from verify, an inconsistency, 3 a service is "
+    "unreachable."
+)
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -28,9 +32,9 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Make the parser."""
+    """Return the parser."""
     parser = Parser(
-        prog="flts-promotions", description="Look after the models in production.", epilog=_EPILOG, allow_abbrev=False
+        prog="flts-promotions", description="Manage the models in production.", epilog=_EPILOG, allow_abbrev=False
     )
     parser.add_argument("--version", action="version", version=f"flts-promotions {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -39,38 +43,51 @@ def build_parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text, epilog=_EPILOG, allow_abbrev=False)
         command.set_defaults(function=function)
         command.add_argument("--store", metavar="URL", help="object store, as a stage's --gateway-url")
-        command.add_argument("--bucket", metavar="NAME", help="bucket of promotions (default model-promotion)")
-        command.add_argument("--identifier", metavar="NAME", help="whose promotions; global: those without identifier")
-        command.add_argument("--mlflow-tracking-uri", metavar="URL", help="MLflow, where the models lie")
+        command.add_argument(
+            bucket_option("promotion_bucket"),
+            "--bucket",
+            dest="bucket",
+            metavar="NAME",
+            help=f"bucket of promotions (default {BUCKETS['promotion_bucket'].default})",
+        )
+        command.add_argument(
+            "--identifier", metavar="NAME", help="owner of the promotions; global: those without identifier"
+        )
+        command.add_argument("--mlflow-tracking-uri", metavar="URL", help="MLflow server of the models")
         command.add_argument("--json", action="store_true", help="print JSON")
         return command
 
-    add("list", _list, "List the history: decisions with scores, and what is in production.")
-    show = add("show", _show, "Show one decision, or what is in production.")
-    show.add_argument("id", nargs="?", default="", help="id, or its beginning (default: what is in production)")
-    rollback = add("rollback", _rollback, "Promote an earlier model again; servers follow.")
+    add("list", _list, "List the history: decisions, their scores, and what is in production.")
+    show = add("show", _show, "Show a decision, by default the one in production.")
+    show.add_argument("id", nargs="?", default="", help="id of the decision, or its beginning")
+    rollback = add("rollback", _rollback, "Promote an earlier model again; servers load it.")
     rollback.add_argument(
-        "--to", metavar="ID", default="", help="decision to go back to (default: what was in production before)"
+        "--to",
+        metavar="ID",
+        default="",
+        help="id of the decision to go back to (default: the one in production before)",
     )
-    rollback.add_argument("--why", metavar="TEXT", required=True, help="reason, kept in the history")
-    rollback.add_argument("--by", metavar="NAME", default="", help="who wants it (default: the user's name)")
+    rollback.add_argument("--why", metavar="TEXT", required=True, help="reason, for the history")
+    rollback.add_argument("--by", metavar="NAME", default="", help="name of the person (default: name of the user)")
     add("verify", _verify, "Check that pointers, history, MLflow runs and bundles agree.")
     return parser
 
 
 def _run(argv: Sequence[str]) -> int:
     options = build_parser().parse_args(argv)
-    options.bucket = _given(options.bucket, "PROMOTION_BUCKET") or "model-promotion"
-    options.identifier = _given(options.identifier, "IDENTIFIER")
-    options.mlflow_tracking_uri = _given(options.mlflow_tracking_uri, "MLFLOW_TRACKING_URI")
-    url = _given(options.store, "GATEWAY_URL")
+    options.bucket = read_bucket("promotion_bucket", os.environ, options.bucket)
+    options.identifier = _setting(options.identifier, "IDENTIFIER")
+    options.mlflow_tracking_uri = _setting(options.mlflow_tracking_uri, "MLFLOW_TRACKING_URI")
+    url = _setting(options.store, "GATEWAY_URL")
     if not url:
-        raise BadInputError("--store is required: the object store that holds the promotions, file:///dir or s3://")
+        raise BadInputError(
+            "--store is required: object store of the promotions, s3://, http(s)://host:port or file:///dir"
+        )
     code: int = options.function(options, open_store(url))
     return code
 
 
-def _given(option: str | None, variable: str) -> str:
+def _setting(option: str | None, variable: str) -> str:
     return option or os.environ.get(variable, "")
 
 
@@ -113,7 +130,7 @@ def _show(options: argparse.Namespace, store: ObjectStore) -> int:
 
 def _rollback(options: argparse.Namespace, store: ObjectStore) -> int:
     if not options.why.strip():
-        raise BadInputError("--why must say something: it is kept in the history")
+        raise BadInputError("--why must not be empty: the history keeps the reason")
     found = entries(store, options.bucket, options.identifier)
     name = choose(found, options.to).owner if options.to else _owner(options, found)
     target = rollback_target(store, options.bucket, name, options.to)
@@ -131,10 +148,10 @@ def _rollback(options: argparse.Namespace, store: ObjectStore) -> int:
         return 0
     print(
         f"{name} is back to {promotion.model_type} (run {promotion.run_id}, promoted as {target.id}), "
-        f"kept as {options.bucket}/{done.history_key}."
+        f"recorded as {options.bucket}/{done.history_key}."
     )
-    for key in done.behind:
-        print(f"{options.bucket}/{key} names a later promotion of another run, and stays.")
+    for key in done.newer_pointers:
+        print(f"{options.bucket}/{key} stays: it names a later promotion of another run.")
     return 0
 
 
@@ -147,10 +164,10 @@ def _verify(options: argparse.Namespace, store: ObjectStore) -> int:
     else:
         for problem in checked.problems:
             print(problem)
-        unseen = checked.unseen and f"; {checked.unseen} in MLflow not checked, --mlflow-tracking-uri names it"
+        unchecked = checked.unchecked and f"; {checked.unchecked} in MLflow not checked: give --mlflow-tracking-uri"
         counts = f"{checked.promotions} promotions, {checked.pointers} pointers and {checked.models} models checked"
         verdict = f"{len(checked.problems)} problems" if checked.problems else "everything agrees"
-        print(f"{counts}{unseen or ''}: {verdict}.")
+        print(f"{counts}{unchecked or ''}: {verdict}.")
     return _BAD_INPUT if checked.problems else 0
 
 
@@ -158,22 +175,22 @@ def _user() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a user id without a name, as in a container
-        raise BadInputError("--by is required: the system does not know the user's name") from None
+        raise BadInputError("--by is required: the system user has no name") from None
 
 
 def _owner(options: argparse.Namespace, found: list[HistoryEntry]) -> str:
-    """Return whose production is meant: the named one, or the only one that there is."""
+    """Return the owner that the option names, or the only owner in the history."""
     if options.identifier:
         return str(options.identifier)
     names = sorted({entry.owner for entry in found})
     if len(names) != 1:
-        hint = f"one of {', '.join(names)}" if names else f"there are no promotions in {options.bucket} yet"
-        raise BadInputError(f"--identifier must say whose production is meant: {hint}")
+        hint = f"one of {', '.join(names)}" if names else f"{options.bucket} has no promotions yet"
+        raise BadInputError(f"--identifier is required to choose an owner: {hint}")
     return names[0]
 
 
 def _in_production(store: ObjectStore, bucket: str, found: list[HistoryEntry]) -> set[str]:
-    """Return the keys of the decisions that the owners' pointers name."""
+    """Return the keys of the decisions to which the owners' pointers point."""
     named: dict[str, Promotion] = {}
     for name in {entry.owner for entry in found}:
         pointer = read_pointer(store, bucket, production_key(name))

@@ -1,4 +1,4 @@
-"""The history for people, as tables on a terminal."""
+"""Tables of the history of promotions for a terminal."""
 
 import sys
 
@@ -6,13 +6,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flts.promotion import HistoryEntry, overtaken
+from flts.promotion import HistoryEntry, is_superseded
 
 _PIPED_WIDTH = 2000  # one decision, one line
 
 
 def print_history(found: list[HistoryEntry], current: set[str]) -> None:
-    """Print one line per decision, the latest first; ``current`` are the keys of those in production."""
+    """Print one line per decision, the latest first; ``current`` has the keys of those in production."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("ID", "Time", "Identifier", "Model"):
         table.add_column(name, no_wrap=True)
@@ -26,7 +26,7 @@ def print_history(found: list[HistoryEntry], current: set[str]) -> None:
 
 
 def print_entry(entry: HistoryEntry, *, in_production: bool) -> None:
-    """Print every field of a decision that can be read."""
+    """Print all fields of a decision."""
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
@@ -64,7 +64,7 @@ def _decision(entry: HistoryEntry, found: list[HistoryEntry], *, in_production: 
     decided = "rolled back" if promotion is not None and promotion.operation == "Rollback" else "promoted"
     if in_production:
         return f"{decided}, in production"
-    return f"{decided}, overtaken" if overtaken(entry, found) else decided
+    return f"{decided}, superseded" if is_superseded(entry, found) else decided
 
 
 def _console() -> Console:

@@ -17,7 +17,7 @@ _DTYPES = {TIMESTAMP: "datetime64[us]", pa.int64(): "int64", pa.float64(): "floa
 
 
 def is_number(kind: pa.DataType) -> bool:
-    """Whether values of this Arrow type are read as numbers without parsing text."""
+    """Tell whether values of this Arrow type are read as numbers without parsing text."""
     types = pa.types
     return any(
         is_kind(kind) for is_kind in (types.is_floating, types.is_integer, types.is_boolean, types.is_decimal)
@@ -25,7 +25,7 @@ def is_number(kind: pa.DataType) -> bool:
 
 
 def is_text(kind: pa.DataType) -> bool:
-    """Whether this Arrow type holds text."""
+    """Tell whether this Arrow type holds text."""
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
@@ -74,7 +74,7 @@ def times_array(times: Times) -> pa.Array:
 
 
 def table_of(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
-    """Return what ``pa.Table.from_pylist`` does; the types in ``schema`` are times, integers, floats, flags or text."""
+    """Make a table as ``pa.Table.from_pylist`` does; types in ``schema`` are times, integers, floats, flags or text."""
     arrays = [_array([row[field.name] for row in rows], field.type) for field in schema]
     return pa.Table.from_arrays(arrays, schema=schema)
 

@@ -1,4 +1,4 @@
-"""CSV files to Arrow tables: separator, BOM, encoding and gzip, and sentences for what cannot be parsed."""
+"""CSV files to Arrow tables: separator, BOM, encoding and gzip, and errors that name what cannot be parsed."""
 
 import codecs
 import contextlib
@@ -25,12 +25,12 @@ _OTHER_SEPARATORS = {"\t": "tabs", "|": "vertical bars"}
 
 @dataclass(frozen=True)
 class CsvTable:
-    """What a CSV file holds, not yet all numbers.
+    """Content of a CSV file, not all of it parsed to numbers yet.
 
     Attributes:
         table: ``time`` as text; columns that certainly hold decimals with a point as float64, columns of whole numbers
             as int64; all others as text, null where missing.
-        decimal_commas: Whether ``;`` stands between the fields, with which decimal commas usually come.
+        decimal_commas: True where ``;`` separates the fields, which usually goes with decimal commas.
     """
 
     table: pa.Table
@@ -52,7 +52,7 @@ def read_csv(path: Path, label: str) -> CsvTable:
 
     Args:
         path: The file; UTF-8, with or without a byte-order mark; its content may be compressed with gzip.
-        label: How error sentences call it.
+        label: Name of the file in errors.
 
     Raises:
         BadInputError: The file is empty, has only a header, is not UTF-8, has damaged gzip content, or a row has too
@@ -71,13 +71,13 @@ def read_csv(path: Path, label: str) -> CsvTable:
 
 
 def is_gzip(path: Path) -> bool:
-    """Whether a file's content is compressed with gzip."""
+    """Tell whether a file's content is compressed with gzip."""
     with path.open("rb") as file:
         return file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
 
 
 def _read_table(path: Path, layout: _Layout, label: str) -> pa.Table:
-    """Parse with the types that the first rows suggest, the surest first, as a failure costs another reading."""
+    """Parse with the types that the first rows suggest; where that fails, with fewer assumptions."""
     text = dict.fromkeys(layout.names, pa.string())
     points, whole = _numeric_columns(layout)
     attempts = [text | points | whole] * bool(whole) + [text | points] * bool(points)
@@ -91,10 +91,10 @@ def _read_table(path: Path, layout: _Layout, label: str) -> pa.Table:
 
 
 def _numeric_columns(layout: _Layout) -> tuple[dict[str, pa.DataType], dict[str, pa.DataType]]:
-    """Return the columns whose first rows prove decimals with a point, and those that hold whole numbers there.
+    """Return the columns whose first rows prove decimals with a point, and those whose first rows are whole numbers.
 
-    The second are parsed as integers, which fails where a separator comes later on. No type of Arrow tells ``1.000``
-    from ``1`` otherwise.
+    The latter are parsed as integers, which fails where a separator follows later. No other type of Arrow distinguishes
+    ``1.000`` from ``1``.
     """
     whole_rows = layout.sample[: max(layout.sample.rfind(end) for end in (b"\n", b"\r")) + 1]
     points: dict[str, pa.DataType] = {}
@@ -168,7 +168,7 @@ def _explain(path: Path, layout: _Layout, label: str) -> BadInputError:
         ragged.append(row)
         return "skip"
 
-    # Rows are numbered only when one thread reads.
+    # Arrow numbers rows only when a single thread reads.
     with _content(path) as file, contextlib.suppress(pa.ArrowInvalid):
         file.read(layout.start)
         pyarrow.csv.read_csv(

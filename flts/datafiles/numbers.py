@@ -1,16 +1,16 @@
-"""Text to numbers, strictly: what is a number, where a separator could mean thousands, and the sentences for it.
+"""Strict conversion of text to numbers, which refuses separators that could mean thousands.
 
-A decimal point cannot be told from a European separator of thousands by one value: ``1.001`` is one or a thousand and
-one. A column is refused when both readings hold up:
+One value does not distinguish a decimal point from a European separator of thousands: ``1.001`` is one or a thousand
+and one. A column is refused when both readings are possible:
 
 - every value with the separator has one to three digits before it, the first not 0, and exactly three after it; and
-- the values without it are whole numbers of up to three digits, and there are some: who writes decimals to a fixed
-  length would have written ``999.000``, and who separates thousands would not have written ``1000``.
+- the values without it are whole numbers of up to three digits, and there are some: a writer of decimals of a fixed
+  length would have written ``999.000``, and a writer of thousands would not have written ``1000``.
 
 Any other value proves decimals: ``0.125``, ``2.5``, ``1234.567``, ``1e3``, ``1000``. One file has one writer, so other
-columns speak too. Where they prove that this separator is the decimal one, only a column in which some value ends in 0
-is refused: who writes ``999`` and means decimals would not write ``1.000``. Where they prove that the other separator
-is the decimal one, no whole numbers are needed to refuse.
+columns are evidence, too. Where they prove that this separator is the decimal one, only a column in which some value
+ends in 0 is refused: a writer of decimals who writes ``999`` would not write ``1.000``. Where they prove that the other
+separator is the decimal one, the column is refused also without whole numbers.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ _FIRST = 1000
 
 @dataclass(frozen=True)
 class _Column:
-    """A column as text, null where missing, and its numbers; its separator, and whether that could be of thousands.
+    """A column as text, null where missing, its numbers, and the evidence for the meaning of its separator ``mark``.
 
     ``proven``: the separator is certainly the decimal one; ``grouped``: it could separate thousands in every value
     that has it; ``whole``: some values do not have it.
@@ -58,15 +58,15 @@ def parse_numbers(
 
     Args:
         texts: The columns by name.
-        label: How error sentences call the file.
-        decimal_commas: Whether a column without any ``.`` may have ``,`` as its decimal separator.
-        proven_point: Another column of the file in which ``.`` certainly is the decimal separator.
+        label: Name of the file in errors.
+        decimal_commas: Accept ``,`` as the decimal separator of columns without any ``.``.
+        proven_point: Another column of the file, in which ``.`` certainly is the decimal separator.
 
     Returns:
         (n,) numbers by name, NaN where missing; ``None`` for a column without a number in it.
 
     Raises:
-        BadInputError: A value among numbers is none, or its separator could be one of thousands.
+        BadInputError: A value in a column of numbers is not a number, or its separator could be one of thousands.
     """
     with ThreadPoolExecutor(max_workers=2) as pool:
         converted = pool.map(lambda name: _convert(name, texts[name], label, decimal_commas), texts)
@@ -81,18 +81,18 @@ def parse_numbers(
 
 
 def proves_point(text: pa.ChunkedArray) -> bool:
-    """Whether some value is a number whose point can only be the decimal one."""
+    """Tell whether some value is a number whose point can only be a decimal point."""
     decimal = pc.and_(pc.match_substring_regex(text, _NUMBER), pc.match_substring(text, "."))
     return bool(pc.any(pc.and_not(decimal, _could_be_thousands(text, "."))).as_py())
 
 
 def is_whole(text: pa.ChunkedArray) -> bool:
-    """Whether every value is a whole number, and there is one."""
+    """Tell whether there are values, and all are whole numbers."""
     return text.null_count < len(text) and bool(pc.all(pc.match_substring_regex(text, r"^-?\d{1,18}$")).as_py())
 
 
 def _could_be_thousands(text: pa.ChunkedArray, mark: str) -> pa.ChunkedArray:
-    """Flag whole numbers of up to three digits, and such with one group of three digits more behind the mark."""
+    """Flag whole numbers of up to three digits, alone or followed by the mark and one group of three digits."""
     return pc.match_substring_regex(text, rf"^[+-]?(\d{{1,3}}|[1-9]\d{{0,2}}\{mark}\d{{3}})$")
 
 
@@ -120,7 +120,7 @@ def _with_points(text: pa.ChunkedArray, mark: str) -> pa.ChunkedArray:
 
 
 def _is_formatted(text: pa.ChunkedArray) -> bool:
-    """Whether every value is a number as people write it, which should not pass for a column of text."""
+    """Tell whether every value is a formatted number, so that the column is not taken for text."""
     return bool(pc.all(pc.match_substring_regex(text, f"{_THOUSANDS}|{_DECIMAL_COMMA}")).as_py())
 
 
@@ -134,28 +134,28 @@ def _advice(value: str) -> str:
 
 
 def _examine(text: pa.ChunkedArray, numbers: Floats, mark: str, decimal_commas: bool) -> _Column:
-    """Find out whether the separators could be of thousands."""
+    """Find out whether the separators could be separators of thousands."""
     marked = pc.match_substring(text, mark)
     if not pc.any(marked).as_py():
         return _Column(text, numbers, mark)
     whole = not pc.all(marked).as_py()
     if not whole and not decimal_commas:
-        # Nothing could speak for thousands, and looking at every value takes its time: the first do for other columns.
+        # This column cannot hold thousands. As evidence for other columns the first values suffice.
         return _Column(text, numbers, mark, proven=proves_point(text.slice(0, _FIRST)))
     grouped = bool(pc.all(_could_be_thousands(text, mark)).as_py())
     return _Column(text, numbers, mark, proven=not grouped, grouped=grouped, whole=whole)
 
 
 def _check_grouped(name: str, column: _Column, proven: Mapping[str, str], label: str) -> None:
-    """Refuse a column whose separators could all be of thousands, where something speaks for that."""
+    """Refuse a column whose separators could all be separators of thousands, where there is evidence for that."""
     mark, other = column.mark, "," if column.mark == "." else "."
     marked = pc.match_substring(column.text, mark)
     if other in proven:
-        beside = f"and column {proven[other]!r} has decimals with {other!r}"
+        evidence = f"and column {proven[other]!r} has decimals with {other!r}"
         way_out = "or use one decimal separator everywhere"
     elif column.whole and (mark not in proven or pc.any(pc.and_(marked, pc.ends_with(column.text, "0"))).as_py()):
         whole = column.text[pc.index(marked, False).as_py()].as_py()
-        beside = f"beside whole numbers such as {whole!r}"
+        evidence = f"next to whole numbers such as {whole!r}"
         way_out = f"or write {whole!r} as '{whole}{mark}0'"
     else:
         return
@@ -163,7 +163,7 @@ def _check_grouped(name: str, column: _Column, proven: Mapping[str, str], label:
     value = column.text[row].as_py()
     raise BadInputError(
         f"{label}: row {row + 1}, column {name!r}: {value!r} may mean {float(value.replace(mark, '.'))} or "
-        f"{value.replace(mark, '')}, {beside}: remove thousands separators, {way_out}"
+        f"{value.replace(mark, '')}, {evidence}: remove thousands separators, {way_out}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Processed data as Parquet: columns in original units, and what is needed to use them in the schema metadata."""
+"""Processed data as Parquet: columns in original units, and the metadata to use them in the schema."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -27,7 +27,7 @@ _ROW_GROUP = 1 << 20
 
 
 class _Metadata(BaseModel):
-    """What ``write_processed`` says of the columns, each a text, most of them JSON."""
+    """The schema metadata of ``write_processed``; every value is text, most of it JSON."""
 
     model_config = ConfigDict(allow_inf_nan=False)
 
@@ -54,8 +54,8 @@ def write_processed(path: Path, data: ProcessedData) -> None:
         "sampling_seconds": canonical_json(data.sampling_seconds),
         "parts": canonical_json(asdict(data.parts)),
     }
-    # Time features have few distinct values. Others hardly repeat: no dictionary, but bytes of equal weight side by
-    # side, which compress well.
+    # Time features have few distinct values. Others hardly repeat: without a dictionary, but split by bytes, they
+    # compress well.
     repeating = [name for name in data.features if name in TIME_FEATURES]
     with pq.ParquetWriter(
         path,
@@ -74,11 +74,11 @@ def write_processed(path: Path, data: ProcessedData) -> None:
 def read_processed(path: Path) -> ProcessedData:
     """Read what ``write_processed`` wrote, or any other CSV or Parquet file.
 
-    A file without the metadata of preprocess is taken as it is: a min-max scaler is fitted on its fit part, the first
+    A file without the metadata of preprocess is used as it is: a min-max scaler is fitted on its fit part, the first
     numeric column is the target, and ``config_hash`` is the SHA-256 of the file.
 
     Raises:
-        BadInputError: The file cannot be read right, or has values missing; the sentence says where.
+        BadInputError: The file cannot be read, or a value is missing; the sentence says where.
     """
     label = str(path)
     if path.is_file() and is_parquet(path):

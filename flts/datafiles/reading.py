@@ -1,4 +1,4 @@
-"""Datasets from files: CSV and Parquet to frames, strictly."""
+"""Strict reading of datasets: CSV and Parquet files to frames."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +28,7 @@ _NAMES_OF_TIME = {"time", "timestamp", "datetime", "date", "ds", "ts"}
 
 @dataclass(frozen=True)
 class RawData:
-    """A dataset as measured: its numeric columns, and what was noticed on reading, one sentence each."""
+    """A dataset as measured: its numeric columns, and notes from reading it, one sentence each."""
 
     frame: Frame
     notes: tuple[str, ...] = ()
@@ -41,10 +41,10 @@ def read_frame(path: Path, label: str | None = None) -> RawData:
 
     Args:
         path: The file; Parquet by its suffix or first bytes, CSV otherwise, which may be compressed with gzip.
-        label: How error sentences call it; the path when not given.
+        label: Name of the file in errors; the path when not given.
 
     Raises:
-        BadInputError: Anything that keeps the file from being read right; the sentence says where.
+        BadInputError: The file cannot be read; the sentence says why and where.
     """
     label = label or str(path)
     with readable(path, label):
@@ -53,7 +53,7 @@ def read_frame(path: Path, label: str | None = None) -> RawData:
 
 
 def is_parquet(path: Path) -> bool:
-    """Whether a file is to be read as Parquet."""
+    """Tell whether a file is Parquet, by its suffix or first bytes."""
     if path.suffix.lower() in {".parquet", ".pq"}:
         return True
     with path.open("rb") as file:
@@ -62,7 +62,7 @@ def is_parquet(path: Path) -> bool:
 
 @contextmanager
 def parquet_file(path: Path, label: str) -> Iterator[pq.ParquetFile]:
-    """Open a Parquet file; a damaged one is a ``BadInputError``, also when that shows only later."""
+    """Open a Parquet file; a damaged one is a ``BadInputError``, also when the damage is found only later."""
     if path.stat().st_size == 0:
         raise BadInputError(f"{label} is empty")
     try:
@@ -73,10 +73,10 @@ def parquet_file(path: Path, label: str) -> Iterator[pq.ParquetFile]:
 
 
 def read_columns(path: Path, names: Sequence[str], label: str) -> dict[str, Floats]:
-    """Read numeric columns of a Parquet file to (n,) float64, two at a time, with little memory beside the result."""
+    """Read numeric columns of a Parquet file to (n,) float64, two at a time, with little memory besides the result."""
 
     def read(names: Sequence[str]) -> dict[str, Floats]:
-        # Opened once for many columns: opening parses the description of all.
+        # Opened once for many columns: opening parses the schema of all.
         with parquet_file(path, label) as file:
             return {name: _read_column(file, name) for name in names}
 
@@ -96,13 +96,13 @@ def _read_column(file: pq.ParquetFile, name: str) -> Floats:
 
 
 def _damage(path: Path) -> str:
-    """Say what is wrong with a Parquet file, which begins and ends with the same four bytes."""
+    """Return what is wrong with a Parquet file, which begins and ends with the same four bytes."""
     with path.open("rb") as file:
         begins = file.read(len(_PARQUET_MAGIC)) == _PARQUET_MAGIC
         file.seek(max(0, path.stat().st_size - len(_PARQUET_MAGIC)))
         ends = file.read() == _PARQUET_MAGIC
     if not begins:
-        return "it does not begin as one"
+        return "it does not begin like one"
     return "something in it is damaged" if ends else "its end is missing"
 
 
@@ -147,11 +147,11 @@ def _checked_names(names: Sequence[str], label: str) -> list[str]:
 
 
 def _checked(time: Times, columns: dict[str, Floats | None], label: str) -> RawData:
-    """Leave out the columns without numbers, and refuse values that are not finite, or none at all."""
+    """Leave out the columns without numbers; refuse values that are not finite, and columns without values."""
     left_out = [name for name, values in columns.items() if values is None]
     kept = {name: values for name, values in columns.items() if values is not None}
     if not kept:
-        raise BadInputError(f"{label} has no numeric column beside {TIME_COLUMN!r}")
+        raise BadInputError(f"{label} has no numeric column besides {TIME_COLUMN!r}")
     for name, values in kept.items():
         highest, lowest = np.fmax.reduce(values), np.fmin.reduce(values)
         if np.isnan(highest):
@@ -175,11 +175,11 @@ def _sorted(raw: RawData, label: str) -> RawData:
     ordered = time[order]
     same = np.flatnonzero(ordered[1:] == ordered[:-1])
     if same.size:
-        # The repetition that comes first in the file is the one to look at first.
+        # Report the repetition that comes first in the file.
         first = same[np.argmin(order[same + 1])]
         raise BadInputError(
             f"{label}: row {order[first + 1] + 1}, column {TIME_COLUMN!r}: "
-            f"{show_time(ordered[first])} was in row {order[first] + 1} already"
+            f"{show_time(ordered[first])} is already in row {order[first] + 1}"
         )
     columns = {name: values[order] for name, values in raw.frame.columns.items()}
     notes += (f"{label}: rows were not in order of time, and were sorted",)

@@ -1,4 +1,4 @@
-"""Text and timestamps to times, strictly, and sentences that say how to convert what is something else."""
+"""Strict conversion of text and timestamps to times, with errors that say how to convert other values."""
 
 import re
 
@@ -13,7 +13,7 @@ from flts.timeseries.arrays import Times
 from flts.timeseries.frame import TIME_COLUMN
 
 _UTC_OFFSET = r":\d\d(\.\d+)?\s?(Z|[+-]\d\d(:?\d\d)?)$"
-# What pandas and NumPy can hold in nanoseconds.
+# The range of nanoseconds in pandas and NumPy.
 _EARLIEST, _LATEST = np.datetime64("1678-01-01", "us"), np.datetime64("2262-01-01", "us")
 
 _DATE_WITHOUT_ISO = re.compile(r"(\d{1,2})[/.-](\d{1,2})[/.-](\d{4}|\d{2})(?!\d)")
@@ -73,14 +73,14 @@ def _parse_timestamps(column: pa.ChunkedArray, label: str) -> pa.ChunkedArray:
 
 
 def _kind(column: pa.ChunkedArray) -> str:
-    """Say what a column holds that is neither text nor timestamps, and how to convert numbers."""
+    """Return what a column holds that is neither text nor timestamps, and how to convert numbers."""
     if not is_number(column.type) or pa.types.is_boolean(column.type):
         return "neither dates nor times of day with a date"
     return "numbers" + _conversion(str(column[0].as_py())) if len(column) else "numbers"
 
 
 def _conversion(text: str) -> str:
-    """Return how to convert what looks like seconds since 1970, or like a date that does not begin with the year."""
+    """Return how to convert text that looks like seconds since 1970, or like a date without the year in front."""
     frame_time = f"frame[{TIME_COLUMN!r}] = pandas.to_datetime(frame[{TIME_COLUMN!r}]"
     if re.fullmatch(r"\d+(\.\d+)?", text):
         for power, (unit, name) in enumerate(_EPOCH_UNITS.items()):

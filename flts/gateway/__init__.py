@@ -1,1 +1,1 @@
-"""The object gateway: a store behind HTTP, for those who shall not have the store's keys."""
+"""The object gateway: a store over HTTP, for clients that must not have the store's keys."""

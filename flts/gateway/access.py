@@ -1,6 +1,6 @@
-"""Who may do what: bearer tokens, of which only the hashes are kept.
+"""Access control: bearer tokens, of which only the hashes are kept.
 
-The file holds a list of entries, and is read again when it changes:
+The tokens file is a list of entries, and is read again when it changes:
 
     [{"name": "trainer", "sha256": "<SHA-256 of the token>", "buckets": ["processed-data"], "access": "write"}]
 
@@ -23,7 +23,7 @@ Access = Literal["read", "write"]
 
 
 class TokenEntry(BaseModel):
-    """One token: its hash, and what it opens."""
+    """Entry of a token: its hash and its permissions."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -37,37 +37,37 @@ _ENTRIES = TypeAdapter(list[TokenEntry])
 
 
 class AccessControl:
-    """Decides whether a request may do what it asks for."""
+    """Check of requests by token and bucket."""
 
     def __init__(self, tokens_file: Path | None, buckets: frozenset[str]) -> None:
         """Read the tokens.
 
         Args:
-            tokens_file: The file; without one everybody may do everything.
-            buckets: Those that are served at all; none: every one.
+            tokens_file: The file; without it every request is allowed.
+            buckets: Buckets that are served; empty: all.
 
         Raises:
-            BadInputError: The file is not what it should be.
+            BadInputError: The file cannot be read, or is not a list of tokens.
         """
         self._file = tokens_file
         self._buckets = buckets
         self._seen: tuple[int, int, int] | None = None
         self._entries: list[TokenEntry] = []
         if tokens_file:
-            # The stamp first: a change between the two is then noticed.
+            # The stamp comes first, so that a change between the two is noticed.
             self._seen, self._entries = _stamp(tokens_file), _read(tokens_file)
 
     def check(self, authorization: str, bucket: str, access: Access) -> str:
-        """Return the name of who asks, empty where nobody has to say.
+        """Check a request, and return the name of its token; empty when no tokens are needed.
 
         Raises:
-            RefusedError: 401 without a known token, 403 where it does not open this.
+            HttpError: 401 without a known token, 403 when the token does not allow the access.
         """
         name = ""
         if self._file:
             entry = self._entry(authorization)
             if not {bucket, "*"} & set(entry.buckets) or (access == "write" and entry.access == "read"):
-                # The same words whether there is such a bucket or not.
+                # The same text whether the bucket exists or not.
                 raise HttpError(403, f"this token may not {access} in bucket {bucket!r}")
             name = entry.name
         if self._buckets and bucket not in self._buckets:
@@ -79,7 +79,7 @@ class AccessControl:
         scheme, _, token = authorization.partition(" ")
         digest = hashlib.sha256(token.strip().encode("utf-8", "surrogateescape")).hexdigest()
         found = None
-        for entry in self._entries:  # all of them, so that the time it takes tells nothing
+        for entry in self._entries:  # all entries, so that the time tells nothing about the token
             if hmac.compare_digest(entry.sha256, digest):
                 found = entry
         if found is None or scheme.lower() != "bearer":
@@ -88,7 +88,7 @@ class AccessControl:
         return found
 
     def _refresh(self) -> None:
-        """Take over a file that changed; one that is damaged leaves what was known before, and the log says so."""
+        """Read the file again if it changed; a damaged file leaves the tokens as they were, and is logged."""
         assert self._file is not None  # noqa: S101 - there are tokens only with a file
         stamp = _stamp(self._file)
         if stamp == self._seen:
@@ -97,7 +97,7 @@ class AccessControl:
         try:
             self._entries = _read(self._file)
         except BadInputError as error:
-            print(f"flts-gateway: {error}; the tokens of before stay", file=sys.stderr, flush=True)
+            print(f"flts-gateway: {error}; the previous tokens stay valid", file=sys.stderr, flush=True)
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
@@ -114,11 +114,11 @@ def _read(path: Path) -> list[TokenEntry]:
     except OSError as error:
         raise BadInputError(f"cannot read the tokens file {path}: {reason(error)}") from None
     except ValidationError as error:
-        # Not the values: somebody may have written a token where its hash belongs.
-        raise BadInputError(f"the tokens file {path} is not a list of tokens: {_place(error)}") from None
+        # Without the values: a token may stand where its hash belongs.
+        raise BadInputError(f"the tokens file {path} is not a list of tokens: {_first_problem(error)}") from None
 
 
-def _place(error: ValidationError) -> str:
+def _first_problem(error: ValidationError) -> str:
     first = error.errors(include_input=False, include_url=False)[0]
     place = ".".join(str(part) for part in first["loc"])
-    return f"{place or 'the whole'} is not as docs/gateway.md says"
+    return f"{place or 'its content'} is not as described in docs/gateway.md"

@@ -1,4 +1,4 @@
-"""The gateway's routes: objects of a store over HTTP."""
+"""Routes of the gateway: objects of a store over HTTP."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -11,9 +11,9 @@ from prometheus_client import CollectorRegistry, Counter, generate_latest
 
 from flts.errors import FltsError, PreconditionFailedError, RefusedError
 from flts.gateway.access import AccessControl
-from flts.gateway.objects import LONGEST_PAGE, ObjectRoutes
-from flts.gateway.openapi import ALWAYS, BODY, BYTES, STORED, ObjectPage, StoredObject, problems_of
-from flts.gateway.requests import ObjectRef, PathGuard, named
+from flts.gateway.objects import MAX_PAGE, ObjectRoutes
+from flts.gateway.openapi import ALWAYS, BODY, BYTES, STORED, ObjectPage, StoredObject, error_responses
+from flts.gateway.requests import ObjectRef, PathGuard, object_ref
 from flts.gateway.settings import GatewaySettings
 from flts.gateway.transfer import TransferThreads
 from flts.store import ObjectStore
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 SERVICE = "gateway"
-# Answered however much there is to do.
+# Answered under any load.
 PROBES = frozenset({"/healthz", "/ready", "/metrics"})
 _READY_SECONDS = 5.0
 _PROBED_BUCKET, _PROBED_KEY = "flts-ready", "flts-ready"
 
-_Object = Annotated[ObjectRef, Depends(named)]
+_Object = Annotated[ObjectRef, Depends(object_ref)]
 
 
-def make_app(settings: GatewaySettings, store: ObjectStore, gate: AccessControl) -> "ASGIApp":
-    """Make the gateway for a store."""
+def make_app(settings: GatewaySettings, store: ObjectStore, access: AccessControl) -> "ASGIApp":
+    """Return the gateway's application for a store."""
     registry = CollectorRegistry()
     app = FastAPI(
         title="FLTS object gateway",
@@ -46,8 +46,8 @@ def make_app(settings: GatewaySettings, store: ObjectStore, gate: AccessControl)
     )
     failures = Counter("flts_store_errors", "Requests that the store failed.", registry=registry)
     errors.install_error_handlers(app, failures.inc)
-    _add_probes(app, partial(_try_to_write, store, sorted(settings.served) or [_PROBED_BUCKET]), registry)
-    _add_objects(app, ObjectRoutes(settings, store, gate))
+    _add_probes(app, partial(_probe_write, store, sorted(settings.bucket_names) or [_PROBED_BUCKET]), registry)
+    _add_objects(app, ObjectRoutes(settings, store, access))
     return RequestMiddleware(
         PathGuard(app),
         service=SERVICE,
@@ -58,10 +58,10 @@ def make_app(settings: GatewaySettings, store: ObjectStore, gate: AccessControl)
     )
 
 
-def _try_to_write(store: ObjectStore, buckets: Sequence[str]) -> None:
-    """Find out whether the store would take a write to one of the buckets, without any: no object has that etag.
+def _probe_write(store: ObjectStore, buckets: Sequence[str]) -> None:
+    """Check that the store accepts writes to one of the buckets, without writing: no object has that etag.
 
-    Errors as the store's; of the last bucket where each is refused.
+    Raises the store's errors; when every bucket is refused, the error of the last one.
     """
     refused: RefusedError | None = None
     for bucket in buckets:
@@ -85,7 +85,7 @@ def _add_probes(app: FastAPI, check: Callable[[], None], registry: CollectorRegi
         return {"status": "ok"}
 
     @app.get(
-        "/ready", tags=["probes"], summary="Whether the store answers, and takes writes", responses=problems_of(503)
+        "/ready", tags=["probes"], summary="Whether the store answers, and takes writes", responses=error_responses(503)
     )
     async def ready() -> dict[str, str]:
         try:
@@ -105,7 +105,7 @@ def _add_probes(app: FastAPI, check: Callable[[], None], registry: CollectorRegi
 def _add_objects(app: FastAPI, objects: ObjectRoutes) -> None:
     unchanged: Answers = {304: {"description": "It is still the one that `If-None-Match` names."}}
     read = unchanged | {200: {**BYTES, "description": "The bytes."}, 206: {**BYTES, "description": "The range."}}
-    looked = unchanged | {200: {"description": "In the headers."}}
+    described = unchanged | {200: {"description": "In the headers."}}
     tags: Any = ["objects"]
 
     @app.post(
@@ -113,7 +113,7 @@ def _add_objects(app: FastAPI, objects: ObjectRoutes) -> None:
         tags=tags,
         summary="Write an object",
         response_model=StoredObject,
-        responses=STORED | ALWAYS | problems_of(408, 412, 413),
+        responses=STORED | ALWAYS | error_responses(408, 412, 413),
         openapi_extra=BODY,
     )
     async def upload(
@@ -121,13 +121,13 @@ def _add_objects(app: FastAPI, objects: ObjectRoutes) -> None:
         at: _Object,
         empty: Annotated[bool, Query(description="an object without any byte is meant")] = False,
     ) -> Response:
-        return _stored(*await objects.upload(request, at, may_be_empty=empty))
+        return _stored_response(*await objects.upload(request, at, may_be_empty=empty))
 
     @app.get(
         "/download/{bucket}/{object:path}",
         tags=tags,
         summary="Read an object, or a range of it",
-        responses=read | ALWAYS | problems_of(404, 412, 416),
+        responses=read | ALWAYS | error_responses(404, 412, 416),
         response_class=Response,
     )
     async def download(request: Request, at: _Object) -> Any:
@@ -137,11 +137,11 @@ def _add_objects(app: FastAPI, objects: ObjectRoutes) -> None:
         "/download/{bucket}/{object:path}",
         tags=tags,
         summary="Size and etag of an object",
-        responses=looked | ALWAYS | problems_of(404, 412),
+        responses=described | ALWAYS | error_responses(404, 412),
         response_class=Response,
     )
     async def look(request: Request, at: _Object) -> Response:
-        return await objects.look(request, at)
+        return await objects.head(request, at)
 
     @app.get("/objects/{bucket}", tags=tags, summary="List objects, page by page", responses=ALWAYS)
     async def page(
@@ -149,7 +149,7 @@ def _add_objects(app: FastAPI, objects: ObjectRoutes) -> None:
         bucket: str,
         prefix: Annotated[str, Query(max_length=1024, examples=["run-001/"])] = "",
         after: Annotated[str, Query(max_length=2048, description="`next` of the page before")] = "",
-        limit: Annotated[int, Query(ge=1, le=LONGEST_PAGE)] = LONGEST_PAGE,
+        limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = MAX_PAGE,
     ) -> ObjectPage:
         return await objects.page(request, bucket, prefix, after, limit)
 
@@ -168,15 +168,15 @@ def _add_objects(app: FastAPI, objects: ObjectRoutes) -> None:
         tags=tags,
         summary="Copy an object within its bucket, replacing the target",
         response_model=StoredObject,
-        responses=STORED | ALWAYS | problems_of(404),
+        responses=STORED | ALWAYS | error_responses(404),
     )
     async def copy(
         request: Request,
         at: _Object,
         source: Annotated[str, Query(min_length=1, max_length=1024, description="key of what is copied")],
     ) -> Response:
-        return _stored(*await objects.copy(request, at, source))
+        return _stored_response(*await objects.copy(request, at, source))
 
 
-def _stored(stored: StoredObject, etag: str) -> Response:
+def _stored_response(stored: StoredObject, etag: str) -> Response:
     return JSONResponse(stored.model_dump(), headers={"ETag": etag})

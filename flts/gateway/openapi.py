@@ -1,4 +1,4 @@
-"""What the gateway answers with, as its OpenAPI document says it."""
+"""Responses of the gateway as its OpenAPI document describes them."""
 
 from typing import Any
 
@@ -47,12 +47,12 @@ _WORDS = {
 }
 
 
-def problems_of(*statuses: int) -> Answers:
-    """Describe answers that say no."""
+def error_responses(*statuses: int) -> Answers:
+    """Describe error responses by status."""
     return describe_answers(_WORDS, *statuses)
 
 
-ALWAYS = problems_of(400, 401, 403, 502, 503)
+ALWAYS = error_responses(400, 401, 403, 502, 503)
 BYTES: dict[str, Any] = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
 BODY = {"requestBody": {"required": False, "description": "The object's bytes; none with `empty`.", **BYTES}}
 _STORED = {"status": "success", "bucket": "dataset", "object_name": "PobleSec.csv", "size_bytes": 1024}

@@ -1,4 +1,4 @@
-"""What a request names: a bucket and a key from its path, a range, conditions."""
+"""Parts of a request: bucket and key in its path, range, conditions."""
 
 import re
 from dataclasses import dataclass
@@ -11,33 +11,33 @@ from flts.store import ObjectInfo
 from flts.store.keys import check_bucket, check_key
 from flts.web.errors import HttpError, error_response
 
-_HIDDEN = re.compile(rb"%(2f|5c|[01].|7f)|[\x00-\x1f\x7f]", re.IGNORECASE)
+_ESCAPED = re.compile(rb"%(2f|5c|[01].|7f)|[\x00-\x1f\x7f]", re.IGNORECASE)
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
 @dataclass(frozen=True)
 class ObjectRef:
-    """An object that a request names."""
+    """Bucket and key of an object."""
 
     bucket: str
     key: str
 
 
 class PathGuard:
-    """A layer that refuses addresses of which client, proxy and server may not think alike."""
+    """Middleware that refuses paths which client, proxy and server may interpret differently."""
 
     def __init__(self, app: ASGIApp) -> None:
         """Wrap an app."""
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or answer it with 400."""
-        sentence = _wrong(scope["raw_path"]) if scope["type"] == "http" else ""
+        """Pass a request on, or respond with 400."""
+        sentence = _path_problem(scope["raw_path"]) if scope["type"] == "http" else ""
         await (error_response(400, sentence) if sentence else self._app)(scope, receive, send)
 
 
-def _wrong(raw: bytes) -> str:
-    if _HIDDEN.search(raw):
+def _path_problem(raw: bytes) -> str:
+    if _ESCAPED.search(raw):
         return "an address must not hide '/', '\\' or control characters behind escapes such as %2F"
     try:
         unquote_to_bytes(raw).decode()
@@ -46,20 +46,20 @@ def _wrong(raw: bytes) -> str:
     return ""
 
 
-def named(bucket: str, object: str) -> ObjectRef:
-    """Check bucket and key of an address; ``BadInputError`` where they are outside the rules."""
+def object_ref(bucket: str, object: str) -> ObjectRef:
+    """Return the object of a path; ``BadInputError`` when its bucket or key is invalid."""
     check_bucket(bucket)
     check_key(object)
     return ObjectRef(bucket, object)
 
 
-def quoted(info: ObjectInfo) -> str:
-    """Return the object's etag as headers have it."""
+def etag_header(info: ObjectInfo) -> str:
+    """Return the object's etag in quotes, as in headers."""
     return f'"{info.etag}"'
 
 
 def etags(header: str) -> list[str]:
-    """Return the etags that a condition names, ``*`` as it is; those of weak ones too, which stores do not have."""
+    """Return the etags in a condition's header, ``*`` included; ``W/`` is dropped, as stores have no weak etags."""
     return [each.strip().removeprefix("W/").strip('"') for each in header.split(",") if each.strip()]
 
 
@@ -67,7 +67,7 @@ def write_conditions(request: Request) -> tuple[str | None, bool]:
     """Return ``if_match`` and ``if_none_match`` of a write.
 
     Raises:
-        RefusedError: 400 for conditions that no store can check.
+        HttpError: 400 for conditions that no store can check.
     """
     match, none_match = request.headers.get("if-match"), request.headers.get("if-none-match")
     if none_match is not None and none_match.strip() != "*":
@@ -81,10 +81,10 @@ def write_conditions(request: Request) -> tuple[str | None, bool]:
 
 
 def check_read_conditions(request: Request, info: ObjectInfo) -> bool:
-    """Return whether the reader has this version already.
+    """Return whether the client has this version already.
 
     Raises:
-        RefusedError: 412 where it wants another one.
+        HttpError: 412 when it requires another version.
     """
     match, none_match = request.headers.get("if-match"), request.headers.get("if-none-match")
     if match is not None and not {info.etag, "*"} & set(etags(match)):
@@ -93,16 +93,16 @@ def check_read_conditions(request: Request, info: ObjectInfo) -> bool:
 
 
 def byte_range(request: Request, info: ObjectInfo) -> range | None:
-    """Return the bytes asked for; ``None``: all of them, as for what is no single range.
+    """Return the requested range; ``None`` for the whole object, also when the header is not a single range.
 
     Raises:
-        RefusedError: 416 where none of them exists.
+        HttpError: 416 when no byte of the range exists.
     """
     header = request.headers.get("range", "")
-    given = _RANGE.fullmatch(header.replace(" ", ""))
-    if not given or given.group() == "bytes=-" or not _is_of(request.headers.get("if-range"), info):
+    match = _RANGE.fullmatch(header.replace(" ", ""))
+    if not match or match.group() == "bytes=-" or not _matches(request.headers.get("if-range"), info):
         return None
-    first, last = given.groups()
+    first, last = match.groups()
     if not first:
         start, stop = max(0, info.size - int(last)), info.size
     else:
@@ -116,5 +116,5 @@ def byte_range(request: Request, info: ObjectInfo) -> range | None:
     return range(start, stop)
 
 
-def _is_of(condition: str | None, info: ObjectInfo) -> bool:
-    return condition is None or condition.strip() == quoted(info)
+def _matches(condition: str | None, info: ObjectInfo) -> bool:
+    return condition is None or condition.strip() == etag_header(info)

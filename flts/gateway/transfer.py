@@ -1,7 +1,7 @@
-"""Bodies between a client and a store that blocks: piece by piece, with few bytes in memory.
+"""Streaming of bodies between clients and blocking stores, with few bytes in memory.
 
-Stores block, so they work in threads. A thread asks the event loop for the next piece of an upload and waits; the
-event loop asks a thread for the next piece of a download. Whoever is slow makes the other side wait.
+Stores block, so that they run in threads. A thread asks the event loop for the next piece of an upload and waits; the
+event loop asks a thread for the next piece of a download. The slower side sets the pace.
 """
 
 import asyncio
@@ -21,40 +21,40 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# A hop between thread and event loop takes longer than the network takes for a few of its packets.
+# Large pieces, because a switch between thread and event loop takes longer than several network packets.
 _PIECE = 1 << 20
-_SLICE = 1 << 18  # what a slow reader must take within the time that it may stand still
-_REMEMBERED = 10_000
+_SLICE = 1 << 18  # a slow reader must take this much within the idle time
+_MAX_KEYS = 10_000
 
 
 class TransferThreads:
-    """The threads in which stores work; as many as there may be requests."""
+    """Threads for blocking work, limited in number."""
 
-    def __init__(self, most: int) -> None:
-        """Make room for ``most`` of them."""
-        self._most = most
-        self._room: CapacityLimiter | None = None
+    def __init__(self, limit: int) -> None:
+        """Allow ``limit`` threads at once."""
+        self._limit = limit
+        self._limiter: CapacityLimiter | None = None
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Do blocking work."""
+        """Run blocking work in a thread."""
         from anyio import CapacityLimiter, to_thread
 
-        if self._room is None:  # belongs to the running event loop
-            self._room = CapacityLimiter(self._most)
-        return await to_thread.run_sync(work, limiter=self._room)
+        if self._limiter is None:  # belongs to the running event loop
+            self._limiter = CapacityLimiter(self._limit)
+        return await to_thread.run_sync(work, limiter=self._limiter)
 
 
 class Idempotency:
-    """Work that is done once however often it is asked for: an answer may be lost, and its request come again."""
+    """Work that is done once per key: a response may be lost, and its request sent again."""
 
     def __init__(self) -> None:
-        """Remember nothing yet."""
+        """Start without any key."""
         self._results: OrderedDict[str, asyncio.Future[Any]] = OrderedDict()
 
     async def run(self, key: str, work: Callable[[], Awaitable[T]]) -> T:
-        """Return what ``work`` gives, or gave for the same ``key`` before; without a key it is always done.
+        """Return the result of ``work``, or the earlier result for ``key``; an empty key always runs it.
 
-        The last ``_REMEMBERED`` keys count. What failed is forgotten, and done again.
+        The last ``_MAX_KEYS`` keys are kept. After a failure the work is done again.
         """
         if not key:
             return await work()
@@ -67,33 +67,33 @@ class Idempotency:
         except BaseException as error:
             self._results.pop(key, None)
             future.set_exception(error if isinstance(error, Exception) else RuntimeError("the request was broken off"))
-            future.exception()  # which nobody may be waiting for
+            future.exception()  # retrieved, because no request may be waiting for it
             raise
         future.set_result(done)
-        while len(self._results) > _REMEMBERED:
+        while len(self._results) > _MAX_KEYS:
             self._results.popitem(last=False)
         return done
 
 
 class Upload:
-    """The body of a request, for a thread to take."""
+    """Body of a request, which a thread reads."""
 
-    def __init__(self, stream: AsyncIterator[bytes], most: int, idle_seconds: float) -> None:
-        """Prepare to take at most ``most`` bytes, waiting at most ``idle_seconds`` for some."""
+    def __init__(self, stream: AsyncIterator[bytes], max_bytes: int, idle_seconds: float) -> None:
+        """Allow at most ``max_bytes`` in all, and ``idle_seconds`` without any byte."""
         self._stream = stream
-        self._most = most
+        self._max_bytes = max_bytes
         self._idle_seconds = idle_seconds
-        self._left = most
+        self._remaining = max_bytes
         self._first = b""
 
     async def begin(self, *, may_be_empty: bool) -> None:
-        """Wait for the first piece; 400 where there is none and should be one."""
+        """Wait for the first piece; 400 for an empty body that may not be empty."""
         self._first = await self._next()
         if not self._first and not may_be_empty:
             raise HttpError(400, "the body is empty: an object has at least one byte")
 
     def pieces(self) -> Iterator[bytes]:
-        """Yield the pieces; in a thread of ``TransferThreads``."""
+        """Yield the pieces; called in a thread of ``TransferThreads``."""
         from anyio import from_thread
 
         piece = self._first
@@ -104,7 +104,7 @@ class Upload:
     async def _next(self) -> bytes:
         from starlette.requests import ClientDisconnect
 
-        gathered: list[bytes] = []
+        chunks: list[bytes] = []
         size = 0
         try:
             while size < _PIECE:
@@ -112,20 +112,20 @@ class Upload:
                     chunk = await anext(self._stream, None)
                 if chunk is None:
                     break
-                gathered.append(chunk)
+                chunks.append(chunk)
                 size += len(chunk)
         except TimeoutError:
             raise HttpError(408, f"no byte of the body came for {self._idle_seconds:g} seconds") from None
         except ClientDisconnect:
             raise HttpError(400, "the body ended early") from None
-        self._left -= size
-        if self._left < 0:
-            raise HttpError(413, f"an object may have at most {self._most >> 20} MiB here")
-        return b"".join(gathered)
+        self._remaining -= size
+        if self._remaining < 0:
+            raise HttpError(413, f"an object may have at most {self._max_bytes >> 20} MiB here")
+        return b"".join(chunks)
 
 
 class Download(Response):
-    """An answer whose body a thread reads from a store."""
+    """Response whose body a thread reads from a store."""
 
     def __init__(
         self,
@@ -135,7 +135,7 @@ class Download(Response):
         headers: dict[str, str],
         idle_seconds: float,
     ) -> None:
-        """Answer with ``pieces``; a reader that takes nothing for ``idle_seconds`` is left."""
+        """Respond with ``pieces``; a client that takes nothing for ``idle_seconds`` is disconnected."""
         self.status_code = status
         self.background = None
         self.body = b""
@@ -143,12 +143,12 @@ class Download(Response):
         self._pieces, self._threads, self._idle_seconds = pieces, threads, idle_seconds
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        """Send the answer. What fails on the way breaks the connection off: the length tells that it is no whole."""
+        """Send the response; an error on the way closes the connection, so that the body is shorter than its length."""
         from anyio import create_task_group
 
         broken: Exception | None = None
         try:
-            # So that a store that fails at once is told as such.
+            # Before the status is sent, so that an error of the store gives its own.
             first = await self._threads.run(partial(next, self._pieces, b""))
             async with create_task_group() as tasks:
 

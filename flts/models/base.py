@@ -1,4 +1,4 @@
-"""What every forecaster offers, and what training one gives."""
+"""The interfaces of forecasters, and the result of fitting one."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -28,8 +28,8 @@ class Forecaster(Protocol):
         """Forecast the rows [t, t + output_seq_len) for every origin ``t``, all origins in one batch.
 
         Args:
-            frame: Cleaned columns in original units, without NaN; holds at least the ``features``. Windows may stand
-                one behind the other in it: time then ascends within each of them only.
+            frame: Cleaned columns in original units, without NaN; holds at least the ``features``. It may be a sequence
+                of separate windows: time then ascends within each of them only.
             origins: (k,) rows with ``input_seq_len <= t <= len(frame)``. Only the ``history_rows`` rows before ``t``
                 are seen, as far as there are so many without a gap, and the times of those forecast; the values from
                 ``t`` on are not.
@@ -41,7 +41,7 @@ class Forecaster(Protocol):
 
 
 class BundledForecaster(Forecaster, Protocol):
-    """A forecaster that can be saved and loaded: it knows its hyperparameters and its model file."""
+    """A forecaster that can be saved and loaded, with its hyperparameters and its model file."""
 
     def config(self) -> dict[str, Any]:
         """Return the hyperparameters that loading needs, as JSON values."""
@@ -63,7 +63,7 @@ class BundledForecaster(Forecaster, Protocol):
 
 @dataclass(frozen=True)
 class FitResult:
-    """A model fitted on the fit part, with how it learned.
+    """A model fitted on the fit part, and the course of its training.
 
     Attributes:
         forecaster: The model.

@@ -1,4 +1,4 @@
-"""What a deep model must beat: persistence, seasonal-naive and linear forecasts.
+"""Baselines that a model must beat: persistence, seasonal-naive and linear forecasts.
 
 Each takes the rows to forecast (origins) and returns (k, targets) in original units.
 """
@@ -13,6 +13,7 @@ from flts.params import TrainParams
 from flts.timeseries.arrays import Floats, Indices
 from flts.timeseries.metrics import score, target_range
 from flts.timeseries.processed import ProcessedData
+from flts.timeseries.scaling import standard_deviation
 from flts.timeseries.windows import forecast_origins, window_rows
 
 ALPHAS = tuple(10.0**exponent for exponent in range(4, -5, -1))
@@ -33,7 +34,7 @@ def persistence(data: ProcessedData, origins: Indices) -> Floats:
 
 
 def seasonal_naive(data: ProcessedData, origins: Indices) -> Floats:
-    """Forecast the value measured exactly one day before; persistence where there is none.
+    """Forecast the value measured exactly one day earlier; persistence where nothing was measured then.
 
     Args:
         data: Rows with the targets.
@@ -45,7 +46,7 @@ def seasonal_naive(data: ProcessedData, origins: Indices) -> Floats:
 def seasonal_naive_ahead(data: ProcessedData, origins: Indices, rows: Indices) -> Floats:
     """Forecast rows from origins on: the value as many whole days before as are needed to lie before the origin.
 
-    Persistence where nothing was measured at that very time.
+    Persistence where nothing was measured at exactly that time.
 
     Args:
         data: Rows with the targets.
@@ -57,10 +58,10 @@ def seasonal_naive_ahead(data: ProcessedData, origins: Indices, rows: Indices) -
     """
     time = data.frame.time
     days = (time[rows] - time[origins][:, None]) // ONE_DAY + 1
-    wanted = time[rows] - days * ONE_DAY
-    row = np.searchsorted(time, wanted)  # below the origin, hence a row that exists
+    earlier = time[rows] - days * ONE_DAY
+    row = np.searchsorted(time, earlier)  # below the origin, hence a row that exists
     measured = data.actual_matrix()[row]
-    known = (time[row] == wanted)[:, :, None] & ~np.isnan(measured)
+    known = (time[row] == earlier)[:, :, None] & ~np.isnan(measured)
     return np.where(known, measured, persistence(data, origins)[:, None])
 
 
@@ -89,7 +90,7 @@ def linear(data: ProcessedData, params: TrainParams, origins: Indices) -> Floats
             f"the training data's fit part has {parts.fit_end} rows and no window without a gap in time; input_seq_len "
             f"{history} needs at least {history + 1} consecutive rows there"
         )
-    features = _standardised(data.frame.matrix(data.learnable_features()), parts.fit_end)
+    features = _standardise(data.frame.matrix(data.learnable_features()), parts.fit_end)
     targets = data.frame.matrix(data.targets)
     centre, level = _mean_window(features, fit, history), targets[fit].mean(axis=0)
 
@@ -98,7 +99,7 @@ def linear(data: ProcessedData, params: TrainParams, origins: Indices) -> Floats
     for rows, x in _windows(features, fit, centre, history):
         gram += x.T @ x
         moment += x.T @ (targets[rows] - level)
-    weights = ridge.shrunk(gram, moment, ALPHAS)
+    weights = ridge.solve_centred(gram, moment, ALPHAS)
 
     def forecast(rows: Indices, alphas: Floats) -> Floats:
         """Forecast with weights (m, window, targets) to (m, len(rows), targets)."""
@@ -113,10 +114,9 @@ def linear(data: ProcessedData, params: TrainParams, origins: Indices) -> Floats
     return chosen
 
 
-def _standardised(features: Floats, fit_end: int) -> Floats:
+def _standardise(features: Floats, fit_end: int) -> Floats:
     fit = features[:fit_end]
-    varies = np.ptp(fit, axis=0) > 0  # the deviation of a constant may come out as a rounding error
-    scaled: Floats = (features - fit.mean(axis=0)) / np.where(varies, fit.std(axis=0), 1.0)
+    scaled: Floats = (features - fit.mean(axis=0)) / standard_deviation(fit)
     return scaled
 
 

@@ -1,4 +1,4 @@
-"""A trained model as a folder of plain files, none of them a pickle: what is logged, handed on and loaded.
+"""Model bundles: a trained model as a folder of plain files, none of them a pickle.
 
 The file that the registry names (``model.safetensors``, ``prophet.json``) holds the model, ``config.json`` what it is,
 ``scaler.json`` the scaling, ``checksums.json`` the SHA-256 of the other three. The same model gives the same bytes.
@@ -49,11 +49,11 @@ def save(
         directory: Where the four files go.
         forecaster: The trained model.
         data: The training data that it was trained on.
-        trained_until: Time of the last row of it that was learned from.
-        intervals: How wide the intervals around its forecasts are.
+        trained_until: Time of the last row that the model was trained on.
+        intervals: Its prediction intervals.
 
     Raises:
-        BadInputError: ``load`` would not accept it: a file is too large, or the data says what cannot be.
+        BadInputError: ``load`` would not accept it: a file is too large, or a value in the data is impossible.
     """
     directory.mkdir(parents=True, exist_ok=True)
     config = _config(forecaster, data, trained_until, intervals)
@@ -90,12 +90,12 @@ def _config(
 
 
 def digest(directory: Path) -> str:
-    """Return the SHA-256 over ``checksums.json``: one value that stands for the whole bundle."""
+    """Return the SHA-256 over ``checksums.json``: one value that identifies the whole bundle."""
     return sha256_file(directory / CHECKSUMS_FILE)
 
 
 def load(directory: Path, *, sha256: str | None = None) -> Bundle:
-    """Verify a bundle and load it; nothing is parsed before every checksum is right.
+    """Verify a bundle and load it; nothing is parsed before every checksum is verified.
 
     Args:
         directory: The bundle.
@@ -104,7 +104,7 @@ def load(directory: Path, *, sha256: str | None = None) -> Bundle:
     Raises:
         ChecksumMismatchError: A file differs from its checksum, or the bundle's digest is another one.
         BadInputError: A file is missing, not declared, a link or too large, is a pickle or an archive, does not parse,
-            says what cannot be, or is of a version that this one does not know.
+            holds an impossible value, or is of a version that this one does not know.
     """
     config = verify(directory, sha256=sha256)
     scaler = _scaler(directory / SCALER_FILE)
@@ -113,12 +113,12 @@ def load(directory: Path, *, sha256: str | None = None) -> Bundle:
 
 
 def verify(directory: Path, *, sha256: str | None = None) -> BundleConfig:
-    """Check a bundle and tell what it is, without the library of its model; arguments and errors as in ``load``."""
+    """Check a bundle and return its configuration, without its model's library; arguments and errors as ``load``."""
     check_folder(directory, largest_files(), "model bundle")
     checksums = _checksums(directory)
     if sha256 and (found := digest(directory)) != sha256:
         raise ChecksumMismatchError(f"the model bundle {directory} has SHA-256 {found}, but {sha256} was announced")
-    _refuse_strays(directory, checksums)
+    _refuse_unknown_files(directory, checksums)
     for name, expected in checksums.items():
         if sha256_file(directory / name) != expected:
             raise ChecksumMismatchError(
@@ -160,7 +160,7 @@ def _checksums(directory: Path) -> dict[str, str]:
     return checksums
 
 
-def _refuse_strays(directory: Path, checksums: dict[str, str]) -> None:
+def _refuse_unknown_files(directory: Path, checksums: dict[str, str]) -> None:
     for path in sorted(directory.iterdir()):
         check_name(path.name, str(directory), dict.fromkeys([*checksums, CHECKSUMS_FILE], 0), "model bundle")
     for name in checksums:
@@ -169,7 +169,7 @@ def _refuse_strays(directory: Path, checksums: dict[str, str]) -> None:
 
 
 def _refuse_pickle(path: Path) -> None:
-    """Accept only JSON text and safetensors by their content: what else there is could be made to run code."""
+    """Accept only JSON text and safetensors, by their content: other formats may run code when they are loaded."""
     with path.open("rb") as file:
         head = file.read(9)
     # A safetensors file begins with the length of its JSON header, 8 bytes, and the header's brace.

@@ -1,4 +1,4 @@
-"""``config.json`` of a model bundle: what the model is and what data it was trained on."""
+"""``config.json`` of a model bundle: the model, and the data that it was trained on."""
 
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
@@ -18,8 +18,8 @@ Columns = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_l
 # Of seconds between two rows: time is kept in microseconds, and forecasts reach 100,000 rows ahead.
 SHORTEST_INTERVAL, LONGEST_INTERVAL = 1e-6, 100 * 366 * 86400.0
 
-STEPS = 48  # ahead that intervals are known for; what lies farther ahead has the width of the last
-RECENT_SCORES = 500  # scores that a recalibration of intervals looks back on
+STEPS = 48  # ahead with a width of their own; steps farther ahead have the width of the last
+RECENT_SCORES = 500  # scores that intervals are recalibrated by
 Score = Annotated[float, Field(ge=0)]
 
 
@@ -36,18 +36,18 @@ class FittedIntervals(BaseModel):
     @model_validator(mode="after")
     def _alike(self) -> Self:
         if not set(self.volatility) == set(self.widths) == set(self.recent):
-            raise ValueError("has not a volatility, widths and recent scores of the same targets")
+            raise ValueError("must give a volatility, widths and recent scores for the same targets")
         if len({len(steps) for steps in self.widths.values()}) != 1:
-            raise ValueError("has widths of different numbers of steps")
+            raise ValueError("must give every target the same number of widths")
         return self
 
 
 class BundleConfig(Message):
-    """What a bundle says of its model.
+    """Description of the model of a bundle.
 
     ``preprocess_config`` is canonical JSON or ``""``; ``target_range`` the width of each target on the fit part,
     the unit of the reported scores. ``trained_until`` is the time of the last row that shaped its forecasts; bundles
-    of older versions do not say, and have no ``intervals``.
+    of older versions lack it, and have no ``intervals``.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
@@ -76,17 +76,17 @@ class BundleConfig(Message):
             ]:
                 raise ValueError(f"names column {twice[0]!r} twice in field '{field}'")
         if set(self.target_range) != set(self.targets):
-            raise ValueError("does not give the columns of field 'targets', and no other, a field 'target_range'")
+            raise ValueError("must have a field 'target_range' for exactly the columns of field 'targets'")
         if self.intervals and set(self.intervals.widths) != set(self.targets):
-            raise ValueError("does not give the columns of field 'targets', and no other, intervals")
+            raise ValueError("must have intervals for exactly the columns of field 'targets'")
         return self
 
 
 def read_hyperparameters(model: type[H], config: BundleConfig, directory: Path) -> H:
-    """Check the hyperparameters of a bundle, which its forecaster knows as ``model``.
+    """Check the hyperparameters of a bundle against ``model``.
 
     Raises:
-        BadInputError: They are not such hyperparameters; the sentence names the first that is wrong.
+        BadInputError: They do not fit it; the sentence names the first that is wrong.
     """
     try:
         return model.model_validate(config.hyperparameters)

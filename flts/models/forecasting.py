@@ -17,13 +17,13 @@ class Forecast:
     """Consecutive forecast steps, in original units.
 
     Attributes:
-        time: (n,) when each step is; continued at the sampling interval behind the last row.
+        time: (n,) time of each step; continued at the sampling interval after the last row.
         values: (n, targets) forecasts.
-        recursive: (n,) whether a step was made from earlier forecasts; else it was made from actual rows alone.
+        recursive: (n,) whether a step was forecast from earlier forecasts; else from actual rows alone.
         origin: (n,) the row from which a step was forecast: every row before it was known.
-        ahead: (n,) how many steps ahead of them it is; 1 is the row ``origin`` itself.
+        ahead: (n,) steps ahead of the last known row; 1 is the row ``origin`` itself.
         after_gap: (n,) whether a gap in time lies in the step's window or between the window and the step: such a
-            step is forecast, but says nothing about the model and is not scored.
+            step is forecast, but it is not scored.
     """
 
     time: Times
@@ -40,10 +40,10 @@ def one_step(forecaster: Forecaster, data: ProcessedData, origins: Indices) -> F
 
 
 def forecast_steps(forecaster: Forecaster, data: ProcessedData, start: int, steps: int) -> Forecast:
-    """Forecast the rows [start, start + steps), which may lie in the data, behind its end, or across it.
+    """Forecast the rows [start, start + steps), which may lie in the data, after its end, or across it.
 
     Blocks of ``output_seq_len`` steps begin at ``start``. A block is rolling while every row before it exists: all
-    those are forecast at once from the cleaned rows before them. The blocks behind them are recursive: each sees the
+    those are forecast at once from the cleaned rows before them. The blocks after them are recursive: each sees the
     forecasts before it as the targets' values, the other measured columns held at their last value, and time
     features and lags computed from the continued timestamps and columns.
 
@@ -51,10 +51,10 @@ def forecast_steps(forecaster: Forecaster, data: ProcessedData, start: int, step
         forecaster: The model.
         data: Rows to forecast from; must hold the forecaster's features.
         start: First row to forecast, ``input_seq_len <= start <= len(data)``.
-        steps: How many, at least 1.
+        steps: Number of rows to forecast, at least 1.
 
     Raises:
-        BadInputError: ``start`` leaves no whole window before it, or lies behind the row that follows the data.
+        BadInputError: ``start`` leaves no whole window before it, or lies beyond the row that follows the data.
     """
     history, block, rows = forecaster.input_seq_len, forecaster.output_seq_len, len(data)
     if not history <= start <= rows:
@@ -67,11 +67,11 @@ def forecast_steps(forecaster: Forecaster, data: ProcessedData, start: int, step
     blocks = np.empty((len(origins), block, len(forecaster.targets)))
     blocks[: len(rolling)] = forecaster.forecast(data.frame, rolling)
     if len(rolling) < len(origins):
-        extension = Rollout(forecaster, data, np.array([rows]), room=start + steps + block - rows)
-        extension.append(blocks[len(rolling) - 1 : len(rolling), rows - rolling[-1] :])
+        rollout = Rollout(forecaster, data, np.array([rows]), steps=start + steps + block - rows)
+        rollout.append(blocks[len(rolling) - 1 : len(rolling), rows - rolling[-1] :])
         for position in range(len(rolling), len(origins)):
-            [blocks[position]] = extension.forecast()
-            extension.append(blocks[position : position + 1])
+            [blocks[position]] = rollout.forecast()
+            rollout.append(blocks[position : position + 1])
 
     row = np.arange(start, start + steps)
     origin_of_row = np.repeat(origins, block)[:steps]
@@ -89,24 +89,24 @@ def forecast_steps(forecaster: Forecaster, data: ProcessedData, start: int, step
 def forecast_from(forecaster: Forecaster, data: ProcessedData, origins: Indices, steps: int) -> Floats:
     """Forecast ``steps`` rows from every origin, as ``forecast_steps`` does where the data ends before it.
 
-    The first ``output_seq_len`` steps are direct, from the rows before the origin alone; the blocks behind them are
+    The first ``output_seq_len`` steps are direct, from the rows before the origin alone; the blocks after them are
     recursive. Each block is forecast for all origins at once.
 
     Args:
         forecaster: The model.
         data: Rows to forecast from; must hold the forecaster's features. Rows from an origin on are not seen.
         origins: (k,) rows with ``input_seq_len <= t <= len(data)``, at least one.
-        steps: How many, at least 1.
+        steps: Number of rows to forecast, at least 1.
 
     Returns:
         (k, steps, targets) in original units.
     """
     block = forecaster.output_seq_len
-    extension = Rollout(forecaster, data, origins, room=steps + block)
+    rollout = Rollout(forecaster, data, origins, steps=steps + block)
     blocks = []
     for _ in range(0, steps, block):
-        blocks.append(extension.forecast())
-        extension.append(blocks[-1])
+        blocks.append(rollout.forecast())
+        rollout.append(blocks[-1])
     return np.concatenate(blocks, axis=1)[:, :steps]
 
 

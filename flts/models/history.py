@@ -1,4 +1,4 @@
-"""From a raw history to what a model sees, and to the forecast of what follows it."""
+"""Features of a raw history, and the forecast of the rows that follow it."""
 
 from collections.abc import Collection, Mapping
 
@@ -16,13 +16,13 @@ from flts.timeseries.processed import ProcessedData
 
 
 def measured_columns(config: BundleConfig) -> list[str]:
-    """Return the columns that a history must have beside its times: what the model sees and cannot be computed."""
+    """Return the columns that a history must have besides its times: the measured ones that the model sees."""
     lags = _lags(config)
     return [name for name in config.features if name not in TIME_FEATURES and name not in lags]
 
 
 def rows_needed(config: BundleConfig) -> int:
-    """Return how many rows a history must have: a window, and before it the rows that lags stand for."""
+    """Return how many rows a history must have: a window, and the rows before it that lags reach back to."""
     return config.input_seq_len + _reach(config)
 
 
@@ -30,7 +30,7 @@ def check_history(config: BundleConfig, names: Collection[str], rows: int, time_
     """Make sure that a history has the columns that the model needs, and enough rows.
 
     Raises:
-        BadInputError: It has not; the sentence names what is missing.
+        BadInputError: It does not; the sentence names what is missing.
     """
     measured = measured_columns(config)
     if missing := [name for name in (time_column, *measured) if name not in names]:
@@ -72,10 +72,10 @@ def process_history(bundle: Bundle, time: Times, columns: Mapping[str, Floats]) 
 
 
 def forecast_history(bundle: Bundle, data: ProcessedData, steps: int) -> tuple[Forecast, Bounds | None]:
-    """Forecast the ``steps`` that follow some data, with the bounds of their intervals where the model has any."""
+    """Forecast the ``steps`` that follow some data, with bounds where the model has intervals."""
     forecast = forecast_steps(bundle.forecaster, data, start=len(data), steps=steps)
     intervals = bundle.intervals
-    return forecast, intervals.at_the_end(bundle.forecaster, data).around(forecast) if intervals else None
+    return forecast, intervals.calibrated_on_recent(bundle.forecaster, data).bounds(forecast) if intervals else None
 
 
 def _lags(config: BundleConfig) -> dict[str, tuple[str, int]]:

@@ -1,4 +1,4 @@
-"""Prediction intervals: split conformal, in units of recent volatility, recalibrated where measured values arrive.
+"""Prediction intervals: split conformal, in units of recent volatility, recalibrated as measured values arrive.
 
 Source: split conformal prediction as in Lei et al. (2018), Distribution-free predictive inference for regression, with
 residuals scaled by a measure of difficulty, here the volatility of recent rows.
@@ -22,23 +22,23 @@ from flts.timeseries.averages import rows_since_gap
 from flts.timeseries.processed import ProcessedData
 from flts.timeseries.windows import forecast_origins, spans_gap, spread_origins
 
-# Scores that a share of rows inside can be told from.
+# The fewest scores that coverage is estimated from.
 _LEAST = 20
 
 
 @dataclass(frozen=True)
 class Intervals:
-    """What the half widths of a model's prediction intervals are made of, each target's apart.
+    """Prediction intervals of a model, for each target separately.
 
-    The score of a forecast is its absolute error over the volatility of the row before its origin. An interval reaches
-    as far as the share ``level`` of such scores did, on rows that the model had not learned from.
+    The score of a forecast is its absolute error divided by the volatility of the row before its origin. The half width
+    of an interval is the ``level`` quantile of such scores, on rows that the model was not trained on.
 
     Attributes:
-        level: Share of measured values that the intervals are to hold.
+        level: Share of measured values that the intervals should contain.
         targets: The columns.
-        volatility: What the scores are relative to.
+        volatility: The unit of the scores.
         widths: (steps, targets) half width by steps ahead, in units of volatility.
-        recent: For each target the last scores one step ahead, at most ``RECENT_SCORES``, in their order.
+        recent: For each target the last scores one step ahead, at most ``RECENT_SCORES``, in order of time.
     """
 
     level: float
@@ -51,14 +51,14 @@ class Intervals:
     def learn(
         cls, forecaster: Forecaster, data: ProcessedData, predicted: Floats, origins: Indices, level: float
     ) -> Self:
-        """Learn from a model that has not seen the selection part.
+        """Calibrate on the selection part, which the model has not seen.
 
         Args:
             forecaster: The model.
             data: Training data.
             predicted: (k, targets) its one-step forecasts, in original units.
-            origins: (k,) the rows of the selection part that they are of, at least one.
-            level: Share of measured values that the intervals are to hold.
+            origins: (k,) the rows of the selection part that are forecast, at least one.
+            level: Share of measured values that the intervals should contain.
         """
         since = rows_since_gap(data.gap_before())
         stop = data.parts.fit_end
@@ -71,7 +71,7 @@ class Intervals:
 
     @classmethod
     def of(cls, fitted: FittedIntervals, targets: Sequence[str]) -> Self:
-        """Take intervals from their JSON form; ``KeyError`` where it is of other targets."""
+        """Restore intervals from their JSON form; ``KeyError`` where it is of other targets."""
         return cls(
             fitted.level,
             tuple(targets),
@@ -90,12 +90,12 @@ class Intervals:
         )
 
     def calibrated(self, data: ProcessedData, predicted: Floats, origins: Indices) -> "CalibratedIntervals":
-        """Recalibrate by what was measured in some data.
+        """Recalibrate by the values measured in some data.
 
         Args:
             data: The rows, with the targets.
             predicted: (k, targets) one-step forecasts, in original units.
-            origins: (k,) the rows that they are of, ascending.
+            origins: (k,) the rows that are forecast, ascending.
         """
         unit = _units(self.volatility, data)
         scores = np.full((len(data), len(self.targets)), np.nan)
@@ -103,22 +103,22 @@ class Intervals:
         first = [running_quantiles(before, scores[:, i], self.level) for i, before in enumerate(self.recent)]
         return CalibratedIntervals(self.widths, unit, np.stack(first, axis=1))
 
-    def at_the_end(self, forecaster: Forecaster, data: ProcessedData) -> "CalibratedIntervals":
+    def calibrated_on_recent(self, forecaster: Forecaster, data: ProcessedData) -> "CalibratedIntervals":
         """Recalibrate by the last ``RECENT_SCORES`` values of each target, for forecasts of what follows the data."""
         history = forecaster.input_seq_len
         origins = forecast_origins(data.gap_before(), history, len(data), history)
         known = ~np.isnan(data.actual_matrix()[origins])
-        # Each target's own last: one that was measured less often looks back further.
+        # The last values of each target: one that was measured less often looks back further.
         since = known[::-1].cumsum(axis=0)[::-1]
         origins = np.compress((known & (since <= RECENT_SCORES)).any(axis=1), origins)
         predicted = one_step(forecaster, data, origins) if len(origins) else np.empty((0, len(self.targets)))
         return self.calibrated(data, predicted, origins)
 
     def coverage(self, data: ProcessedData, predicted: Floats, origins: Indices) -> float:
-        """Return the share of measured values within intervals that the scores of the rows before them give.
+        """Return the share of measured values within intervals calibrated on the rows before them.
 
-        Nothing but these rows is used, from the twentieth on: what the intervals are worth on rows that did not make
-        them. NaN where there are fewer; arguments as of ``calibrated``.
+        Counted from the twentieth row on, so that no interval contains a row that it was calibrated on. NaN where there
+        are fewer rows; arguments as of ``calibrated``.
         """
         unit = _units(self.volatility, data)
         scores = _scores(data, predicted, origins, unit)
@@ -145,8 +145,8 @@ class CalibratedIntervals:
 
     Attributes:
         widths: (steps, targets) half width by steps ahead, in units of volatility, before the recalibration.
-        unit: (n + 1, targets) the volatility that a forecast from each row sees, the one behind the data too.
-        first: (n + 1, targets) half width one step ahead, in the same units, as the rows before each row suggest.
+        unit: (n + 1, targets) the volatility that a forecast from each row sees, and of the row after the data.
+        first: (n + 1, targets) half width one step ahead, in the same units, calibrated on the rows before each row.
     """
 
     widths: Floats
@@ -156,7 +156,7 @@ class CalibratedIntervals:
     def half_widths(self, origins: Indices, ahead: Indices) -> Floats:
         """Return (k, targets) half widths, in original units, of forecasts ``ahead`` (k,) steps from rows (k,).
 
-        One step ahead is the row itself. What the recalibration says of one step holds for the others in proportion.
+        One step ahead is the row itself. The recalibration of one step scales the other steps in proportion.
         """
         widths = self.widths[np.minimum(ahead, len(self.widths)) - 1]
         first = self.first[origins]
@@ -165,7 +165,7 @@ class CalibratedIntervals:
         half: Floats = self.unit[origins] * scaled
         return half
 
-    def around(self, forecast: Forecast) -> Bounds:
+    def bounds(self, forecast: Forecast) -> Bounds:
         """Return the bounds of the intervals around a forecast of that data."""
         half = self.half_widths(forecast.origin, forecast.ahead)
         return Bounds(forecast.values - half, forecast.values + half)
@@ -175,8 +175,8 @@ def running_quantiles(before: Sequence[float], arriving: Floats, level: float) -
     """Return the corrected quantile of the last ``RECENT_SCORES`` scores before each arriving one, and after the last.
 
     Args:
-        before: Scores known before, in their order; the last ``RECENT_SCORES`` of them count.
-        arriving: (n,) those that arrive, NaN where none does.
+        before: Earlier scores, in order of time; the last ``RECENT_SCORES`` of them count.
+        arriving: (n,) new scores, NaN where there is none.
         level: As in ``_rank``.
 
     Returns:
@@ -203,9 +203,9 @@ def _of_sorted(ordered: Sequence[float], level: float) -> float:
 
 
 def _rank(count: int, level: float) -> int:
-    """Return which of ``count`` scores, by size from 1, one more is not above with probability ``level``.
+    """Return the rank, from 1, of the score of ``count`` that a new one does not exceed with probability ``level``.
 
-    The largest where there are too few to tell.
+    The largest rank where there are too few scores.
     """
     return min(count, ceil((count + 1) * level - 1e-9))
 
@@ -218,7 +218,7 @@ def _quantiles(scores: Floats, level: float) -> Floats:
 def _widths_ahead(scores: Floats, level: float) -> Iterator[Floats]:
     """Yield (targets,) the quantiles of scores (k, steps, targets) of each step from the second on.
 
-    They end before the first step that has too few scores to tell it, or forecasts beyond all numbers.
+    They end before the first step that has too few scores, or forecasts that are not finite.
     """
     enough = ceil(level / (1 - level) - 1e-9)
     for step in range(1, scores.shape[1]):
@@ -233,7 +233,7 @@ def _known(scores: Floats) -> Floats:
 
 
 def _units(volatility: Volatility, data: ProcessedData) -> Floats:
-    """Return (n + 1, targets) the volatility of the row before each, the row behind the data too."""
+    """Return (n + 1, targets) the volatility of the row before each row, and before the row after the data."""
     values = data.frame.matrix(data.targets)
     of_rows = volatility.at(values, rows_since_gap(data.gap_before()))
     return np.concatenate([of_rows[:1], of_rows])
@@ -246,7 +246,7 @@ def _scores(data: ProcessedData, predicted: Floats, origins: Indices, unit: Floa
 
 
 def _scores_ahead(forecaster: Forecaster, data: ProcessedData, unit: Floats) -> Floats:
-    """Return (k, steps, targets) scores of forecasts from rows all over the selection part, NaN where unknown."""
+    """Return (k, steps, targets) scores of forecasts from origins spread over the selection part, NaN where unknown."""
     start, history = data.parts.validation_end, forecaster.input_seq_len
     origins = spread_origins(data.gap_before(), start, len(data), history, data.sampling_seconds)
     steps = min(STEPS, len(data) - start)

@@ -1,6 +1,6 @@
-"""The linear skip: a frozen ridge on recent rows that forecasts how far a value will move.
+"""The linear skip: a frozen ridge on recent rows that forecasts the change of a value.
 
-It is what a network adds to, and what corrects the residuals of Prophet.
+Networks add to it, and it corrects the residuals of Prophet.
 """
 
 import itertools
@@ -16,20 +16,21 @@ from flts.timeseries.arrays import Floats, Indices, Times
 from flts.timeseries.averages import TAPS, exponential_averages, exponential_averages_of, rows_since_gap
 from flts.timeseries.features import TIME_FEATURES, parse_lag, time_features
 from flts.timeseries.frame import gaps_before, time_of
+from flts.timeseries.scaling import standard_deviation
 
-RECENT_ROWS = 3  # rows that are features as they are
+RECENT_ROWS = 3  # rows whose values are features
 HALF_LIVES = (2.0, 5.0, 15.0, 50.0)
-FEW = 32  # rows to an origin, from which on averages of single rows are computed faster than those of all
+FEW = 32  # with more rows than this per origin, averages of single rows are faster than those of all rows
 BATCH = 8192  # origins whose features are in memory at once
-# Numbers that learning may hold at once: 16 GiB of float64. Of labels there are some eight copies.
-LARGEST_LESSON, COPIES_OF_LABELS = 1 << 31, 8
+# Numbers that fitting may hold at once: 16 GiB of float64. Labels are held in some eight copies.
+MAX_NUMBERS, COPIES_OF_LABELS = 1 << 31, 8
 
 
 @dataclass(frozen=True)
 class SkipInputs:
-    """Measured columns (n, columns) over time, where ``since`` counts the rows behind the last gap.
+    """Measured columns (n, columns) over time, where ``since`` counts the rows since the last gap.
 
-    ``time`` and ``since`` may go on behind the last of the ``values``, to the rows that are forecast.
+    ``time`` and ``since`` may go on after the last of the ``values``, to the rows that are forecast.
     """
 
     time: Times
@@ -39,7 +40,7 @@ class SkipInputs:
 
     @classmethod
     def of(cls, time: Times, values: Floats, sampling_seconds: float) -> Self:
-        """Find the gaps."""
+        """Make the inputs, with the gaps that ``time`` has."""
         return cls(time, values, rows_since_gap(gaps_before(time, sampling_seconds)), sampling_seconds)
 
     def batches(self, origins: Indices) -> Iterator[tuple[slice, Self, Indices]]:
@@ -48,7 +49,7 @@ class SkipInputs:
             part = slice(start, start + BATCH)
             rows = origins[part]
             first, last = max(0, int(rows.min()) - TAPS), int(rows.max())
-            # The times behind the origins are those of the rows that are forecast.
+            # The times after the origins are those of the rows that are forecast.
             yield (
                 part,
                 type(self)(self.time[first:], self.values[first:last], self.since[first:last], self.sampling_seconds),
@@ -62,10 +63,10 @@ class LinearSkip:
 
     Features of a forecast from row ``t`` on are, of every standardised column, the rows t - 1, t - 2 and t - 3 and the
     exponential averages up to row t - 1 with half-lives of 2, 5, 15 and 50 rows, over the last 256 rows since a gap;
-    and the time features of the row that is forecast. Where there are fewer rows, the first stands for those before it.
+    and the time features of the row that is forecast. Where there are fewer rows, the first is repeated.
 
     Attributes:
-        centre: (columns,) mean of each column on the rows learned from.
+        centre: (columns,) mean of each column on the rows that it was fitted on.
         scale: (columns,) its standard deviation; 1 for a constant.
         calendar: Names of the time features.
         coefficients: (horizon, targets, 1 + features), the intercept first.
@@ -93,20 +94,19 @@ class LinearSkip:
         """Fit every target and horizon.
 
         Args:
-            rows: What to learn from: its columns are standardised on all of it.
+            rows: Rows to fit on; columns are standardised on all of them.
             origins: (k,) where forecasts begin, ascending.
-            labels: (k, horizon, targets) what to forecast.
+            labels: (k, horizon, targets) the values to forecast.
             weights: (k, targets) of the squared errors, mean 1.
             calendar: Names of the time features to use.
-            embargo: Rows on both sides of a block that do not help to forecast it.
-            alphas: (horizon, targets) strengths; ``None`` chooses them by blocks.
+            embargo: Rows on both sides of a block that are left out when it is forecast.
+            alphas: (horizon, targets) strengths of the penalty; ``None`` chooses them by blocks.
 
         Raises:
-            BadInputError: So many steps would need more memory than ``LARGEST_LESSON``.
+            BadInputError: So many steps would need more memory than ``MAX_NUMBERS``.
         """
         _, horizon, targets = labels.shape
-        centre, scale = rows.values.mean(axis=0), rows.values.std(axis=0)
-        scale = np.where(np.ptp(rows.values, axis=0) > 0, scale, 1.0)
+        centre, scale = rows.values.mean(axis=0), standard_deviation(rows.values)
         features = rows.values.shape[1] * (RECENT_ROWS + len(HALF_LIVES)) + len(calendar)
         nothing = np.zeros((horizon, targets, 1 + features))
         skip = cls(centre, scale, tuple(calendar), nothing, np.zeros((horizon, targets)))
@@ -180,11 +180,11 @@ class LinearSkip:
         """Return (k, columns x (RECENT + averages)) features of the rows before the origins."""
         last = origins - 1
         recent = [rows.values[last - np.minimum(back, rows.since[last])] for back in range(RECENT_ROWS)]
-        if FEW * len(last) < len(rows.values):  # as in windows that stand one behind the other
+        if FEW * len(last) < len(rows.values):  # as in a sequence of separate windows
             averages = exponential_averages_of(last, rows.values, rows.since, HALF_LIVES)
         else:
             averages = exponential_averages(rows.values, rows.since, HALF_LIVES)[last]
-        # The average of standardised rows is the standardised average, and there are far fewer of these.
+        # The average of standardised rows is the standardised average, and there are far fewer averages than rows.
         seen = np.concatenate([np.stack(recent, axis=1), averages], axis=1)
         return ((seen - self.centre) / self.scale).reshape(len(origins), -1)
 
@@ -199,21 +199,21 @@ class LinearSkip:
 
 
 def check_labels(rows: int, horizon: int, targets: int) -> None:
-    """Make sure that learning to forecast so many steps of so many targets, from so many rows, fits into memory.
+    """Make sure that fitting forecasts of so many steps of so many targets on so many rows fits into memory.
 
     Raises:
-        BadInputError: The labels would need more than ``LARGEST_LESSON``.
+        BadInputError: The labels would need more than ``MAX_NUMBERS``.
     """
     _check_memory(COPIES_OF_LABELS * rows * horizon * targets, horizon, targets)
 
 
 def _check_memory(numbers: int, horizon: int, targets: int) -> None:
-    if numbers > LARGEST_LESSON:
+    if numbers > MAX_NUMBERS:
         of_targets = f" of {targets} targets" if targets > 1 else ""
         raise BadInputError(
             f"learning to forecast {horizon} steps{of_targets} at once needs {numbers * 8 / 2**30:,.1f} GiB of memory: "
-            f"at most {LARGEST_LESSON * 8 / 2**30:g} GiB are accepted; a smaller output_seq_len, or fewer columns, are "
-            "needed"
+            f"at most {MAX_NUMBERS * 8 / 2**30:g} GiB are accepted; a smaller output_seq_len, or fewer columns, "
+            "are needed"
         )
 
 

@@ -1,7 +1,7 @@
-"""A model bundle as ``mlflow.pyfunc`` offers it.
+"""The ``mlflow.pyfunc`` interface of a model bundle.
 
-``CODE_PATH`` is the models-from-code file that goes to MLflow beside the bundle. It only calls what is here, so that a
-model logged yesterday runs on the ``flts`` installed today.
+``CODE_PATH`` is the models-from-code file that goes to MLflow with the bundle. It only calls functions of this module,
+so that a model logged yesterday runs on the ``flts`` installed today.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 CODE_PATH = Path(__file__).with_name("pyfunc_code.py")
 BUNDLE_ARTIFACT = "bundle"
 DEFAULT_STEPS = 10
-# As ModelSignature.to_dict() writes it. The columns stay out: what is wrong with them is told by ``forecast_table``.
+# As ModelSignature.to_dict() writes it. Columns are left out: ``forecast_table`` checks them, with better errors.
 SIGNATURE: dict[str, str | None] = {
     "inputs": None,
     "outputs": None,

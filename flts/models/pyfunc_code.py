@@ -1,4 +1,4 @@
-"""What MLflow runs to load a logged model: its models-from-code file. Nothing in flts imports it."""
+"""Models-from-code file that MLflow runs to load a logged model. Nothing in flts imports it."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from flts.models.pyfunc import BUNDLE_ARTIFACT, forecast_table
 
 
 class BundleModel(PythonModel):  # type: ignore[misc]  # MLflow is untyped
-    """Forecasts from the end of the history that it is given; see ``flts.models.pyfunc.forecast_table``."""
+    """Forecasts from the end of a given history; see ``flts.models.pyfunc.forecast_table``."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Verify and load the bundle."""

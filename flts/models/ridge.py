@@ -1,7 +1,7 @@
 """Weighted ridge regression in closed form, its strength chosen by blocks of time.
 
-Everything is computed from second moments: they add up over pieces of the rows, so that one pass over the data serves
-every block and every strength. Source: Hoerl and Kennard, "Ridge regression" (Technometrics, 1970).
+Everything is computed from second moments, which add up over pieces of the rows, so that one pass over the data
+serves every block and every strength. Source: Hoerl and Kennard, "Ridge regression" (Technometrics, 1970).
 """
 
 import itertools
@@ -27,11 +27,11 @@ def solve(total: Floats, alphas: Floats | Sequence[float]) -> Floats:
     count, feature_sums, label_sum = total[0, 0], total[0, 1:-1], total[0, -1]
     centre, level = feature_sums / count, label_sum / count
     gram = total[1:-1, 1:-1] - np.outer(feature_sums, centre)
-    weights = shrunk(gram, (total[1:-1, -1] - feature_sums * level)[:, None], alphas)[:, :, 0]
+    weights = solve_centred(gram, (total[1:-1, -1] - feature_sums * level)[:, None], alphas)[:, :, 0]
     return np.column_stack([level - weights @ centre, weights])
 
 
-def shrunk(gram: Floats, moment: Floats, alphas: Floats | Sequence[float]) -> Floats:
+def solve_centred(gram: Floats, moment: Floats, alphas: Floats | Sequence[float]) -> Floats:
     """Return (alphas, p, targets) ``(G + alpha I)^-1 M`` of centred moments ``G`` (p, p) and ``M`` (p, targets)."""
     # One eigendecomposition serves every alpha: (V E V' + alpha I)^-1 = V (E + alpha)^-1 V'.
     eigenvalues, vectors = np.linalg.eigh(gram)
@@ -48,10 +48,10 @@ def squared_errors(total: Floats, coefficients: Floats) -> Floats:
 
 
 class Folds:
-    """Five contiguous blocks of rows; what is fitted to test one leaves out an embargo on both sides of it.
+    """Five contiguous blocks of rows; a fit that is tested on one leaves out an embargo on both sides of it.
 
     Attributes:
-        cuts: (pieces + 1,) row numbers: a piece lies in no block, or no embargo, by halves.
+        cuts: (pieces + 1,) row numbers: every piece lies either inside or outside each block and each embargo.
     """
 
     def __init__(self, start: int, stop: int, embargo: int) -> None:
@@ -59,15 +59,15 @@ class Folds:
         edges = np.linspace(start, stop, BLOCKS + 1).astype(np.int64)
         self._blocks = list(itertools.pairwise(edges))
         self._embargo = embargo
-        around = np.concatenate([edges - embargo, edges, edges + embargo])
-        self.cuts: Indices = np.unique(np.clip(around, start, stop))
+        cuts = np.concatenate([edges - embargo, edges, edges + embargo])
+        self.cuts: Indices = np.unique(np.clip(cuts, start, stop))
 
     def choose(self, pieces: Floats, alphas: Floats = ALPHAS) -> float:
         """Return the alpha with the least error on the blocks, each forecast from the others.
 
         Args:
             pieces: (pieces, p + 2, p + 2) moments of the rows between two cuts each.
-            alphas: What to choose from, ascending. Where no block can be tested, the largest.
+            alphas: Values to choose from, ascending. Where no block can be tested, the largest is chosen.
         """
         total, errors, tested = pieces.sum(axis=0), np.zeros(len(alphas)), False
         for start, stop in self._blocks:

@@ -1,4 +1,4 @@
-"""Forecasts of what follows a history, made block by block, so that one pass of a model can serve many of them."""
+"""Forecasts of the rows after a history, made block by block, so that one call of a model serves many of them."""
 
 from collections.abc import Sequence
 from copy import copy
@@ -14,14 +14,14 @@ from flts.timeseries.frame import gaps_before
 from flts.timeseries.processed import ProcessedData
 from flts.timeseries.windows import spans_gap
 
-# What is kept takes some hundred kB a length at most.
-_KEPT_LENGTHS, _KEPT_STEPS = 64, 500
+# A cached forecast takes a few hundred kB at most.
+_CACHED_LENGTHS, _CACHED_STEPS = 64, 500
 
 
 class StepwiseForecast:
-    """A forecast that is being made; complete, it is what ``forecast_steps`` gives from the row behind the data.
+    """A forecast in progress; when complete, it is that of ``forecast_steps`` from the row after the data.
 
-    Of that the numbers may differ by rounding: see ``Forecaster.forecast`` of the model.
+    The numbers may differ by rounding: see ``Forecaster.forecast`` of the model.
     """
 
     def __init__(self, forecaster: Forecaster, data: ProcessedData, steps: int) -> None:
@@ -34,25 +34,25 @@ class StepwiseForecast:
             raise BadInputError(f"the data has {len(data)} rows; the model needs {forecaster.input_seq_len}")
         self.steps = steps
         self._forecaster, self._data = forecaster, data
-        self._extension = Rollout(forecaster, data, np.array([len(data)]), room=steps + forecaster.output_seq_len)
+        self._rollout = Rollout(forecaster, data, np.array([len(data)]), steps=steps + forecaster.output_seq_len)
         self._blocks: list[Floats] = []
 
     def copy(self) -> "StepwiseForecast":
-        """Return another forecast that is as far as this one."""
+        """Return an independent copy, with the blocks made so far."""
         other = copy(self)
-        other._extension, other._blocks = self._extension.copy(), list(self._blocks)
+        other._rollout, other._blocks = self._rollout.copy(), list(self._blocks)
         return other
 
     @property
     def done(self) -> bool:
-        """Whether all steps are forecast."""
+        """True when all steps are forecast."""
         return len(self._blocks) * self._forecaster.output_seq_len >= self.steps
 
     def forecast(self) -> Forecast:
-        """Return the forecast, once it is done."""
+        """Return the complete forecast."""
         history, block, rows = self._forecaster.input_seq_len, self._forecaster.output_seq_len, len(self._data)
         step = np.arange(self.steps)
-        begin = step // block * block  # of the block that a step is in
+        begin = step // block * block  # first step of the block
         time = self._data.frame.time[-history:]
         return Forecast(
             time=time[-1] + (step + 1) * sampling_interval(self._data),
@@ -65,30 +65,30 @@ class StepwiseForecast:
 
     @classmethod
     def advance(cls, forecasts: "Sequence[StepwiseForecast]") -> None:
-        """Make the next block of several forecasts of one model, in one pass; none of them may be done."""
-        blocks = forecast_blocks(forecasts[0]._forecaster, [forecast._extension for forecast in forecasts])
+        """Make the next block of several forecasts of one model, in one call of it; none of them may be done."""
+        blocks = forecast_blocks(forecasts[0]._forecaster, [forecast._rollout for forecast in forecasts])
         for forecast, [block] in zip(forecasts, blocks, strict=True):
             forecast._blocks.append(block)
             if not forecast.done:
-                forecast._extension.append(block[None])
+                forecast._rollout.append(block[None])
 
 
 class ForecastCache:
-    """Forecasts of what follows the same data, again and again: what each begins with is made once for a length.
+    """A cache of new ``StepwiseForecast`` of the rows after the same data, by their length.
 
-    For one thread alone.
+    Not thread-safe.
     """
 
     def __init__(self, forecaster: Forecaster, data: ProcessedData) -> None:
-        """Prepare to forecast what follows some data."""
+        """Prepare to forecast the rows after some data."""
         self._forecaster, self._data = forecaster, data
-        self._made: dict[int, StepwiseForecast] = {}
+        self._cached: dict[int, StepwiseForecast] = {}
 
     def __call__(self, steps: int) -> StepwiseForecast:
-        """Return a new forecast of ``steps`` rows; errors as of ``StepwiseForecast``."""
-        begun = self._made.get(steps)
-        if begun is None:
-            begun = StepwiseForecast(self._forecaster, self._data, steps)
-            if steps <= _KEPT_STEPS and len(self._made) < _KEPT_LENGTHS:
-                self._made[steps] = begun
-        return begun.copy()
+        """Return a new forecast of ``steps`` rows; raises the errors of ``StepwiseForecast``."""
+        forecast = self._cached.get(steps)
+        if forecast is None:
+            forecast = StepwiseForecast(self._forecaster, self._data, steps)
+            if steps <= _CACHED_STEPS and len(self._cached) < _CACHED_LENGTHS:
+                self._cached[steps] = forecast
+        return forecast.copy()

@@ -1,4 +1,4 @@
-"""Forecasts for people: a table of raw history in, a table of forecasts out, in pandas."""
+"""Forecasts with pandas: a table of raw history in, a table of forecasts out."""
 
 from typing import TYPE_CHECKING
 
@@ -19,10 +19,10 @@ def forecast_table(bundle: Bundle, history: "pd.DataFrame", steps: int) -> "pd.D
 
     Args:
         bundle: The model.
-        history: ``time`` (timestamps or ISO 8601 text, ascending) and the measured columns that the model sees, its
-            targets among them, in original units without missing values. Time features and lags are computed; other
+        history: ``time`` (timestamps or ISO 8601 text, ascending) and the measured columns that the model sees,
+            including its targets, in original units without missing values. Time features and lags are computed; other
             columns are ignored.
-        steps: How many steps to forecast.
+        steps: Number of steps to forecast.
 
     Returns:
         ``time``, one column per target, and ``<target>_lower`` and ``<target>_upper`` where the model has intervals;

@@ -1,4 +1,4 @@
-"""How much each target moves at a time, so that quiet and loud regimes can count alike."""
+"""Volatility of each target over time, so that calm and volatile regimes can count equally."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -10,8 +10,8 @@ from flts.timeseries.averages import TAPS, exponential_averages, rows_since_gap
 from flts.timeseries.processed import ProcessedData
 
 HALF_LIFE = 15.0
-FLOOR = 0.1  # of the mean: a stretch without any change does not count without bound
-# Rows up to the present one that its volatility is computed from: so many changes have one row more.
+FLOOR = 0.1  # of the mean, so that weights of rows without any change stay bounded
+# Rows that the volatility of a row is computed from: TAPS changes need one row more.
 REACH = TAPS + 1
 
 
@@ -19,18 +19,18 @@ REACH = TAPS + 1
 class Volatility:
     """``v[t] = m[t] + 0.1 mean(m)``, with ``m`` the exponential average, half-life 15 rows, of ``|y[t] - y[t-1]|``.
 
-    Changes across gaps do not count; ``m`` is ``mean(m)`` in a row behind a gap, where there are none. ``v[t]`` depends
+    Changes across gaps do not count; ``m`` is ``mean(m)`` in a row after a gap, where there are none. ``v[t]`` depends
     on the rows up to ``t`` alone.
 
     Attributes:
-        mean: (targets,) mean of ``m`` on the rows that it was learned from, in the target's units; 1 where it is zero.
+        mean: (targets,) mean of ``m`` on the rows that it was fitted on, in the target's units; 1 where it is zero.
     """
 
     mean: Floats
 
     @classmethod
     def learn(cls, values: Floats, since: Indices) -> Self:
-        """Learn from (n, targets) values, ``since`` (n,) rows behind the last gap."""
+        """Fit to (n, targets) values, ``since`` (n,) rows since the last gap."""
         average = _average_change(values, since)
         known = since > 0
         mean = average[known].mean(axis=0) if known.any() else np.zeros(values.shape[1])
@@ -46,8 +46,8 @@ class Volatility:
 def error_weights(data: ProcessedData, origins: Indices, stop: int, *, by_volatility: bool) -> Floats:
     """Return weights of the squared errors of forecasts from each row on: ``1 / v`` of the row before.
 
-    Their mean over the ``origins`` (k,) is one. What they are relative to is learned from the rows [0, stop); without
-    ``by_volatility`` all are one. The row behind the data has a weight, too: (n + 1, targets).
+    Their mean over the ``origins`` (k,) is one. The mean volatility is that of the rows [0, stop); without
+    ``by_volatility`` all weights are one. The row after the data has a weight, too: (n + 1, targets).
     """
     values, since = data.frame.matrix(data.targets), rows_since_gap(data.gap_before())
     if not by_volatility:

@@ -1,6 +1,6 @@
 """Gates: the requirements that the best model of a run must meet to be promoted.
 
-All scores are composite scores in min-max units, lower is better, each pair measured on the same rows.
+All scores are composite scores in min-max units, lower is better, and each pair is measured on the same rows.
 """
 
 import math
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Requirement:
-    """Something that a challenger must beat.
+    """A score that a challenger must beat.
 
     Attributes:
         name: Its name in sentences.
@@ -23,13 +23,13 @@ class Requirement:
     challenger: float
 
 
-def asks_baselines(gate: str) -> bool:
-    """Return whether a gate asks to beat persistence and the linear model."""
+def requires_baselines(gate: str) -> bool:
+    """Return whether a gate requires the challenger to beat persistence and the linear model."""
     return gate in ("baseline", "both")
 
 
-def asks_champion(gate: str) -> bool:
-    """Return whether a gate asks to beat what is in production."""
+def requires_champion(gate: str) -> bool:
+    """Return whether a gate requires the challenger to beat the champion."""
     return gate in ("champion", "both")
 
 

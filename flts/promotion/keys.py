@@ -1,4 +1,4 @@
-"""Where promotions and pointers lie in their bucket."""
+"""Keys of promotions and pointers in their bucket."""
 
 import hashlib
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ GLOBAL = "global"
 
 
 def owner(identifier: str) -> str:
-    """Return the first part of every key of a run: its identifier, or ``global`` where it has none."""
+    """Return the first part of a run's keys: its identifier, or ``global`` if it has none."""
     return identifier or GLOBAL
 
 
@@ -31,5 +31,5 @@ def pointer_keys(identifier: str, config_hash: str) -> tuple[str, str, str]:
 
 
 def production_key(name: str) -> str:
-    """Return the key of the pointer that says what is in production for an owner: what challengers must beat."""
+    """Return the key of the pointer to an owner's champion, the model in production."""
     return f"{name}/current.json"

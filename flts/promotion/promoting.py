@@ -1,4 +1,4 @@
-"""Promoting: the decision goes to the history, then the pointers move."""
+"""Promotion of a model: write the decision to the history, then move the pointers."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,21 +14,21 @@ Decide = Callable[[Pointer | None], Promotion]
 
 @dataclass(frozen=True)
 class Promoted:
-    """What promoting did.
+    """Result of a promotion.
 
     Attributes:
-        promotion: The decision as it stands in the history: the earlier one's when this was a repeat. Held as well
-            when another promotion was quicker, and the winner does not beat that one.
-        history_key: Where it is kept.
-        repeated: Whether it was there already.
-        behind: The pointers that stay where they are, because they name a later promotion.
-        champion: What is in production when the winner is held; ``None`` when nothing is.
+        promotion: The decision in the history; that of the first run when this is a repeat. Also held when another
+            promotion was faster and the winner does not beat that one.
+        history_key: Key of the decision.
+        repeated: Whether the decision was in the history already.
+        newer_pointers: Keys of the pointers that stay, because they name a later promotion.
+        champion: The model in production when the winner is held; ``None`` when there is none.
     """
 
     promotion: Promotion
     history_key: str
     repeated: bool
-    behind: tuple[str, ...] = ()
+    newer_pointers: tuple[str, ...] = ()
     champion: Promotion | None = None
 
 
@@ -37,20 +37,20 @@ def promote(
 ) -> Promoted:
     """Write a promotion to the history, then move the pointers that name an earlier one; a held one moves none.
 
-    A repeat finds the history object, writes no second one, and moves the pointers that a killed run left behind.
-    What a gate decided holds for the champion that it compared with: when another promotion is quicker, the gate is
-    asked again, so that nothing replaces a champion that it was not compared with.
+    A repeat finds the history object, writes no second one, and moves the pointers that a killed run did not move.
+    A gate's decision is valid for the champion that it was made against: when another promotion is faster, the gate
+    decides again, so that no model replaces a champion that it was not compared with.
 
     Args:
-        store: Where promotions are kept.
+        store: The store of promotions.
         promotion: The winner.
         run_ids: The runs of all candidates.
         bucket: The bucket of promotions.
-        decide: Returns the promotion, held or not, in view of what is in production; default: never held.
+        decide: Given the champion's pointer, returns the promotion, held or not; by default it is never held.
 
     Raises:
         BadInputError: The history object is damaged.
-        ServiceUnavailableError: A pointer kept changing under every attempt.
+        ServiceUnavailableError: Another process moved a pointer during every attempt.
     """
     key, production = history_key(promotion, run_ids), production_key(owner(promotion.identifier))
     gate = _Gate(decide or (lambda _: promotion))
@@ -62,17 +62,17 @@ def promote(
     if decided.held:
         champion = pointers.read_pointer(store, bucket, production)
         return Promoted(decided, key, repeated, champion=champion.promotion if champion else None)
-    move = pointers.advance(store, decided, bucket, production, gate.may_replace)
+    move = pointers.advance(store, decided, bucket, production, gate.allows)
     if move is Move.REFUSED:
         return Promoted(gate.latest, key, repeated, champion=gate.champion)
     specific, _, latest = pointer_keys(decided.identifier, decided.config_hash)
     moves = {name: pointers.advance(store, decided, bucket, name) for name in (specific, latest)}
     moves = {specific: moves[specific], production: move, latest: moves[latest]}
-    return Promoted(decided, key, repeated, tuple(name for name, how in moves.items() if how is Move.BEHIND))
+    return Promoted(decided, key, repeated, tuple(name for name, how in moves.items() if how is Move.NEWER))
 
 
 class _Gate:
-    """Remembers what was decided in view of which champion, so that each is compared once."""
+    """Decisions by champion, so that the winner is compared with each champion once."""
 
     def __init__(self, decide: Decide) -> None:
         self._decide = decide
@@ -87,5 +87,5 @@ class _Gate:
         self.latest, self.champion = self._decisions[etag], champion.promotion if champion else None
         return self.latest
 
-    def may_replace(self, champion: Pointer | None) -> bool:
+    def allows(self, champion: Pointer | None) -> bool:
         return not self.decide(champion).held

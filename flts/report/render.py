@@ -17,12 +17,13 @@ from flts.report import numbers
 from flts.report.charts import Bar, cell_bar, line_chart, points_per_line
 from flts.report.marks import Chart, Line
 from flts.timeseries.arrays import Floats
+from flts.timeseries.baseline import Baseline
 from flts.timeseries.metrics import Scores
 
 BASELINES: Mapping[str, str] = {
-    "persistence": "Persistence",
-    "seasonal_naive": "Seasonal naive",
-    "linear": "Linear (ridge)",
+    Baseline.PERSISTENCE: "Persistence",
+    Baseline.SEASONAL_NAIVE: "Seasonal naive",
+    Baseline.LINEAR: "Linear (ridge)",
     "plain": "Plain Prophet",
 }
 

@@ -21,10 +21,10 @@ from flts.report.render import (
     rmse_bar,
     score_table,
 )
+from flts.timeseries.baseline import Baseline
 from flts.timeseries.metrics import Scores
 
 STYLES = {"done": "best", "cached": "model", "failed": "worse", "stopped": "filled"}
-COMPARED = ("persistence", "seasonal_naive", "linear")
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def run_page(summary: Mapping[str, Any], links: Mapping[str, str]) -> str:
         stages=_stages(summary, stages, links),
         models=_models(_part(summary, "models"), promoted),
         decided=_decided(summary),
-        baseline_names=[BASELINES[name] for name in COMPARED],
+        baseline_names=[BASELINES[name] for name in Baseline],
         forecast_steps=_forecast_steps(forecast),
         backtest=_backtest(forecast, promoted if _decided(summary) == "promoted" else "Forecast"),
         links=[
@@ -185,7 +185,7 @@ def _models(models: Mapping[str, Any], promoted: str) -> list[_Model]:
     largest = max((value for value in rmse.values() if math.isfinite(value)), default=0.0) or 1.0
     rows = []
     for name, model in sorted(models.items(), key=lambda item: (math.isnan(rmse[item[0]]), rmse[item[0]])):
-        baselines = [_float(_part(model, baseline), "rmse") for baseline in COMPARED]
+        baselines = [_float(_part(model, baseline), "rmse") for baseline in Baseline]
         rows.append(
             _Model(
                 name=name,

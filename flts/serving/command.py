@@ -9,7 +9,7 @@ from typing import NoReturn
 from flts.boundary.environment import limit_threads
 from flts.errors import BadInputError
 from flts.observability.events import flush
-from flts.serving.settings import PLAIN_VARIABLES, ServingSettings
+from flts.serving.settings import STAGE_VARIABLES, ServingSettings
 from flts.store import open_store
 from flts.store.keys import check_bucket
 from flts.web.server import listen, read_settings, run, serve
@@ -29,7 +29,7 @@ def start(argv: Sequence[str], environ: Mapping[str, str]) -> None:
     Raises:
         BadInputError: A setting is wrong, or a package is missing.
     """
-    settings = read_settings(COMMAND, _SUMMARY, ServingSettings, argv, environ, plain=PLAIN_VARIABLES)
+    settings = read_settings(COMMAND, _SUMMARY, ServingSettings, argv, environ, others=STAGE_VARIABLES)
     store = open_store(settings.gateway_url)
     for bucket in (settings.promotion_bucket, settings.data_bucket):
         check_bucket(bucket)

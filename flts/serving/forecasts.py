@@ -120,7 +120,7 @@ class ForecastService:
         if stored is None:
             raise BadInputError(_NO_DATA)
         forecast = await self._batcher.forecast(loaded.bundle.forecaster, lambda: stored.forecasts(steps))
-        return ForecastResult(forecast, stored.intervals.around(forecast) if stored.intervals else None, loaded)
+        return ForecastResult(forecast, stored.intervals.bounds(forecast) if stored.intervals else None, loaded)
 
     async def _forecast_history(self, loaded: LoadedModel, steps: int, read: ReadHistory) -> ForecastResult:
         bundle = loaded.bundle
@@ -132,9 +132,9 @@ class ForecastService:
         # In parallel, because recalibrating the intervals takes as long as about eighty steps.
         forecast, calibrated = await asyncio.gather(
             forecasting,
-            self.run_in_thread(lambda: intervals.at_the_end(forecaster, data)),
+            self.run_in_thread(lambda: intervals.calibrated_on_recent(forecaster, data)),
         )
-        return ForecastResult(forecast, calibrated.around(forecast), loaded)
+        return ForecastResult(forecast, calibrated.bounds(forecast), loaded)
 
 
 def _check_finite(result: ForecastResult) -> None:

@@ -111,5 +111,5 @@ def _prepare_series(bundle: Bundle, data: ProcessedData) -> StoredSeries | None:
     StepwiseForecast.advance([first])
     if not np.isfinite(first.forecast().values).all():
         raise BadInputError("the promoted model forecasts values that are not finite numbers for the stored data")
-    intervals = bundle.intervals.at_the_end(forecaster, data) if bundle.intervals else None
+    intervals = bundle.intervals.calibrated_on_recent(forecaster, data) if bundle.intervals else None
     return StoredSeries(data, forecasts, intervals)

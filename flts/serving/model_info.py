@@ -10,7 +10,7 @@ from flts.promotion import HistoryEntry
 from flts.serving.loading import LoadedModel
 from flts.serving.model_watcher import ModelBackground
 from flts.serving.protocols.predict import MAX_STEPS
-from flts.serving.scores import BASELINES
+from flts.timeseries.baseline import Baseline
 from flts.timeseries.frame import TIME_COLUMN
 
 _RECENT_ROWS = 500
@@ -44,7 +44,7 @@ def describe(loaded: LoadedModel, background: ModelBackground | None, *, problem
         "scores": {
             "rmse": promotion.test_rmse,
             "mae": promotion.test_mae,
-            **{f"{name}_rmse": baselines.get(name) for name in BASELINES},
+            **{f"{name}_rmse": baselines.get(name) for name in Baseline},
         },
         "recent": _recent(loaded),
         "promotions": [_promotion(entry, loaded) for entry in _readable(background)],

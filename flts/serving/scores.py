@@ -7,8 +7,8 @@ from typing import Any
 from flts.boundary.untrusted import json_object
 from flts.contracts import Promotion
 from flts.errors import FltsError
+from flts.timeseries.baseline import Baseline
 
-BASELINES = ("persistence", "linear", "seasonal_naive")
 _METRICS_FILE = "metrics.json"
 
 
@@ -31,5 +31,5 @@ def read_scores(promotion: Promotion, tracking_uri: str) -> NaiveScores:
         fields: dict[str, Any] = json_object(texts.get(_METRICS_FILE, "{}"), _METRICS_FILE, "a metrics file")
     except FltsError:
         return NaiveScores({})
-    found = {name: fields.get(f"{name}_test_rmse") for name in BASELINES}
+    found = {name: fields.get(f"{name}_test_rmse") for name in Baseline}
     return NaiveScores({name: float(value) for name, value in found.items() if isinstance(value, int | float)})

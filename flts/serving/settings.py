@@ -4,11 +4,17 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from flts.params import GATEWAY_URL, MLFLOW_TRACKING_URI, BucketName, Params, check_key_name
+from flts.params import BUCKETS, GATEWAY_URL, MLFLOW_TRACKING_URI, BucketName, Params, check_key_name
 
 KIB, MIB = 1 << 10, 1 << 20
-# Environment variables that also work without the prefix FLTS_, as in the stages.
-PLAIN_VARIABLES = frozenset({"gateway_url", "mlflow_tracking_uri", "identifier"})
+# Settings that are parameters of stages too, by the variables that stages read for them.
+STAGE_VARIABLES = {
+    "gateway_url": "GATEWAY_URL",
+    "mlflow_tracking_uri": "MLFLOW_TRACKING_URI",
+    "identifier": "IDENTIFIER",
+    "promotion_bucket": "PROMOTION_BUCKET",
+    "data_bucket": "OUTPUT_BUCKET",
+}
 
 
 def _check_identifier(value: str) -> str:
@@ -48,6 +54,6 @@ class ServingSettings(Params):
     )
     threads: int = Field(2, description="threads that read data and recalibrate intervals", ge=1, le=64)
     promotion_bucket: BucketName = Field(
-        "model-promotion", description="bucket with promotions and the pointers to the promoted models"
+        BUCKETS["promotion_bucket"].default, description=BUCKETS["promotion_bucket"].description
     )
-    data_bucket: BucketName = Field("processed-data", description="bucket with the processed data")
+    data_bucket: BucketName = Field(BUCKETS["output_bucket"].default, description=BUCKETS["output_bucket"].description)

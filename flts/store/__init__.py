@@ -1,4 +1,4 @@
-"""Object stores behind one protocol."""
+"""Object stores with a common protocol."""
 
 from flts.boundary import retries
 from flts.boundary.retries import RetryPolicy
@@ -13,11 +13,11 @@ def open_store(url: str, *, wait: bool = False) -> ObjectStore:
 
     Args:
         url: The address.
-        wait: Wait for a service that is away as a stage does, ``FLTS_PATIENCE_SECONDS``, and log it; else give up after
-            some 14 s, as suits servers and people, who will ask again.
+        wait: Wait for a service that is away for ``FLTS_PATIENCE_SECONDS`` and log it, as stages do; else give up
+            after some 14 s, as servers and commands do, whose callers try again.
 
     Raises:
-        BadInputError: The address is of no kind that FLTS knows, or a setting of the store is wrong.
+        BadInputError: FLTS knows no such kind of address, or a setting of the store is wrong.
     """
     if url.startswith("file://"):
         from flts.store.file import FileStore
@@ -28,9 +28,7 @@ def open_store(url: str, *, wait: bool = False) -> ObjectStore:
 
         return S3Store(RetryPolicy(retries.store_wait_seconds() if wait else None))
     if url.startswith("s3://"):
-        raise BadInputError(
-            f"gateway_url {url!r} says too much: expected s3:// alone; each bucket has its own parameter"
-        )
+        raise BadInputError(f"gateway_url {url!r} has more than s3://: each bucket is named by a parameter of its own")
     if url.startswith(("http://", "https://")):
         from flts.store.gateway import GatewayStore
 

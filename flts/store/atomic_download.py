@@ -1,4 +1,4 @@
-"""Files that appear whole and verified, or not at all."""
+"""Downloads that appear as whole, verified files or not at all."""
 
 import hashlib
 from collections.abc import Iterator
@@ -12,10 +12,10 @@ from flts.errors import ChecksumMismatchError
 
 
 class Sink(Protocol):
-    """Takes content piece by piece."""
+    """Writable end of a file."""
 
     def write(self, data: bytes, /) -> object:
-        """Append."""
+        """Append bytes."""
         ...
 
 
@@ -34,16 +34,16 @@ class _HashingSink:
 
 
 @contextmanager
-def receiving(name: str, path: Path, sha256: str | None) -> Iterator[Sink]:
-    """Give a sink whose content becomes the file ``path`` when the block ends well.
+def atomic_file(name: str, path: Path, sha256: str | None) -> Iterator[Sink]:
+    """Yield a sink whose content becomes the file ``path`` when the block ends without an error.
 
     Args:
-        name: What is received, for the errors.
-        path: The file; an older one is replaced.
-        sha256: The announced SHA-256, if any.
+        name: Name of the object, for errors.
+        path: The file; an existing one is replaced.
+        sha256: The expected SHA-256, if any.
 
     Raises:
-        ChecksumMismatchError: The content has another SHA-256; ``path`` is as it was.
+        ChecksumMismatchError: The content has another SHA-256; ``path`` is left as it was.
         BadInputError: The file cannot be written.
     """
     partial = path.with_name(f".{path.name}.{uuid4().hex}")

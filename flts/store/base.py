@@ -8,7 +8,7 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class ObjectInfo:
-    """What a store knows of an object: ``size`` in bytes, ``etag`` changes whenever the content does."""
+    """Description of an object: ``size`` in bytes; ``etag`` changes whenever the content does."""
 
     key: str
     size: int
@@ -16,7 +16,7 @@ class ObjectInfo:
 
 
 def list_by_key(store: "ObjectStore", bucket: str, prefix: str) -> "Iterator[ObjectInfo]":
-    """Read a whole list, and sort it: not every store has its keys in order, as SeaweedFS goes by folders."""
+    """Read all pages and sort them by key: not every store lists keys in order; SeaweedFS lists by folder."""
     found: list[ObjectInfo] = []
     after = ""
     while True:
@@ -29,13 +29,13 @@ def list_by_key(store: "ObjectStore", bucket: str, prefix: str) -> "Iterator[Obj
 class ObjectStore(Protocol):
     """Objects in buckets, with conditional writes.
 
-    Every write is atomic: readers see the old object or the new one, whole. Errors of every method:
-    ``BadInputError`` for a bucket or key outside the rules or refused credentials, ``ServiceUnavailableError``
-    when the store stays out of reach.
+    Every write is atomic: readers see the whole old object or the whole new one. Errors of every method:
+    ``BadInputError`` for an invalid bucket or key and for refused credentials, ``ServiceUnavailableError`` when the
+    store stays out of reach.
     """
 
     def get(self, bucket: str, key: str) -> tuple[bytes, ObjectInfo]:
-        """Read a small object and its info in one step; ``ObjectNotFoundError`` when there is none."""
+        """Read a small object with its info; ``ObjectNotFoundError`` when there is none."""
         ...
 
     def head(self, bucket: str, key: str) -> ObjectInfo | None:
@@ -45,7 +45,7 @@ class ObjectStore(Protocol):
     def put(
         self, bucket: str, key: str, data: bytes, *, if_match: str | None = None, if_none_match: bool = False
     ) -> ObjectInfo:
-        """Write a small object, making the bucket when missing.
+        """Write a small object, creating the bucket if it is missing.
 
         Args:
             bucket: Name of the bucket.
@@ -60,7 +60,7 @@ class ObjectStore(Protocol):
         ...
 
     def upload(self, bucket: str, key: str, path: Path, *, if_none_match: bool = False) -> ObjectInfo:
-        """Write an object from a file of any size, with bounded memory; conditions as in ``put``."""
+        """Write an object of any size from a file, with bounded memory; conditions as in ``put``."""
         ...
 
     def download(self, bucket: str, key: str, path: Path, *, sha256: str | None = None) -> ObjectInfo:
@@ -75,9 +75,9 @@ class ObjectStore(Protocol):
     def read(
         self, bucket: str, key: str, *, start: int = 0, stop: int | None = None
     ) -> tuple[ObjectInfo, Iterator[bytes]]:
-        """Read the bytes [start, stop) of an object of any size, piece by piece; all of one version.
+        """Read the bytes [start, stop) of an object of any size, piece by piece; all from the same version.
 
-        Bytes beyond its end are left out. ``ServiceUnavailableError`` between two pieces means that they are no whole.
+        Bytes beyond its end are left out. After a ``ServiceUnavailableError`` the pieces are incomplete.
 
         Raises:
             ObjectNotFoundError: There is no such object.
@@ -95,7 +95,7 @@ class ObjectStore(Protocol):
     ) -> ObjectInfo:
         """Write an object from pieces, with bounded memory; conditions as in ``put``.
 
-        Where taking the next piece fails, nothing is written, and the error goes on.
+        When taking the next piece fails, nothing is written and the error is raised.
         """
         ...
 
@@ -106,16 +106,16 @@ class ObjectStore(Protocol):
     def page(
         self, bucket: str, prefix: str = "", *, after: str = "", limit: int = 1000
     ) -> tuple[Sequence[ObjectInfo], str]:
-        """List some of the objects whose key begins with ``prefix``, in an order of the store's own.
+        """List a page of the objects whose key begins with ``prefix``, in the store's own order.
 
         Args:
             bucket: Name of the bucket; a missing one has no objects.
-            prefix: What keys begin with.
-            after: What came with the page before; empty for the first one.
-            limit: How many objects at most, 1 to 1000.
+            prefix: Beginning of the keys.
+            after: Cursor that the previous page returned; empty for the first page.
+            limit: Maximum number of objects, 1 to 1000.
 
         Returns:
-            The objects, and what leads to the next page: empty when this is the last.
+            The objects, and the cursor of the next page; empty when this is the last.
         """
         ...
 

@@ -1,8 +1,8 @@
 """An object store in a folder: ``<root>/<bucket>/<key>``.
 
-Writers work on a file under ``<root>/.tmp`` and rename it into place, so that readers never see a part of an
-object. Conditional writes hold a lock file while they compare and rename; the kernel drops the lock when its
-holder dies, so that a killed process blocks nobody.
+Writers fill a file under ``<root>/.tmp`` and rename it, so that readers never see part of an object. Conditional
+writes hold a lock file while they compare and rename; the kernel releases the lock of a process that dies, so that a
+killed process blocks nobody.
 """
 
 import fcntl
@@ -20,7 +20,7 @@ from uuid import uuid4
 
 from flts.diagnostics.system import reason, refused
 from flts.errors import BadInputError, ObjectNotFoundError, PreconditionFailedError
-from flts.store.atomic_download import receiving
+from flts.store.atomic_download import atomic_file
 from flts.store.base import ObjectInfo
 from flts.store.keys import check_bucket, check_key
 
@@ -34,20 +34,20 @@ class FileStore:
     """The ``ObjectStore`` of one machine; any number of processes may use the same folder at once."""
 
     def __init__(self, root: Path) -> None:
-        """Use ``root``, which is made by the first write."""
+        """Use the folder ``root``; the first write creates it."""
         self.root = root
         self._swept = False
 
     @classmethod
     def from_url(cls, url: str) -> Self:
-        """Open the store of ``file:///dir``; ``BadInputError`` when the address names another host or no folder."""
+        """Open the store at ``file:///dir``; ``BadInputError`` when the address has another host or no folder."""
         host, slash, path = url.removeprefix("file://").partition("/")
         if host not in ("", "localhost") or not slash or not path.strip("/") or "\0" in unquote(path):
             raise BadInputError(f"gateway_url {url!r} does not name a folder: expected file:///dir")
         return cls(Path(unquote(f"/{path}")))
 
     def get(self, bucket: str, key: str) -> tuple[bytes, ObjectInfo]:
-        """Read a small object and its info in one step."""
+        """Read a small object with its info."""
         with self._open(bucket, key) as source:
             data = source.read()
             return data, ObjectInfo(key, len(data), _etag(os.fstat(source.fileno()), data))
@@ -63,11 +63,11 @@ class FileStore:
     def put(
         self, bucket: str, key: str, data: bytes, *, if_match: str | None = None, if_none_match: bool = False
     ) -> ObjectInfo:
-        """Write a small object, making the bucket when missing."""
+        """Write a small object, creating the bucket if it is missing."""
         return self.write(bucket, key, [data], if_match=if_match, if_none_match=if_none_match)
 
     def upload(self, bucket: str, key: str, path: Path, *, if_none_match: bool = False) -> ObjectInfo:
-        """Write an object from a file of any size, with bounded memory."""
+        """Write an object of any size from a file, with bounded memory."""
         try:
             source = path.open("rb")
         except OSError as error:
@@ -78,7 +78,7 @@ class FileStore:
     def download(self, bucket: str, key: str, path: Path, *, sha256: str | None = None) -> ObjectInfo:
         """Read an object of any size into a file, whole or not at all."""
         with self._open(bucket, key) as source:
-            with receiving(f"{bucket}/{key}", path, sha256) as sink:
+            with atomic_file(f"{bucket}/{key}", path, sha256) as sink:
                 while chunk := source.read(_CHUNK):
                     sink.write(chunk)
             return _describe(key, source)
@@ -86,7 +86,7 @@ class FileStore:
     def read(
         self, bucket: str, key: str, *, start: int = 0, stop: int | None = None
     ) -> tuple[ObjectInfo, Iterator[bytes]]:
-        """Read bytes of an object of any size, piece by piece."""
+        """Read bytes of an object of any size in pieces."""
         source = self._open(bucket, key)
         info = _describe(key, source)
 
@@ -124,7 +124,7 @@ class FileStore:
     def page(
         self, bucket: str, prefix: str = "", *, after: str = "", limit: int = 1000
     ) -> tuple[Sequence[ObjectInfo], str]:
-        """List some of the objects whose key begins with ``prefix``, by key; ``after`` is a key."""
+        """List a page of the objects whose key begins with ``prefix``, in key order; ``after`` is a key."""
         found = [*islice(self._list(bucket, prefix, after), limit + 1)]
         return found[:limit], found[limit - 1].key if len(found) > limit else ""
 
@@ -161,7 +161,7 @@ class FileStore:
 
     @contextmanager
     def _temporary(self, name: str) -> Iterator[tuple[Path, BinaryIO]]:
-        """Give a locked file on the same filesystem, removed afterwards unless it was renamed."""
+        """Yield a locked file on the same filesystem; it is removed afterwards unless it was renamed."""
         folder = self.root / ".tmp"
         with refused(f"write {name} under {self.root}"):
             folder.mkdir(parents=True, exist_ok=True)
@@ -186,7 +186,7 @@ class FileStore:
         if_match: str | None,
         if_none_match: bool,
     ) -> ObjectInfo:
-        """Check the condition and rename, while no other writer of this key can."""
+        """Check the condition and rename, with the lock of all writers of this key."""
         sink.flush()
         os.fsync(sink.fileno())
         info = _describe(key, sink)
@@ -194,15 +194,15 @@ class FileStore:
             if if_none_match or if_match is not None:
                 current = self.head(bucket, key)
                 if if_none_match and current is not None:
-                    raise PreconditionFailedError(f"{bucket}/{key} exists already")
+                    raise PreconditionFailedError(f"{bucket}/{key} already exists")
                 if if_match is not None and (current is None or current.etag != if_match):
-                    raise PreconditionFailedError(f"{bucket}/{key} is no longer the one with etag {if_match}")
+                    raise PreconditionFailedError(f"{bucket}/{key} no longer has the etag {if_match}")
             _move(temporary, target)
         return info
 
     @contextmanager
     def _lock(self, bucket: str, key: str) -> Iterator[None]:
-        """Hold the lock that all writers of this key share with some other keys."""
+        """Hold the lock that all writers of this key take; some other keys share it."""
         folder = self.root / ".locks"
         number = int.from_bytes(hashlib.blake2b(f"{bucket}/{key}".encode(), digest_size=2).digest()) % _LOCKS
         with refused(f"lock {bucket}/{key} under {self.root}"):
@@ -213,7 +213,7 @@ class FileStore:
 
 
 def _move(path: Path, target: Path) -> None:
-    """Rename into place, and clear away the empty folders that removed objects left there."""
+    """Rename a file, and remove the empty folders that deleted objects left at the target."""
     while True:
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -221,7 +221,7 @@ def _move(path: Path, target: Path) -> None:
         except FileNotFoundError:
             if not path.exists():
                 raise
-            continue  # another writer cleared the folder away
+            continue  # another writer removed the folder
         except IsADirectoryError:
             for folder, _, _ in os.walk(target, topdown=False):
                 os.rmdir(folder)
@@ -232,7 +232,7 @@ def _move(path: Path, target: Path) -> None:
 def _etag(status: os.stat_result, data: bytes) -> str:
     """Derive an etag: from the content of small objects, from inode, size and time of large ones.
 
-    Objects that are swapped (pointers, claims) are small; hashing gigabytes to describe them would serve nobody.
+    Objects that change by compare-and-swap are small; hashing gigabytes to describe them would serve nobody.
     """
     if status.st_size > _HASHED_UP_TO:
         data = f"{status.st_ino}-{status.st_size}-{status.st_mtime_ns}".encode()
@@ -247,7 +247,7 @@ def _describe(key: str, source: BinaryIO) -> ObjectInfo:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what killed writers left: old files that nobody holds locked."""
+    """Remove the old, unlocked files that killed writers left."""
     for path in folder.iterdir():
         with suppress(OSError), path.open("rb") as file:
             if time.time() - path.stat().st_mtime > _ABANDONED_AFTER_SECONDS:

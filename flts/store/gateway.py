@@ -1,4 +1,4 @@
-"""The object store behind a gateway: plain HTTP, and no keys of the store itself."""
+"""The object store that a gateway serves: plain HTTP, without credentials of the store itself."""
 
 import os
 import tempfile
@@ -26,7 +26,7 @@ from flts.errors import (
     ServiceUnavailableError,
 )
 from flts.observability import request_ids
-from flts.store.atomic_download import receiving
+from flts.store.atomic_download import atomic_file
 from flts.store.base import ObjectInfo, list_by_key
 from flts.store.keys import check_bucket, check_key
 
@@ -48,14 +48,16 @@ class GatewayStore:
     """The ``ObjectStore`` that a gateway serves; threads may share it."""
 
     def __init__(self, url: str, retry_policy: RetryPolicy) -> None:
-        """Connect at the first call.
+        """Read the settings; the first call connects.
 
         Raises:
-            BadInputError: The address is none of a gateway, or the token or the timeout cannot be.
+            BadInputError: The address, the token or the timeout is invalid.
         """
         parts = urlsplit(url)
         if not parts.hostname or parts.query or parts.fragment or "@" in parts.netloc:
-            raise BadInputError(f"gateway_url {_shown(url)!r} is not the address of a gateway: http(s)://host:port")
+            raise BadInputError(
+                f"gateway_url {_without_password(url)!r} is not the address of a gateway: http(s)://host:port"
+            )
         self._url = url.rstrip("/")
         token = os.environ.get(TOKEN_VARIABLE, "")
         if token and not (token.isascii() and token.isprintable() and " " not in token):
@@ -66,26 +68,26 @@ class GatewayStore:
         self._opening = Lock()
 
     def get(self, bucket: str, key: str) -> tuple[bytes, ObjectInfo]:
-        """Read a small object and its info in one step."""
-        answer = self._call(f"read {bucket}/{key}", "GET", self._address("download", bucket, key))
-        return answer.content, ObjectInfo(key, len(answer.content), _etag(answer))
+        """Read a small object with its info."""
+        response = self._call(f"read {bucket}/{key}", "GET", self._address("download", bucket, key))
+        return response.content, ObjectInfo(key, len(response.content), _etag(response))
 
     def head(self, bucket: str, key: str) -> ObjectInfo | None:
         """Describe an object, or ``None`` when there is none."""
         try:
-            answer = self._call(f"look at {bucket}/{key}", "HEAD", self._address("download", bucket, key))
+            response = self._call(f"look at {bucket}/{key}", "HEAD", self._address("download", bucket, key))
         except ObjectNotFoundError:
             return None
-        return ObjectInfo(key, int(answer.headers["content-length"]), _etag(answer))
+        return ObjectInfo(key, int(response.headers["content-length"]), _etag(response))
 
     def put(
         self, bucket: str, key: str, data: bytes, *, if_match: str | None = None, if_none_match: bool = False
     ) -> ObjectInfo:
-        """Write a small object, making the bucket when missing."""
+        """Write a small object, creating the bucket if it is missing."""
         return self._write(bucket, key, lambda: data, len(data), if_match, if_none_match)
 
     def upload(self, bucket: str, key: str, path: Path, *, if_none_match: bool = False) -> ObjectInfo:
-        """Write an object from a file of any size, with bounded memory."""
+        """Write an object of any size from a file, with bounded memory."""
         self._address("upload", bucket, key)
         try:
             source = path.open("rb")
@@ -99,18 +101,18 @@ class GatewayStore:
         address, name = self._address("download", bucket, key), f"{bucket}/{key}"
 
         def fetch() -> ObjectInfo:
-            with self._answering(f"read {name}", "GET", address) as answer:
-                with receiving(name, path, sha256) as sink:
-                    for chunk in answer.iter_bytes(_CHUNK):
+            with self._response(f"read {name}", "GET", address) as response:
+                with atomic_file(name, path, sha256) as sink:
+                    for chunk in response.iter_bytes(_CHUNK):
                         sink.write(chunk)
-                return ObjectInfo(key, int(answer.headers["content-length"]), _etag(answer))
+                return ObjectInfo(key, int(response.headers["content-length"]), _etag(response))
 
-        return self._persist(f"read {name}", fetch)
+        return self._retry(f"read {name}", fetch)
 
     def read(
         self, bucket: str, key: str, *, start: int = 0, stop: int | None = None
     ) -> tuple[ObjectInfo, Iterator[bytes]]:
-        """Read bytes of an object of any size, piece by piece."""
+        """Read bytes of an object of any size in pieces."""
         address = self._address("download", bucket, key)
         info = self.head(bucket, key)
         if info is None:
@@ -119,9 +121,9 @@ class GatewayStore:
 
         def pieces() -> Iterator[bytes]:
             for begin in range(start, end, _CHUNK):
-                asked = {"Range": f"bytes={begin}-{min(begin + _CHUNK, end) - 1}", "If-Match": f'"{info.etag}"'}
+                headers = {"Range": f"bytes={begin}-{min(begin + _CHUNK, end) - 1}", "If-Match": f'"{info.etag}"'}
                 try:
-                    yield self._call(f"read {bucket}/{key}", "GET", address, headers=asked).content
+                    yield self._call(f"read {bucket}/{key}", "GET", address, headers=headers).content
                 except PreconditionFailedError:
                     raise ServiceUnavailableError(f"{bucket}/{key} changed while it was read") from None
 
@@ -136,27 +138,27 @@ class GatewayStore:
         if_match: str | None = None,
         if_none_match: bool = False,
     ) -> ObjectInfo:
-        """Write an object from pieces, with bounded memory: on disk first, so that it can be sent again."""
+        """Write an object from pieces, with bounded memory: spooled to disk, so that it can be sent again."""
         self._address("upload", bucket, key)
-        with tempfile.TemporaryFile() as kept:
+        with tempfile.TemporaryFile() as spool:
             for piece in pieces:
-                kept.write(piece)
-            return self._send_file(bucket, key, kept, if_match, if_none_match)
+                spool.write(piece)
+            return self._send_file(bucket, key, spool, if_match, if_none_match)
 
     def copy(self, bucket: str, source: str, target: str) -> ObjectInfo:
         """Copy an object within a bucket, replacing the target."""
         check_key(source)
         address = self._address("copy", bucket, target)
-        answer = self._call(f"copy {bucket}/{source} to {target}", "POST", address, params={"source": source})
-        return ObjectInfo(target, answer.json()["size_bytes"], _etag(answer))
+        response = self._call(f"copy {bucket}/{source} to {target}", "POST", address, params={"source": source})
+        return ObjectInfo(target, response.json()["size_bytes"], _etag(response))
 
     def page(
         self, bucket: str, prefix: str = "", *, after: str = "", limit: int = 1000
     ) -> tuple[Sequence[ObjectInfo], str]:
-        """List some of the objects whose key begins with ``prefix``, in the order of the store behind the gateway."""
+        """List a page of the objects whose key begins with ``prefix``, in the order of the gateway's store."""
         check_bucket(bucket)
-        asked: dict[str, str | int] = {"prefix": prefix, "after": after, "limit": limit}
-        page = self._call(f"list {bucket}/{prefix}", "GET", f"{self._url}/objects/{bucket}", params=asked).json()
+        options: dict[str, str | int] = {"prefix": prefix, "after": after, "limit": limit}
+        page = self._call(f"list {bucket}/{prefix}", "GET", f"{self._url}/objects/{bucket}", params=options).json()
         found = [ObjectInfo(item["object"], item["size_bytes"], item["etag"]) for item in page["objects"]]
         return found, page["next"] or ""
 
@@ -197,14 +199,14 @@ class GatewayStore:
         headers = {
             "Content-Length": str(size),
             "Content-Type": "application/octet-stream",
-            # The same for every attempt: the gateway knows a write whose answer was lost.
+            # The same for every attempt: the gateway recognizes a write whose response was lost.
             "Idempotency-Key": uuid4().hex,
         }
         if if_match is not None:
             headers["If-Match"] = f'"{if_match}"'
         if if_none_match:
             headers["If-None-Match"] = "*"
-        answer = self._call(
+        response = self._call(
             f"write {bucket}/{key}",
             "POST",
             self._address("upload", bucket, key),
@@ -212,19 +214,19 @@ class GatewayStore:
             params={} if size else {"empty": "true"},
             content=content,
         )
-        return ObjectInfo(key, size, _etag(answer))
+        return ObjectInfo(key, size, _etag(response))
 
-    def _call(self, doing: str, method: str, address: str, **asked: Any) -> "httpx.Response":
-        """Ask several times while the gateway fails; ``content`` makes the body, anew for every attempt."""
+    def _call(self, action: str, method: str, address: str, **options: Any) -> "httpx.Response":
+        """Send a request, repeated while the gateway fails; ``content`` creates the body of each attempt."""
 
-        def ask() -> "httpx.Response":
-            with self._answering(doing, method, address, **asked) as answer:
-                answer.read()
-                return answer
+        def send() -> "httpx.Response":
+            with self._response(action, method, address, **options) as response:
+                response.read()
+                return response
 
-        return self._persist(doing, ask)
+        return self._retry(action, send)
 
-    def _persist(self, doing: str, ask: Callable[[], T]) -> T:
+    def _retry(self, action: str, send: Callable[[], T]) -> T:
         import httpx
 
         def reason(error: Exception) -> str:
@@ -232,44 +234,44 @@ class GatewayStore:
                 return str(error)
             return outage_reason("timed out" if isinstance(error, httpx.TimeoutException) else str(error))
 
-        def passing(error: Exception) -> str:
-            passes = isinstance(error, httpx.TransportError | _TransientError) and not is_permanent(str(error))
-            return f"the gateway {self._url} cannot be reached: {reason(error)}" if passes else ""
+        def outage(error: Exception) -> str:
+            transient = isinstance(error, httpx.TransportError | _TransientError) and not is_permanent(str(error))
+            return f"the gateway {self._url} cannot be reached: {reason(error)}" if transient else ""
 
         try:
-            return self._retry_policy.call(ask, passing)
+            return self._retry_policy.call(send, outage)
         except (_TransientError, httpx.TransportError) as error:
-            kind = ServiceUnavailableError if passing(error) else RefusedError
-            raise kind(f"cannot {doing} at {self._url}: {reason(error)}") from None
+            kind = ServiceUnavailableError if outage(error) else RefusedError
+            raise kind(f"cannot {action} at {self._url}: {reason(error)}") from None
 
     @contextmanager
-    def _answering(
+    def _response(
         self,
-        doing: str,
+        action: str,
         method: str,
         address: str,
         *,
         content: Callable[[], bytes | Iterator[bytes]] | None = None,
-        **asked: Any,
+        **options: Any,
     ) -> Iterator["httpx.Response"]:
-        """Ask once, and give the answer before its body is read; errors as a store's, or one to try again after."""
+        """Send a request once, and yield the response before its body is read; a store's errors, or a transient one."""
         body = content() if content else None
-        headers = {**request_ids.headers(), **asked.pop("headers", {})}
-        with self._client.stream(method, address, content=body, headers=headers, **asked) as answer:
-            if not answer.is_success:
-                answer.read()
-                raise self._refused(doing, answer)
-            yield answer
+        headers = {**request_ids.headers(), **options.pop("headers", {})}
+        with self._client.stream(method, address, content=body, headers=headers, **options) as response:
+            if not response.is_success:
+                response.read()
+                raise self._error(action, response)
+            yield response
 
-    def _refused(self, doing: str, answer: "httpx.Response") -> Exception:
-        said = _said(answer)
-        if answer.status_code in _TRANSIENT:
-            return _TransientError(said or f"it answers with HTTP status {answer.status_code}")
+    def _error(self, action: str, response: "httpx.Response") -> Exception:
+        detail = _detail(response)
+        if response.status_code in _TRANSIENT:
+            return _TransientError(detail or f"it answers with HTTP status {response.status_code}")
         errors: Mapping[int, type[FltsError]] = {404: ObjectNotFoundError, 412: PreconditionFailedError}
-        if answer.status_code in (401, 403):
-            return RefusedError(f"the gateway {self._url} did not {doing}: {said}; {TOKEN_VARIABLE} holds the token")
-        kind = errors.get(answer.status_code, BadInputError)
-        return kind(f"the gateway {self._url} did not {doing}: {said or f'HTTP status {answer.status_code}'}")
+        if response.status_code in (401, 403):
+            return RefusedError(f"the gateway {self._url} did not {action}: {detail}; {TOKEN_VARIABLE} holds the token")
+        kind = errors.get(response.status_code, BadInputError)
+        return kind(f"the gateway {self._url} did not {action}: {detail or f'HTTP status {response.status_code}'}")
 
     @property
     def _client(self) -> "httpx.Client":
@@ -280,7 +282,7 @@ class GatewayStore:
     def _opened(self) -> "httpx.Client":
         try:
             import httpx
-            import stamina  # noqa: F401 - so that what is missing is said once, here
+            import stamina  # noqa: F401 - to report a missing package here
         except ModuleNotFoundError as error:
             raise BadInputError(
                 f"a gateway_url that begins with http needs the package {error.name}: install flts[http]"
@@ -295,21 +297,21 @@ class GatewayStore:
 
 
 class _TransientError(Exception):
-    """An answer after which asking again may help."""
+    """A response after which a repeated request may succeed."""
 
 
-def _etag(answer: "httpx.Response") -> str:
-    return str(answer.headers.get("etag", "")).strip('"')
+def _etag(response: "httpx.Response") -> str:
+    return str(response.headers.get("etag", "")).strip('"')
 
 
-def _said(answer: "httpx.Response") -> str:
+def _detail(response: "httpx.Response") -> str:
     try:
-        return printable(str(answer.json()["detail"]))[:300]
+        return printable(str(response.json()["detail"]))[:300]
     except (ValueError, KeyError, TypeError):
         return ""
 
 
-def _shown(url: str) -> str:
-    """Return an address without what may be a password."""
+def _without_password(url: str) -> str:
+    """Return an address without its user and password."""
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2]}"[:200]

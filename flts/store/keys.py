@@ -1,4 +1,4 @@
-"""Which bucket names and keys every store accepts, so that data can move between stores."""
+"""Rules for bucket names and keys that every store accepts, so that data can move between stores."""
 
 import re
 

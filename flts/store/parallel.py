@@ -1,4 +1,4 @@
-"""Work on many parts at once and take the results in order, with few of them in memory."""
+"""Parallel work on many items, with results in order and few of them in memory."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -7,40 +7,40 @@ from functools import partial
 from threading import Thread
 from typing import TypeVar
 
-Job = TypeVar("Job")
+Item = TypeVar("Item")
 Done = TypeVar("Done")
 
 
-def in_order(work: Callable[[Job], Done], jobs: Iterable[Job], ahead: int) -> Iterator[Done]:
-    """Yield ``work(job)`` of every job, in the order of the jobs.
+def map_in_order(work: Callable[[Item], Done], items: Iterable[Item], ahead: int) -> Iterator[Done]:
+    """Yield ``work(item)`` for every item, in the items' order.
 
     Args:
-        work: What to do, in a thread of its own.
-        jobs: Its arguments; the next one is taken only when there is a thread for it.
-        ahead: How many may be worked on, or wait to be taken, at once.
+        work: Function to call, in a thread for each item.
+        items: Its arguments; each is taken only when a thread is free for it.
+        ahead: Maximum number of items that are in progress, or done and not yet taken.
     """
     running: deque[Future[Done]] = deque()
     try:
-        for job in jobs:
+        for item in items:
             if len(running) == ahead:
                 yield running.popleft().result()
-            running.append(start(partial(work, job)))
+            running.append(start(partial(work, item)))
         while running:
             yield running.popleft().result()
     except Exception:
         for one in running:
-            one.exception()  # so that nobody works on it any more when the error arrives
+            one.exception()  # wait, so that no thread still works when the error arrives
         raise
 
 
 def start(work: Callable[[], Done]) -> "Future[Done]":
-    """Work in a daemon thread: a process that is told to end does not wait for a server that hangs."""
+    """Call ``work`` in a daemon thread: a process that must end does not wait for a server that hangs."""
     future: Future[Done] = Future()
 
     def run() -> None:
         try:
             future.set_result(work())
-        except BaseException as error:  # raised again where the result is taken
+        except BaseException as error:  # raised where the result is read
             future.set_exception(error)
 
     Thread(target=run, daemon=True).start()

@@ -1,4 +1,4 @@
-"""An object store on S3: AWS, MinIO, SeaweedFS and others that know conditional writes.
+"""An object store on S3: AWS, MinIO, SeaweedFS and other services with conditional writes.
 
 Large objects travel in parts, a few at once, so that memory stays bounded.
 """
@@ -13,40 +13,40 @@ from uuid import uuid4
 from flts.boundary.retries import RetryPolicy
 from flts.diagnostics.system import reason
 from flts.errors import BadInputError, ObjectNotFoundError, PreconditionFailedError, ServiceUnavailableError
-from flts.store.atomic_download import receiving
+from flts.store.atomic_download import atomic_file
 from flts.store.base import ObjectInfo, list_by_key
 from flts.store.keys import check_bucket, check_key
-from flts.store.parallel import in_order
+from flts.store.parallel import map_in_order
 from flts.store.s3_client import S3Client
 from flts.store.s3_errors import BucketNotFoundError, EmptyRangeError, TruncatedError
-from flts.store.s3_parts import parts_of, ranges, unchanged
-from flts.store.s3_writing import TOKEN, Fields, etag, quoted, write, write_parts
+from flts.store.s3_parts import ranges, read_one_version, regroup
+from flts.store.s3_writing import TOKEN, Fields, etag, quote_etag, write, write_parts
 
 T = TypeVar("T")
 
 _PART = 8 << 20
-_WRITTEN_PART = 6 << 20  # for each of many writers; they may send 60 GB
-_MOST_PARTS = 10_000
-_COPIED_PART = 256 << 20  # few enough bytes for one answer in time
-_FETCHED_AT_ONCE = 5  # some of them wait for their turn to be hashed and written
-_STREAMED_AT_ONCE = 3  # for each of many readers
+_WRITTEN_PART = 6 << 20  # of each of many writers; allows 60 GB
+_MAX_PARTS = 10_000
+_COPIED_PART = 256 << 20  # few enough bytes for one response in time
+_DOWNLOAD_THREADS = 5  # some of the parts wait to be hashed and written
+_READ_THREADS = 3  # of each of many readers
 
 
 class S3Store:
-    """The ``ObjectStore`` of the S3 service that the environment names; threads may share it."""
+    """The ``ObjectStore`` on the S3 service that the environment names; threads may share it."""
 
     def __init__(self, retry_policy: RetryPolicy) -> None:
         """Connect at the first call."""
         self._s3 = S3Client(retry_policy)
 
     def get(self, bucket: str, key: str) -> tuple[bytes, ObjectInfo]:
-        """Read a small object and its info in one step."""
+        """Read a small object with its info."""
         target = _target(bucket, key)
 
         def read(client: Any) -> tuple[bytes, ObjectInfo]:
-            answer = client.get_object(**target)
-            data = answer["Body"].read()
-            return data, ObjectInfo(key, len(data), etag(answer))
+            response = client.get_object(**target)
+            data = response["Body"].read()
+            return data, ObjectInfo(key, len(data), etag(response))
 
         return self._s3.call(f"read {bucket}/{key}", read)
 
@@ -56,18 +56,18 @@ class S3Store:
         try:
             found: Fields = self._s3.call(f"look at {bucket}/{key}", lambda client: client.head_object(**target))
         except ObjectNotFoundError:
-            self._check_keys(target)
+            self._check_credentials(target)
             return None
         return ObjectInfo(key, found["ContentLength"], etag(found))
 
     def put(
         self, bucket: str, key: str, data: bytes, *, if_match: str | None = None, if_none_match: bool = False
     ) -> ObjectInfo:
-        """Write a small object, making the bucket when missing."""
+        """Write a small object, creating the bucket if it is missing."""
         target, token = _target(bucket, key), uuid4().hex
         condition: dict[str, Any] = {}
         if if_match is not None:
-            condition["IfMatch"] = quoted(if_match)
+            condition["IfMatch"] = quote_etag(if_match)
         if if_none_match:
             condition["IfNoneMatch"] = "*"
 
@@ -83,14 +83,16 @@ class S3Store:
             )
 
         try:
-            return ObjectInfo(key, len(data), put() if if_match is not None else self._in_bucket(bucket, put))
+            return ObjectInfo(
+                key, len(data), put() if if_match is not None else self._create_bucket_if_missing(bucket, put)
+            )
         except ObjectNotFoundError as error:
             if if_match is None:
                 raise
             raise PreconditionFailedError(str(error)) from None
 
     def upload(self, bucket: str, key: str, path: Path, *, if_none_match: bool = False) -> ObjectInfo:
-        """Write an object from a file of any size, with bounded memory."""
+        """Write an object of any size from a file, with bounded memory."""
         target, token = _target(bucket, key), uuid4().hex
         try:
             source = path.open("rb")
@@ -101,13 +103,13 @@ class S3Store:
             if size <= _PART:
                 return self.put(bucket, key, source.read(), if_none_match=if_none_match)
             if if_none_match and self.head(bucket, key):
-                raise PreconditionFailedError(f"{bucket}/{key} exists already")
+                raise PreconditionFailedError(f"{bucket}/{key} already exists")
 
             def pieces() -> Iterator[bytes]:
-                for piece in ranges(0, size, max(_PART, -(-size // _MOST_PARTS))):
+                for piece in ranges(0, size, max(_PART, -(-size // _MAX_PARTS))):
                     data = source.read(len(piece))
                     if len(data) < len(piece):
-                        raise BadInputError(f"{path} became shorter while it was read")
+                        raise BadInputError(f"{path} was truncated while it was read")
                     yield data
 
             def put() -> str:
@@ -123,7 +125,7 @@ class S3Store:
                     checksums=self._s3.checksums,
                 )
 
-            return ObjectInfo(key, size, self._in_bucket(bucket, put))
+            return ObjectInfo(key, size, self._create_bucket_if_missing(bucket, put))
 
     def download(self, bucket: str, key: str, path: Path, *, sha256: str | None = None) -> ObjectInfo:
         """Read an object of any size into a file, whole or not at all."""
@@ -131,25 +133,25 @@ class S3Store:
 
         def download() -> ObjectInfo:
             first, info = self._piece(bucket, key, range(_PART))
-            with receiving(f"{bucket}/{key}", path, sha256) as sink:
+            with atomic_file(f"{bucket}/{key}", path, sha256) as sink:
                 sink.write(first)
-                pieces = in_order(
+                pieces = map_in_order(
                     lambda piece: self._piece(bucket, key, piece, info.etag)[0],
                     ranges(_PART, info.size, _PART),
-                    _FETCHED_AT_ONCE,
+                    _DOWNLOAD_THREADS,
                 )
                 for data in pieces:
                     sink.write(data)
             return info
 
-        return unchanged(f"{bucket}/{key}", download)
+        return read_one_version(f"{bucket}/{key}", download)
 
     def read(
         self, bucket: str, key: str, *, start: int = 0, stop: int | None = None
     ) -> tuple[ObjectInfo, Iterator[bytes]]:
-        """Read bytes of an object of any size, piece by piece."""
+        """Read bytes of an object of any size in pieces."""
         _target(bucket, key)
-        if start or stop is not None:  # which may lie outside of it
+        if start or stop is not None:  # the range may lie outside of the object
             found = self.head(bucket, key)
             if found is None:
                 raise ObjectNotFoundError(f"there is no object {bucket}/{key}")
@@ -162,10 +164,10 @@ class S3Store:
         def pieces() -> Iterator[bytes]:
             yield first
             try:
-                yield from in_order(
+                yield from map_in_order(
                     lambda piece: self._piece(bucket, key, piece, info.etag)[0],
                     ranges(start + _PART, end, _PART),
-                    _STREAMED_AT_ONCE,
+                    _READ_THREADS,
                 )
             except PreconditionFailedError:
                 raise ServiceUnavailableError(f"{bucket}/{key} changed while it was read") from None
@@ -183,13 +185,13 @@ class S3Store:
     ) -> ObjectInfo:
         """Write an object from pieces, with bounded memory."""
         target, token, size = _target(bucket, key), uuid4().hex, 0
-        parts = parts_of(pieces, _WRITTEN_PART)
+        parts = regroup(pieces, _WRITTEN_PART)
         first = [next(parts, b"")]
         if len(first[0]) < _WRITTEN_PART:
             return self.put(bucket, key, first[0], if_match=if_match, if_none_match=if_none_match)
         found = self.head(bucket, key) if if_match or if_none_match else None
         if (found and if_none_match) or (if_match and (found is None or found.etag != if_match)):
-            raise PreconditionFailedError(f"{bucket}/{key} exists already, or changed")
+            raise PreconditionFailedError(f"{bucket}/{key} already exists, or has changed")
 
         def counted() -> Iterator[bytes]:
             nonlocal size
@@ -199,7 +201,7 @@ class S3Store:
                 size += len(part)
                 yield part
 
-        condition = {"IfMatch": quoted(if_match)} if if_match else {"IfNoneMatch": "*"} if if_none_match else {}
+        condition = {"IfMatch": quote_etag(if_match)} if if_match else {"IfNoneMatch": "*"} if if_none_match else {}
 
         def put() -> str:
             return write_parts(
@@ -213,21 +215,21 @@ class S3Store:
                 checksums=self._s3.checksums,
             )
 
-        tag = self._in_bucket(bucket, put)  # a bucket that is missing is noticed before the first part is taken
+        tag = self._create_bucket_if_missing(bucket, put)  # a missing bucket is noticed before the first part is taken
         return ObjectInfo(key, size, tag)
 
     def copy(self, bucket: str, source: str, target: str) -> ObjectInfo:
         """Copy an object within a bucket, replacing the target."""
-        doing, where = f"copy {bucket}/{source} to {target}", _target(bucket, target)
+        action, where = f"copy {bucket}/{source} to {target}", _target(bucket, target)
 
         def copy() -> ObjectInfo:
             info = self.head(bucket, source)
             if info is None:
                 raise ObjectNotFoundError(f"there is no object {bucket}/{source} to copy")
-            origin = {"CopySource": _target(bucket, source), "CopySourceIfMatch": quoted(info.etag)}
+            origin = {"CopySource": _target(bucket, source), "CopySourceIfMatch": quote_etag(info.etag)}
             if info.size <= _COPIED_PART:
-                asked = {**where, **origin, **self._s3.encryption}
-                copied = self._s3.call(doing, lambda client: client.copy_object(**asked))
+                fields = {**where, **origin, **self._s3.encryption}
+                copied = self._s3.call(action, lambda client: client.copy_object(**fields))
                 return ObjectInfo(target, info.size, etag(copied["CopyObjectResult"]))
 
             def send(client: Any, part: Fields, piece: range) -> Fields:
@@ -235,26 +237,26 @@ class S3Store:
                 result = client.upload_part_copy(**part, **origin, CopySourceRange=bounds)["CopyPartResult"]
                 return {"ETag": result["ETag"]}
 
-            pieces = ranges(0, info.size, max(_COPIED_PART, -(-info.size // _MOST_PARTS)))
-            # Without checksums: MinIO and others then ask for one of each part, which who copies does not know.
-            tag = write_parts(self._s3, doing, where, uuid4().hex, pieces, send, {}, checksums=False)
+            pieces = ranges(0, info.size, max(_COPIED_PART, -(-info.size // _MAX_PARTS)))
+            # Without checksums: with them MinIO and others demand one for each part, which is unknown in a copy.
+            tag = write_parts(self._s3, action, where, uuid4().hex, pieces, send, {}, checksums=False)
             return ObjectInfo(target, info.size, tag)
 
-        return unchanged(f"{bucket}/{source}", copy)
+        return read_one_version(f"{bucket}/{source}", copy)
 
     def page(
         self, bucket: str, prefix: str = "", *, after: str = "", limit: int = 1000
     ) -> tuple[Sequence[ObjectInfo], str]:
-        """List some of the objects whose key begins with ``prefix``, in the service's order."""
+        """List a page of the objects whose key begins with ``prefix``, in the service's order."""
         check_bucket(bucket)
-        asked = {"Bucket": bucket, "Prefix": prefix, "MaxKeys": limit}
-        asked |= {"ContinuationToken": after} if after else {}
+        fields = {"Bucket": bucket, "Prefix": prefix, "MaxKeys": limit}
+        fields |= {"ContinuationToken": after} if after else {}
         try:
-            answer: Fields = self._s3.call(f"list {bucket}/{prefix}", lambda client: client.list_objects_v2(**asked))
+            response: Fields = self._s3.call(f"list {bucket}/{prefix}", lambda client: client.list_objects_v2(**fields))
         except BucketNotFoundError:
             return [], ""
-        found = [ObjectInfo(item["Key"], item["Size"], etag(item)) for item in answer.get("Contents", ())]
-        return found, answer["NextContinuationToken"] if answer["IsTruncated"] else ""
+        found = [ObjectInfo(item["Key"], item["Size"], etag(item)) for item in response.get("Contents", ())]
+        return found, response["NextContinuationToken"] if response["IsTruncated"] else ""
 
     def list(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo]:
         """List objects whose key begins with ``prefix``, in key order; nothing for a missing bucket."""
@@ -268,60 +270,60 @@ class S3Store:
         except ObjectNotFoundError:
             return
 
-    def _check_keys(self, target: dict[str, str]) -> None:
-        """Tell a missing object from a user whom the service does not know, for which versitygw answers 404 as well.
+    def _check_credentials(self, target: dict[str, str]) -> None:
+        """Distinguish a missing object from an unknown user: versitygw answers 404 to both.
 
-        A HEAD's answer has no body that would say which. Once any request was answered, the keys are right.
+        The response to a HEAD has no body that would tell. Once any request succeeded, the credentials are right.
 
         Raises:
-            RefusedError: It is the user.
+            RefusedError: The service does not know the user.
         """
-        if self._s3.answered:
+        if self._s3.credentials_accepted:
             return
         with suppress(ObjectNotFoundError, EmptyRangeError):
             self._s3.call(
                 f"look at {target['Bucket']}/{target['Key']}",
                 lambda client: client.get_object(**target, Range="bytes=0-0")["Body"].read(),
             )
-        self._s3.answered = True
+        self._s3.credentials_accepted = True
 
     def _piece(self, bucket: str, key: str, piece: range, tag: str | None = None) -> tuple[bytes, ObjectInfo]:
-        """Read a part of an object, with the info of the whole; ``tag`` is the etag that it must still have."""
-        condition = {"IfMatch": quoted(tag)} if tag else {}
+        """Read a part of an object, with the info of the whole; ``tag`` is the etag that the object must still have."""
+        condition = {"IfMatch": quote_etag(tag)} if tag else {}
 
         def read(client: Any) -> tuple[bytes, ObjectInfo]:
-            answer = client.get_object(
+            response = client.get_object(
                 Bucket=bucket, Key=key, Range=f"bytes={piece.start}-{piece.stop - 1}", **condition
             )
-            data = answer["Body"].read()
-            size = int(answer.get("ContentRange", f"/{len(data)}").rpartition("/")[2])
+            data = response["Body"].read()
+            size = int(response.get("ContentRange", f"/{len(data)}").rpartition("/")[2])
             if len(data) != min(piece.stop, size) - piece.start:
-                raise TruncatedError(f"{len(data)} bytes came where {len(piece)} were asked for")
-            return data, ObjectInfo(key, size, etag(answer))
+                raise TruncatedError(f"{len(data)} of {len(piece)} bytes arrived")
+            return data, ObjectInfo(key, size, etag(response))
 
         try:
             return self._s3.call(f"read {bucket}/{key}", read)
         except EmptyRangeError:
             return self.get(bucket, key)
 
-    def _in_bucket(self, bucket: str, put: Callable[[], T]) -> T:
+    def _create_bucket_if_missing(self, bucket: str, put: Callable[[], T]) -> T:
         try:
             return put()
         except BucketNotFoundError:
-            self._make_bucket(bucket)
+            self._create_bucket(bucket)
             return put()
 
-    def _make_bucket(self, bucket: str) -> None:
+    def _create_bucket(self, bucket: str) -> None:
         region = self._s3.region
         place = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
 
-        def make(client: Any) -> None:
+        def create(client: Any) -> None:
             try:
                 client.create_bucket(Bucket=bucket, **place)
             except (client.exceptions.BucketAlreadyOwnedByYou, client.exceptions.BucketAlreadyExists):
                 return  # another process was faster
 
-        self._s3.call(f"make the bucket {bucket}", make)
+        self._s3.call(f"create the bucket {bucket}", create)
 
 
 def _target(bucket: str, key: str) -> dict[str, str]:

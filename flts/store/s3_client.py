@@ -12,14 +12,14 @@ from flts.errors import BadInputError, RefusedError
 from flts.store.s3_errors import (
     SpeaksTlsError,
     TruncatedError,
-    is_that_of_a_tls_server,
-    passing,
-    refused,
+    connection_error,
+    may_come_from_tls_server,
+    response_error,
+    setting_problem,
     speaks_tls,
-    unreachable,
-    wrong_setting,
+    transient_reason,
 )
-from flts.store.s3_settings import CA_BUNDLE, check_ca_bundle, in_force, read_settings
+from flts.store.s3_settings import CA_BUNDLE, check_ca_bundle, first_set, read_settings
 
 T = TypeVar("T")
 
@@ -27,34 +27,34 @@ _CONNECT_SECONDS = 5.0
 
 
 class S3Client:
-    """Calls S3, again where that can help; safe to use from several threads.
+    """Client of S3 that repeats requests where that can help; threads may share it.
 
-    Endpoint, region, keys and the like come from ``s3_settings``. Connecting waits for the first call.
+    Endpoint, region, keys and so on come from ``s3_settings``. The first call connects.
     """
 
     def __init__(self, retry_policy: RetryPolicy) -> None:
         """Read the settings.
 
         Raises:
-            BadInputError: One of them is wrong.
+            BadInputError: A setting is wrong.
         """
         self._settings = read_settings()
         self._retry_policy = retry_policy
         self._opening = Lock()
-        self.answered = False  # whether any request was: the service knows the keys then
+        self.credentials_accepted = False  # after any request that succeeded
 
-    def call(self, doing: str, ask: Callable[[Any], T]) -> T:
-        """Return ``ask(client)``, asking several times while the service fails.
+    def call(self, action: str, request: Callable[[Any], T]) -> T:
+        """Return ``request(client)``, repeated while the service fails.
 
         Args:
-            doing: What this is, for errors: ``read bucket/key``.
-            ask: Uses boto3's client, and reads whatever it needs of the answer; may be called several times.
+            action: Description for errors, such as ``read bucket/key``.
+            request: Uses boto3's client and reads all it needs from the response; may be called several times.
 
         Raises:
             ObjectNotFoundError: 404.
-            PreconditionFailedError: 412, or 409 to the last.
+            PreconditionFailedError: 412, or 409 at every attempt.
             RefusedError: The service refuses the credentials, or the settings are wrong.
-            BadInputError: The service refuses what is asked for.
+            BadInputError: The service refuses the request.
             ServiceUnavailableError: All attempts failed.
         """
         client = self._client
@@ -62,40 +62,40 @@ class S3Client:
         from botocore.parsers import ResponseParserError
         from urllib3.exceptions import HTTPError
 
-        def ask_once() -> T:
+        def attempt() -> T:
             try:
-                return ask(client)
+                return request(client)
             except (ClientError, BotoCoreError, HTTPError) as error:
-                if not self.answered and self._should_be_tls(error):
+                if not self.credentials_accepted and self._should_be_tls(error):
                     raise SpeaksTlsError from error
                 raise
 
-        def away(error: Exception) -> str:
-            reason = passing(error)
+        def outage(error: Exception) -> str:
+            reason = transient_reason(error)
             return f"{self._name} cannot be reached: {reason}" if reason else ""
 
         try:
-            answer = self._retry_policy.call(ask_once, away)
+            response = self._retry_policy.call(attempt, outage)
         except ClientError as error:
-            raise refused(error, doing, self._name) from None
+            raise response_error(error, action, self._name) from None
         except (BotoCoreError, ResponseParserError, HTTPError, SpeaksTlsError, TruncatedError) as error:
-            raise unreachable(error, doing, self._name) from None
-        self.answered = True
-        return answer
+            raise connection_error(error, action, self._name) from None
+        self.credentials_accepted = True
+        return response
 
     @property
     def region(self) -> str:
-        """The region that buckets are made in."""
+        """The region in which buckets are created."""
         return str(self._client.meta.region_name)
 
     @property
     def checksums(self) -> bool:
-        """Whether uploads carry checksums, as ``AWS_REQUEST_CHECKSUM_CALCULATION`` says (they do by default)."""
+        """True when uploads carry checksums: by default, unless ``AWS_REQUEST_CHECKSUM_CALCULATION`` forbids it."""
         return bool(self._client.meta.config.request_checksum_calculation == "when_supported")
 
     @property
     def encryption(self) -> dict[str, str]:
-        """What every request that begins an object carries."""
+        """Encryption fields of every request that creates an object."""
         return self._settings.encryption
 
     @property
@@ -108,7 +108,7 @@ class S3Client:
         try:
             import boto3
             import botocore.session
-            import stamina  # noqa: F401 - so that what is missing is said once, here
+            import stamina  # noqa: F401 - to report a missing package here
             from botocore.config import Config
             from botocore.exceptions import BotoCoreError
         except ModuleNotFoundError as error:
@@ -131,23 +131,23 @@ class S3Client:
             )
             bundle = session.get_config_variable("ca_bundle")
         except (BotoCoreError, ValueError) as error:
-            raise RefusedError(f"the settings for S3 are wrong: {wrong_setting(error)}") from None
+            raise RefusedError(f"the settings for S3 are wrong: {setting_problem(error)}") from None
         if client.meta.endpoint_url.startswith("https:"):
             self._check_certificates(bundle)
         return client
 
-    def _check_certificates(self, of_aws: str | None) -> None:
-        """Look at the file of certificates that counts, as botocore would take a missing one for an outage."""
-        if variable := in_force(CA_BUNDLE, "AWS_CA_BUNDLE"):
+    def _check_certificates(self, aws_bundle: str | None) -> None:
+        """Check the file of certificates that is used: botocore would report a missing one as an outage."""
+        if variable := first_set(CA_BUNDLE, "AWS_CA_BUNDLE"):
             check_ca_bundle(os.environ[variable], variable)
-        elif of_aws:
-            check_ca_bundle(of_aws, "ca_bundle of the AWS files")
-        elif variable := in_force("REQUESTS_CA_BUNDLE"):
+        elif aws_bundle:
+            check_ca_bundle(aws_bundle, "ca_bundle of the AWS files")
+        elif variable := first_set("REQUESTS_CA_BUNDLE"):
             check_ca_bundle(os.environ[variable], variable)
 
     def _should_be_tls(self, error: Exception) -> bool:
         address = urlsplit(self._client.meta.endpoint_url)
-        plain = address.scheme == "http" and is_that_of_a_tls_server(error)
+        plain = address.scheme == "http" and may_come_from_tls_server(error)
         return plain and speaks_tls(address.hostname or "", address.port or 80)
 
     @property
@@ -158,7 +158,7 @@ class S3Client:
 
 @cache
 def _loader() -> Any:
-    """Botocore's own data, which take most of a client's making, read once for all clients."""
+    """Loader of botocore's data, shared by all clients: reading them takes most of the time to create a client."""
     from botocore.loaders import create_loader
 
     return create_loader()

@@ -1,4 +1,4 @@
-"""What S3, and the way to it, answer with, as errors that say who can do something about them."""
+"""Translation of errors from S3 and the network into errors that tell who can do something about them."""
 
 import os
 import re
@@ -28,15 +28,15 @@ _TRANSIENT_CODES = frozenset(
         "RequestTimeout",
         "ServiceUnavailable",
         "SlowDown",
-        # The server could not tell which of two writers was first; asked again, it can.
+        # The server could not decide between two writers; a repeated request succeeds or gets 412.
         "ConditionalRequestConflict",
         "OperationAborted",
     }
 )
-_LOST = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "OperationAborted"})
-# Some services answer 404 where it is the user that they do not know; AWS answers 400 to what has expired.
-_OF_A_USER = re.compile(r"User|AccessKey|Account|Credential")
-_OF_KEYS = re.compile(r"(Expired|Invalid)Token|AuthorizationHeaderMalformed|InvalidSecurity")
+_CONDITION_FAILED = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "OperationAborted"})
+# Some services answer 404 to an unknown user; AWS answers 400 to expired keys.
+_UNKNOWN_USER = re.compile(r"User|AccessKey|Account|Credential")
+_BAD_KEYS = re.compile(r"(Expired|Invalid)Token|AuthorizationHeaderMalformed|InvalidSecurity")
 _SKEWED = "RequestTimeTooSkewed"
 _PROBE_SECONDS = 2.0
 _SKEW_MINUTES = 13  # services allow 15
@@ -47,21 +47,21 @@ class BucketNotFoundError(ObjectNotFoundError):
 
 
 class EmptyRangeError(BadInputError):
-    """The part of the object that was asked for is outside of it: 416."""
+    """The requested range is outside of the object: 416."""
 
 
 class TruncatedError(Exception):
-    """An answer that ended early; for ``S3Client.call`` to ask again."""
+    """A response that ended early; ``S3Client.call`` repeats the request."""
 
 
 class SpeaksTlsError(Exception):
     """A plain request to a server that speaks TLS."""
 
 
-def is_that_of_a_tls_server(error: Exception) -> bool:
-    """Return whether a server that expects TLS may have answered a plain request in this way.
+def may_come_from_tls_server(error: Exception) -> bool:
+    """Return whether a server that expects TLS may have answered a plain request with this error.
 
-    Those of Go answer 400 and reset the connection, whichever comes first; others do one of the two.
+    Servers in Go answer 400 and reset the connection, in either order; others do one of the two.
     """
     from botocore.exceptions import ClientError
 
@@ -71,7 +71,7 @@ def is_that_of_a_tls_server(error: Exception) -> bool:
 
 
 def speaks_tls(host: str, port: int) -> bool:
-    """Try to begin TLS, with a server of any certificate."""
+    """Try a TLS handshake, whatever the certificate."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
@@ -82,8 +82,8 @@ def speaks_tls(host: str, port: int) -> bool:
     return True
 
 
-def passing(error: Exception) -> str:
-    """Say why the same request may well succeed a little later; empty where it will not."""
+def transient_reason(error: Exception) -> str:
+    """Return the reason of an error after which a repeated request may succeed; empty for other errors."""
     from botocore import exceptions
     from botocore.parsers import ResponseParserError
     from urllib3.exceptions import HTTPError
@@ -102,41 +102,45 @@ def passing(error: Exception) -> str:
     return outage_reason(_cause(error))
 
 
-def refused(error: Any, doing: str, service: str) -> FltsError:
-    """Translate an answer that says no; what it says of credentials may quote them, and is not passed on.
+def response_error(error: Any, action: str, service: str) -> FltsError:
+    """Translate an error response. Its text about credentials may quote them, and is left out.
 
     Args:
         error: boto3's ``ClientError``.
-        doing: What was asked for: ``read bucket/key``.
-        service: Whom, as a sentence names it.
+        action: Description of the request, such as ``read bucket/key``.
+        service: Name of the service.
     """
     code, status = _code(error), _status(error)
-    if code in _LOST or status == 412:
-        return PreconditionFailedError(f"{service} did not {doing}: it exists already, or changed ({code})")
-    if reason := passing(error):
-        return ServiceUnavailableError(f"{service} could not {doing}, also when asked again: {reason}")
-    if status in (401, 403) or (status == 404 and _OF_A_USER.search(code)) or _OF_KEYS.fullmatch(code):
-        return _not_allowed(error, doing, service)
+    if code in _CONDITION_FAILED or status == 412:
+        return PreconditionFailedError(f"{service} did not {action}: it already exists, or has changed ({code})")
+    if reason := transient_reason(error):
+        return ServiceUnavailableError(f"{service} could not {action}, even after retries: {reason}")
+    if status in (401, 403) or (status == 404 and _UNKNOWN_USER.search(code)) or _BAD_KEYS.fullmatch(code):
+        return _access_error(error, action, service)
     if status == 404:
         kind, missing = (BucketNotFoundError, "bucket") if code == "NoSuchBucket" else (ObjectNotFoundError, "object")
-        return kind(f"{service} could not {doing}: there is no such {missing}")
+        return kind(f"{service} could not {action}: there is no such {missing}")
     if status == 416:
-        return EmptyRangeError(f"{service} could not {doing}: it is empty")
-    sentence = f"{service} refused to {doing}: {code}: {error.response['Error'].get('Message', status)}"
-    return RefusedError(sentence) if code == "400" else BadInputError(sentence)  # the first is no word of S3's
+        return EmptyRangeError(f"{service} could not {action}: it is empty")
+    sentence = f"{service} refused to {action}: {code}: {error.response['Error'].get('Message', status)}"
+    return (
+        RefusedError(sentence) if code == "400" else BadInputError(sentence)
+    )  # no code of S3: from a server of another kind
 
 
-def _not_allowed(error: Any, doing: str, service: str) -> RefusedError:
+def _access_error(error: Any, action: str, service: str) -> RefusedError:
     code, minutes = _code(error), _clock_minutes(error)
-    # The answer to a HEAD has no body that would give the code.
+    # The response to a HEAD has no body with the code.
     if code == _SKEWED or (code == "403" and abs(minutes) > _SKEW_MINUTES):
         by = f" ({abs(minutes)} minutes {'ahead' if minutes > 0 else 'behind'})" if minutes else ""
-        return RefusedError(f"{service} did not {doing}: this machine's clock is too far from its own{by}: {_SKEWED}")
-    return RefusedError(f"{service} refused the credentials ({_keys()}), or what they may do, to {doing}: {code}")
+        return RefusedError(f"{service} did not {action}: this machine's clock is too far from its own{by}: {_SKEWED}")
+    return RefusedError(
+        f"{service} refused the credentials ({_keys()}), or they lack the permission, to {action}: {code}"
+    )
 
 
-def unreachable(error: Exception, doing: str, service: str) -> FltsError:
-    """Translate what kept a request from being answered; arguments as for ``refused``."""
+def connection_error(error: Exception, action: str, service: str) -> FltsError:
+    """Translate an error without a response; arguments as for ``response_error``."""
     from botocore import exceptions
 
     if isinstance(error, exceptions.NoCredentialsError | exceptions.PartialCredentialsError):
@@ -144,22 +148,22 @@ def unreachable(error: Exception, doing: str, service: str) -> FltsError:
             f"there are no credentials for {service}: set {settings.ACCESS_KEY_ID} and {settings.SECRET_ACCESS_KEY}, "
             "or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_SHARED_CREDENTIALS_FILE"
         )
-    if reason := passing(error):
-        return ServiceUnavailableError(f"{service} cannot be reached to {doing}: {reason}")
+    if reason := transient_reason(error):
+        return ServiceUnavailableError(f"{service} cannot be reached to {action}: {reason}")
     cause = _cause(error)
     if not is_permanent(cause):
-        return RefusedError(f"the settings for {service} are wrong: {wrong_setting(error)}")
+        return RefusedError(f"the settings for {service} are wrong: {setting_problem(error)}")
     names = [_address(), *([_bundle()] if "CERTIFICATE_VERIFY_FAILED" in cause else [])]
-    return RefusedError(f"{service} cannot be reached to {doing}: {outage_reason(cause)} (see {' and '.join(names)})")
+    return RefusedError(f"{service} cannot be reached to {action}: {outage_reason(cause)} (see {' and '.join(names)})")
 
 
-def wrong_setting(error: Exception) -> str:
-    """Say which setting keeps a client from being made."""
-    region = settings.in_force(settings.REGION, "AWS_DEFAULT_REGION")
-    address = settings.in_force(settings.ENDPOINT_URL, "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+def setting_problem(error: Exception) -> str:
+    """Return which setting keeps the client from being created."""
+    region = settings.first_set(settings.REGION, "AWS_DEFAULT_REGION")
+    address = settings.first_set(settings.ENDPOINT_URL, "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
     match type(error).__name__:
         case "ProfileNotFound":
-            return f"AWS_PROFILE {os.environ.get('AWS_PROFILE')!r} is no profile of the AWS files"
+            return f"AWS_PROFILE {os.environ.get('AWS_PROFILE')!r} is not a profile in the AWS files"
         case "ConfigParseError":
             return "the AWS files cannot be read"
         case "InvalidRegionError" if region:
@@ -170,19 +174,19 @@ def wrong_setting(error: Exception) -> str:
 
 
 def _address() -> str:
-    return settings.in_force(settings.ENDPOINT_URL, "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL") or settings.ENDPOINT_URL
+    return settings.first_set(settings.ENDPOINT_URL, "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL") or settings.ENDPOINT_URL
 
 
 def _bundle() -> str:
-    return settings.in_force(settings.CA_BUNDLE, "AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE") or settings.CA_BUNDLE
+    return settings.first_set(settings.CA_BUNDLE, "AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE") or settings.CA_BUNDLE
 
 
 def _keys() -> str:
-    return settings.in_force(settings.ACCESS_KEY_ID, "AWS_ACCESS_KEY_ID") or "those of the AWS files or of a role"
+    return settings.first_set(settings.ACCESS_KEY_ID, "AWS_ACCESS_KEY_ID") or "those of the AWS files or of a role"
 
 
 def _cause(error: Exception) -> str:
-    """Return what libraries say; botocore's own sentence has bucket and key instead, which may be any words."""
+    """Return the underlying library's error: botocore's own text contains bucket and key, which may be any words."""
     inner = getattr(error, "kwargs", {}).get("error")
     return f"{type(error).__name__} {inner!r}" if inner else f"{type(error).__name__} {error}"
 
@@ -200,9 +204,9 @@ def _headers(error: Any) -> dict[str, str]:
 
 
 def _clock_minutes(error: Any) -> int:
-    """Return by how much this clock is ahead of the service's, 0 where the answer does not tell."""
+    """Return by how many minutes this clock is ahead of the service's, 0 if the response does not tell."""
     try:
-        there = parsedate_to_datetime(_headers(error).get("date", ""))
+        theirs = parsedate_to_datetime(_headers(error).get("date", ""))
     except (ValueError, TypeError):
         return 0
-    return round((time.time() - there.timestamp()) / 60)
+    return round((time.time() - theirs.timestamp()) / 60)

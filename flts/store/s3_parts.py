@@ -1,4 +1,4 @@
-"""Large objects as parts."""
+"""Large objects in parts."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
@@ -7,7 +7,7 @@ from flts.errors import PreconditionFailedError, ServiceUnavailableError
 
 T = TypeVar("T")
 
-_READS_OF_A_CHANGING_OBJECT = 5
+_MAX_READS = 5
 
 
 def ranges(begin: int, end: int, part: int) -> Iterator[range]:
@@ -15,26 +15,26 @@ def ranges(begin: int, end: int, part: int) -> Iterator[range]:
     return (range(at, min(at + part, end)) for at in range(begin, end, part))
 
 
-def parts_of(pieces: Iterable[bytes], size: int) -> Iterator[bytes]:
-    """Put pieces of any size together to parts, all but the last of ``size`` bytes."""
-    gathered = bytearray()
+def regroup(pieces: Iterable[bytes], size: int) -> Iterator[bytes]:
+    """Join and split pieces of any size into parts of ``size`` bytes; the last may be smaller."""
+    buffer = bytearray()
     for piece in pieces:
-        gathered += piece
-        while len(gathered) >= size:
-            with memoryview(gathered) as view:
+        buffer += piece
+        while len(buffer) >= size:
+            with memoryview(buffer) as view:
                 part = bytes(view[:size])
-            del gathered[:size]
+            del buffer[:size]
             yield part
-            del part  # or it would stay until the next one is there
-    if gathered:
-        yield bytes(gathered)
+            del part  # else it would stay in memory until the next one is ready
+    if buffer:
+        yield bytes(buffer)
 
 
-def unchanged(name: str, read: Callable[[], T]) -> T:
-    """Read again while somebody replaces the object meanwhile, as parts of two versions make none."""
-    for _ in range(_READS_OF_A_CHANGING_OBJECT):
+def read_one_version(name: str, read: Callable[[], T]) -> T:
+    """Call ``read`` again while the object is replaced during the read: its parts must be of the same version."""
+    for _ in range(_MAX_READS):
         try:
             return read()
         except PreconditionFailedError:
             continue
-    raise ServiceUnavailableError(f"{name} changed during each of {_READS_OF_A_CHANGING_OBJECT} attempts to read it")
+    raise ServiceUnavailableError(f"{name} changed during each of {_MAX_READS} attempts to read it")

@@ -1,7 +1,7 @@
-"""Where S3 is and who asks there: ``FLTS_S3_*``, which win over the usual AWS variables and files.
+"""Address and credentials of S3: ``FLTS_S3_*``, which take precedence over the usual AWS variables and files.
 
-A process may have two stores: Kubeflow's launcher moves its own artifacts with the AWS variables of the container in
-which a stage uses FLTS' store.
+A container may use two stores: Kubeflow's launcher moves its own artifacts with the AWS variables, while the stage in
+the same container uses FLTS' store.
 """
 
 import os
@@ -22,7 +22,7 @@ CA_BUNDLE = "FLTS_S3_CA_BUNDLE"
 SSE = "FLTS_S3_SSE"
 SSE_KMS_KEY_ID = "FLTS_S3_SSE_KMS_KEY_ID"
 TIMEOUT = "FLTS_S3_TIMEOUT"
-# All of them; FILES are those that name a file of one machine.
+# All of them; FILES are those that contain the path of a local file.
 VARIABLES = (
     *(ENDPOINT_URL, ACCESS_KEY_ID, SECRET_ACCESS_KEY, SESSION_TOKEN, REGION),
     *(CA_BUNDLE, SSE, SSE_KMS_KEY_ID, TIMEOUT),
@@ -36,7 +36,7 @@ _TIMEOUT_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class S3Settings:
-    """What the environment says; empty where it says nothing, and botocore looks at the AWS variables and files."""
+    """Settings from the environment; where one is empty, botocore looks at the AWS variables and files."""
 
     endpoint_url: str
     access_key_id: str
@@ -50,7 +50,7 @@ class S3Settings:
 
     @property
     def client_arguments(self) -> dict[str, Any]:
-        """What ``Session.client`` gets, so that it looks for nothing of it elsewhere."""
+        """Arguments of ``Session.client``, which looks for these nowhere else then."""
         arguments = {
             "endpoint_url": self.endpoint_url,
             "aws_access_key_id": self.access_key_id,
@@ -63,7 +63,7 @@ class S3Settings:
 
     @property
     def encryption(self) -> dict[str, str]:
-        """What every request that begins an object carries."""
+        """Encryption fields of every request that creates an object."""
         fields = {"ServerSideEncryption": self.sse, "SSEKMSKeyId": self.sse_kms_key_id}
         return {name: value for name, value in fields.items() if value}
 
@@ -72,14 +72,14 @@ def read_settings() -> S3Settings:
     """Read the variables.
 
     Raises:
-        BadInputError: One of them cannot be, or lacks another; the sentence names it, and shows no secret.
+        BadInputError: A value is invalid, or needs another variable; the sentence names it, and shows no secret.
     """
     access_key_id, secret_access_key, session_token = map(_text, (ACCESS_KEY_ID, SECRET_ACCESS_KEY, SESSION_TOKEN))
     if bool(access_key_id) != bool(secret_access_key):
-        there, missing = ACCESS_KEY_ID, SECRET_ACCESS_KEY
+        present, missing = ACCESS_KEY_ID, SECRET_ACCESS_KEY
         if secret_access_key:
-            there, missing = missing, there
-        raise BadInputError(f"environment variable {there} is set and {missing} is not: S3 needs both")
+            present, missing = missing, present
+        raise BadInputError(f"environment variable {present} is set and {missing} is not: S3 needs both")
     if session_token and not access_key_id:
         raise BadInputError(f"environment variable {SESSION_TOKEN} is set and {ACCESS_KEY_ID} is not: S3 needs both")
     sse, sse_kms_key_id = _text(SSE), _text(SSE_KMS_KEY_ID)
@@ -100,23 +100,23 @@ def read_settings() -> S3Settings:
     )
 
 
-def in_force(*variables: str) -> str:
-    """Return the first of these variables that is set, empty where none is: the one that an error is about."""
+def first_set(*variables: str) -> str:
+    """Return the first of these variables that is set, the one that takes effect; empty when none is."""
     return next((name for name in variables if os.environ.get(name)), "")
 
 
 def check_ca_bundle(path: str, label: str) -> None:
-    """Raise ``RefusedError`` unless a file holds certificates; ``label`` names the variable or file that names it."""
+    """Raise ``RefusedError`` unless a file has certificates; ``label`` is the variable or file with its path."""
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
     except ssl.SSLError:
-        raise RefusedError(f"{label} {path!r} is no file of PEM certificates") from None
+        raise RefusedError(f"{label} {path!r} is not a file of PEM certificates") from None
     except (OSError, ValueError) as error:
         raise RefusedError(f"{label} {path!r} cannot be read: {reason(error)}") from None
 
 
 def _text(variable: str) -> str:
-    """Return a variable; what a secret's file often has at its end would be a part of the key."""
+    """Return a variable, if it has no line end, as files of secrets often do: it would become part of the key."""
     text = os.environ.get(variable, "")
     if not (text.isascii() and text.isprintable() and " " not in text):
         raise BadInputError(f"environment variable {variable} has a space, a line end or a character beyond ASCII")

@@ -1,4 +1,4 @@
-"""Names for the NumPy arrays that all of FLTS hands around."""
+"""Type names for the NumPy arrays that are used throughout FLTS."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -6,13 +6,13 @@ import numpy as np
 
 from flts.timeseries.arrays import Flags, Floats, Indices
 
-# An average reaches back this many rows: doubling gets there in eight steps.
+# Rows that an average reaches back: eight doublings.
 TAPS = 256
-_NUMBERS = 1 << 13  # that a few averages sum up at once
+_NUMBERS = 1 << 13  # summed up at once for averages of few rows
 
 
 def rows_since_gap(gap_before: Flags) -> Indices:
-    """Return (n,) how many rows lie between each row and the first one behind the last gap, or the first of all."""
+    """Return (n,) the number of rows between each row and the first one after the last gap, or the first of all."""
     row = np.arange(len(gap_before))
     return row - np.maximum.accumulate(np.where(gap_before, row, 0))
 
@@ -20,13 +20,13 @@ def rows_since_gap(gap_before: Flags) -> Indices:
 def exponential_averages(values: Floats, since: Indices, half_lives: Sequence[float]) -> Floats:
     """Average each row with those before it, back to ``since`` (n,) rows, at most ``TAPS`` in all.
 
-    The row k rows back weighs ``2^(-k / half_life)``, and the weights of the rows that there are sum to one. What a row
-    gets depends on the rows that it averages alone, bit for bit: sums over n rows are put together from those over
-    n / 2, ``A_2n[t] = A_n[t] + 2^(-n / half_life) A_n[t - n]``.
+    The row k rows back weighs ``2^(-k / half_life)``, and the weights of the existing rows sum to one. An average
+    depends on the rows that it averages alone, bit for bit: sums over n rows are computed from those over n / 2,
+    ``A_2n[t] = A_n[t] + 2^(-n / half_life) A_n[t - n]``.
 
     Args:
         values: (n, columns).
-        since: Rows before each row that count; see ``rows_since_gap``. Where it is negative, nothing does: NaN.
+        since: Rows before each row that count; see ``rows_since_gap``. Where it is negative, the average is NaN.
         half_lives: (m,) in rows.
 
     Returns:
@@ -37,14 +37,14 @@ def exponential_averages(values: Floats, since: Indices, half_lives: Sequence[fl
     span = 1
     while span < TAPS:
         earlier = np.where((since >= span)[span:, None, None], sums[:-span], 0.0)
-        # In place would read sums that are already of twice the span.
+        # Not in place, which would read sums that already have twice the span.
         sums = np.concatenate([sums[:span], sums[span:] + decay**span * earlier])
         span *= 2
-    return _divided(sums, since, decay)
+    return _normalise(sums, since, decay)
 
 
 def exponential_averages_of(rows: Indices, values: Floats, since: Indices, half_lives: Sequence[float]) -> Floats:
-    """Return what ``exponential_averages`` gives for (k,) ``rows``, bit for bit; for few of many rows this is faster.
+    """Return the ``exponential_averages`` of (k,) ``rows``, bit for bit; for few of many rows this is faster.
 
     Returns:
         (k, m, columns).
@@ -66,7 +66,7 @@ def exponential_averages_of(rows: Indices, values: Floats, since: Indices, half_
             sums = np.add(sums[..., 1::2, :], earlier, out=earlier)
             span *= 2
         averages[:, :, part] = sums[:, :, 0].transpose(2, 1, 0)
-    return _divided(averages, since[rows], decay)
+    return _normalise(averages, since[rows], decay)
 
 
 def _decay(half_lives: Sequence[float]) -> Floats:
@@ -74,7 +74,7 @@ def _decay(half_lives: Sequence[float]) -> Floats:
     return decay
 
 
-def _divided(sums: Floats, since: Indices, decay: Floats) -> Floats:
+def _normalise(sums: Floats, since: Indices, decay: Floats) -> Floats:
     """Divide (n, m, columns) sums by the weights of the rows in them."""
     rows = np.minimum(since + 1, TAPS)[:, None, None]
     with np.errstate(invalid="ignore"):

@@ -30,7 +30,7 @@ def time_features(time: Times) -> dict[str, Floats]:
     """
     features: dict[str, Floats] = {}
     for name, codes in _calendar(time).items():
-        # Few distinct values: for many rows a table costs far less than a sine each.
+        # There are few distinct values: for many rows a table is far cheaper than a sine for each.
         distinct = np.arange(int(codes.max(initial=0)) + 1) if len(codes) > _FEW else codes
         angles = 2 * np.pi / _PERIODS[name] * distinct
         for function, values in (("sin", np.sin(angles)), ("cos", np.cos(angles))):
@@ -41,7 +41,7 @@ def time_features(time: Times) -> dict[str, Floats]:
 def learnable(names: Sequence[str], time: Times) -> tuple[str, ...]:
     """Return ``names`` without the time features of which (n,) ``time`` spans less than two periods.
 
-    Seen once, a season is a constant or a trend in disguise: what is learned of it misleads later.
+    A season that is seen only once cannot be told from a constant or a trend, and misleads a model.
     """
     days = (time[-1] - time[0]) / np.timedelta64(1, "D") if len(time) else 0.0
     enough = {

@@ -51,7 +51,7 @@ class Parts:
     rows: int
 
     def __post_init__(self) -> None:
-        """Refuse bounds that are out of order, which a file may hold; ``ValueError``."""
+        """Check the bounds, which may come from a file; ``ValueError`` where they are out of order."""
         if not 0 <= self.fit_end <= self.validation_end <= self.rows:
             raise ValueError("must have 0 <= fit_end <= validation_end <= rows")
 
@@ -62,7 +62,7 @@ class Parts:
 
 
 def usual_interval(time: Times) -> float:
-    """Return the median time between two rows in seconds; 1 where there are not two."""
+    """Return the median time between two rows in seconds; 1 where there are fewer than two rows."""
     steps = np.diff(time.view(np.int64))
     return float(np.median(steps)) / 1e6 if steps.size else 1.0
 
@@ -70,7 +70,7 @@ def usual_interval(time: Times) -> float:
 def gaps_before(time: Times, sampling_seconds: float) -> Flags:
     """Return (n,) flags: whether a row does not follow the one before it within 1.5 sampling intervals.
 
-    Time that stands still or goes back, as between windows that stand one behind the other, is a gap too.
+    Time that repeats or goes back, as between separate windows, is a gap too.
     """
     limit = np.timedelta64(round(GAP_FACTOR * sampling_seconds * 1e6), "us")
     step = np.diff(time)
@@ -78,7 +78,7 @@ def gaps_before(time: Times, sampling_seconds: float) -> Flags:
 
 
 def time_of(rows: Indices, time: Times, sampling_seconds: float) -> Times:
-    """Return when rows of any shape are; those behind the last of (n,) ``time`` follow at the sampling interval."""
+    """Return the times of rows of any shape; rows after the last of (n,) ``time`` follow at the sampling interval."""
     last = len(time) - 1
     interval = np.timedelta64(round(sampling_seconds * 1e6), "us")
     return time[np.minimum(rows, last)] + np.maximum(rows - last, 0) * interval

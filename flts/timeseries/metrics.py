@@ -25,15 +25,15 @@ class Scores:
 
 @dataclass(frozen=True)
 class HorizonScores:
-    """RMSE of forecasts ``horizon`` steps ahead, in original units, beside the naive forecasts of the same values.
+    """RMSE of forecasts ``horizon`` steps ahead, in original units, and that of the naive forecasts of the same values.
 
     Attributes:
         horizon: Steps ahead; 1 is the row that follows the last one known.
-        recursive: Whether the model built on its own forecasts; else its forecast was direct.
-        rows: How many rows were scored.
-        rmse: The model's.
-        persistence_rmse: That of the last measured value.
-        seasonal_naive_rmse: That of the value one day or more days before.
+        recursive: True for forecasts from the model's own forecasts, false for direct ones.
+        rows: Number of rows that were scored.
+        rmse: RMSE of the model.
+        persistence_rmse: RMSE of the last measured value.
+        seasonal_naive_rmse: RMSE of the value one or more whole days earlier.
     """
 
     horizon: int
@@ -55,7 +55,7 @@ class HorizonScores:
 
 
 def skill(rmse: float, reference: float) -> float:
-    """Return ``1 - rmse / reference``: 1 is perfect, 0 no better than the reference; NaN where that has no error.
+    """Return ``1 - rmse / reference``: 1 is perfect, 0 no better than the reference; NaN where its error is zero.
 
     Source: the skill score of Murphy (1988), with RMSE in place of MSE.
     """

@@ -1,4 +1,4 @@
-"""Processed data: what preprocess hands to models."""
+"""Processed data: the output of preprocess and the input of models."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from flts.timeseries.scaling import Scaler, ScalerKind
 
 @dataclass(frozen=True)
 class ProcessedData:
-    """What preprocess wrote: the columns that models see, and what is needed to use them.
+    """Processed columns, with the metadata that is needed to use them.
 
     Attributes:
         frame: Cleaned columns in original units: measured ones, then time features, then lags. No ``_actual`` column.
@@ -45,7 +45,7 @@ class ProcessedData:
         return tuple(self.frame.columns)
 
     def learnable_features(self) -> tuple[str, ...]:
-        """Return the names of the columns that training data teach: see ``flts.timeseries.features.learnable``."""
+        """Return the names of the columns that models can learn from; see ``flts.timeseries.features.learnable``."""
         return learnable(self.features, self.frame.time[: self.parts.fit_end])
 
     def actual_matrix(self) -> Floats:

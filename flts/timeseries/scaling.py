@@ -1,4 +1,4 @@
-"""Column scaling: learned on the fit part, stored as JSON, applied by the models."""
+"""Column scaling: fitted on the fit part, stored as JSON, applied by the models."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from flts.timeseries.arrays import Floats
 
 ScalerKind = Literal["MinMaxScaler", "StandardScaler", "RobustScaler", "MaxAbsScaler", "none"]
 
-# Division by less can overflow.
+# Division by a smaller scale can overflow.
 _LEAST_SCALE = 1e-200
 
 
@@ -34,7 +34,7 @@ class FittedScaler(BaseModel):
 
 @dataclass(frozen=True)
 class Scaler:
-    """``scaled = (value - center) / scale`` per column; but for ``none``, a constant column scales to zero."""
+    """Scaling ``(value - center) / scale`` per column; except with ``none``, a constant column scales to zero."""
 
     kind: ScalerKind
     columns: tuple[str, ...]
@@ -43,17 +43,17 @@ class Scaler:
 
     @classmethod
     def fit(cls, kind: ScalerKind, columns: Mapping[str, Floats]) -> Self:
-        """Learn center and scale of each column (n,) from its values that are not NaN; as scikit-learn defines them."""
-        centers, scales = zip(*(_learn(kind, _observed(values)) for values in columns.values()), strict=True)
+        """Fit center and scale of each column (n,) to its values that are not NaN, as scikit-learn defines them."""
+        centers, scales = zip(*(_fit(kind, _observed(values)) for values in columns.values()), strict=True)
         return cls(kind, tuple(columns), np.array(centers), np.array(scales))
 
     def transform(self, names: Sequence[str], values: Floats) -> Floats:
-        """Scale (.., len(names)); columns that the scaler does not know pass unchanged."""
+        """Scale (.., len(names)); columns that the scaler does not know stay unchanged."""
         center, scale = self._of(names)
         return (values - center) / scale
 
     def inverse(self, names: Sequence[str], values: Floats) -> Floats:
-        """Bring scaled values (.., len(names)) back to original units."""
+        """Convert scaled values (.., len(names)) to original units."""
         center, scale = self._of(names)
         return values * scale + center
 
@@ -71,7 +71,7 @@ class Scaler:
         """Restore a scaler from its JSON form.
 
         Raises:
-            pydantic.ValidationError: It is no such form.
+            pydantic.ValidationError: It is not such a form.
         """
         fitted = FittedScaler.model_validate(fields)
         return cls(fitted.kind, fitted.columns, np.array(fitted.center), np.array(fitted.scale))
@@ -84,18 +84,23 @@ class Scaler:
         return pairs[:, 0], pairs[:, 1]
 
 
+def standard_deviation(values: Floats) -> Floats:
+    """Return (columns,) standard deviations of (n, columns) values; 1 for a constant, whose may be a rounding error."""
+    return np.where(np.ptp(values, axis=0) > 0, values.std(axis=0), 1.0)
+
+
 def _observed(values: Floats) -> Floats:
     missing = np.isnan(values)
     return values[~missing] if missing.any() else values
 
 
-def _learn(kind: ScalerKind, values: Floats) -> tuple[float, float]:
+def _fit(kind: ScalerKind, values: Floats) -> tuple[float, float]:
     """Return center and scale of one column; a scale of nearly zero becomes 1."""
     if kind == "none":
         return 0.0, 1.0
     lowest, highest = float(values.min()), float(values.max())
     if lowest == highest:
-        # Not what the formulas below give for every kind, and free of their rounding.
+        # The formulas below give another result for some kinds, and round.
         return lowest, 1.0
     center: float
     scale: float

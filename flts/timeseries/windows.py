@@ -1,4 +1,4 @@
-"""Windows over rows: where forecasts may begin, and the history before them."""
+"""Windows over rows: forecast origins, and the history before them."""
 
 from itertools import count
 from math import ceil, gcd
@@ -48,7 +48,7 @@ def window_rows(origins: Indices, history: int) -> Indices:
 
 
 def spans_gap(gap_before: Flags, first: Indices, last: Indices) -> Flags:
-    """Return whether a gap lies anywhere between rows ``first`` and ``last``, of any shape; none behind the data."""
+    """Return whether a gap lies anywhere between rows ``first`` and ``last``, of any shape."""
     gaps = np.cumsum(gap_before)
     end = len(gaps) - 1
     return gaps[np.minimum(last, end)] > gaps[np.minimum(first, end)]

@@ -1,4 +1,4 @@
-"""MLflow: trainings as runs, model bundles in and out.
+"""MLflow: trainings as runs, and their model bundles.
 
 Works with ``mlflow-skinny`` against a server, and with the whole ``mlflow`` package on ``sqlite:///file.db``. Only
 ``MlflowClient`` is used: the fluent interface looks for a git repository, and its ``log_model`` runs the model that it
@@ -31,26 +31,26 @@ __all__ = [
 
 
 class ModelReference(Protocol):
-    """What names a logged model: a trained-model message or a promotion."""
+    """A message that names a logged model: a trained model or a promotion."""
 
     @property
     def model_uri(self) -> str:
-        """``runs:/<run_id>/<TYPE>``."""
+        """Return ``runs:/<run_id>/<TYPE>``."""
         ...
 
     @property
     def artifact_uri(self) -> str | None:
-        """Where MLflow keeps it, if the message says so."""
+        """Return the location in MLflow, if the message names it."""
         ...
 
     @property
     def bundle_sha256(self) -> str | None:
-        """The digest of its bundle, if the message says so."""
+        """Return the digest of the bundle, if the message names it."""
         ...
 
 
 def prepare(tracking_uri: str, experiment_name: str, *, wait_seconds: int | None = None) -> None:
-    """Make the SQLite database and the experiment where they are missing; any number of processes may do so at once.
+    """Create the SQLite database and the experiment where they are missing; any number of processes may do so at once.
 
     Args:
         tracking_uri: MLflow's address.
@@ -58,8 +58,8 @@ def prepare(tracking_uri: str, experiment_name: str, *, wait_seconds: int | None
         wait_seconds: Seconds to wait for an MLflow that is away; ``None`` where the caller waits.
 
     Raises:
-        BadInputError: The address is of no kind that FLTS knows, or its database cannot be used.
-        ServiceUnavailableError: The server is out of reach.
+        BadInputError: The address has a scheme that FLTS does not know, or its database cannot be used.
+        ServiceUnavailableError: The server cannot be reached.
     """
     Tracking(tracking_uri, wait_seconds=wait_seconds).experiment(experiment_name)
 
@@ -71,9 +71,9 @@ def download_bundle(
 
     Args:
         tracking_uri: MLflow's address; ``None`` where none is known.
-        model: Names the model. Where its ``artifact_uri`` is a folder of this machine, and its digest lets readers
-            tell whether that is the right one, MLflow is not even imported.
-        destination: Folder that gets the bundle's folder; made when missing.
+        model: Names the model. Where its ``artifact_uri`` is a folder of this machine, and it has a digest to verify
+            that folder by, MLflow is not even imported.
+        destination: Folder for the bundle's folder; created when missing.
         wait_seconds: Seconds to wait for an MLflow that is away; ``None`` where the caller waits.
 
     Returns:
@@ -82,7 +82,7 @@ def download_bundle(
     Raises:
         BadInputError: There is no such model, MLflow's address is missing, or the model holds no bundle: files of
             other names, links, or files that are too large.
-        ServiceUnavailableError: The server is out of reach.
+        ServiceUnavailableError: The server cannot be reached.
     """
     matched = re.fullmatch(r"runs:/([a-zA-Z0-9][\w-]{0,255})/([\w-]{1,255})", model.model_uri, re.ASCII)
     if not matched:
@@ -94,6 +94,6 @@ def download_bundle(
         return copy_bundle(folder, destination)
     if tracking_uri is None:
         raise BadInputError(
-            f"model_uri {model.model_uri} lies in MLflow: --mlflow-tracking-uri (in Python, tracking_uri) must name it"
+            f"model_uri {model.model_uri} is in MLflow: --mlflow-tracking-uri (in Python, tracking_uri) must name it"
         )
     return Tracking(tracking_uri, wait_seconds=wait_seconds).download_bundle(matched[1], matched[2], destination)

@@ -1,4 +1,4 @@
-"""``python -m flts.tracking URI EXPERIMENT``: prepare a database before the trainers start, while others work."""
+"""``python -m flts.tracking URI EXPERIMENT``: prepares a database before the trainers start."""
 
 import sys
 

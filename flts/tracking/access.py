@@ -1,4 +1,4 @@
-"""Getting at MLflow, quietly and quickly."""
+"""Opening MLflow, without its messages and quickly."""
 
 import fcntl
 import gc
@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 from flts.diagnostics.system import reason
 from flts.errors import BadInputError
-from flts.tracking.artifact_keys import lend_keys
-from flts.tracking.mlflow_errors import DAMAGED, translated
+from flts.tracking.artifact_keys import set_artifact_keys
+from flts.tracking.mlflow_errors import DAMAGED, translate_errors
 from flts.tracking.retries import RETRIES, TIMEOUT
 
 if TYPE_CHECKING:
@@ -34,18 +34,18 @@ _SETTINGS = {
     RETRIES: "5",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     TIMEOUT: "30",
-    # Bundles are small, and stages need not reach the server's own object store: no question whether they could.
+    # Bundles are small, and stages cannot always reach the server's own object store, so they do not try.
     "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",
 }
-# Stages load bundles and never a pickle; this is for whatever else MLflow might be asked to load in their process.
+# Stages load bundles and never a pickle; this is for anything else that MLflow may load in their process.
 _ENFORCED = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
 _SQLITE_HEADER = b"SQLite format 3\0"
-# What a check of a whole database may take before a training; one of a thousand runs takes a tenth of it.
+# Largest time of a database check before a training; one of a thousand runs takes a tenth of it.
 _CHECK_SECONDS = 2.0
 
 
 def open_client(tracking_uri: str) -> "MlflowClient":
-    """Open MLflow; a SQLite database that is missing is made.
+    """Open MLflow; a missing SQLite database is created.
 
     Raises:
         BadInputError: The address is neither ``http(s)://host`` nor ``sqlite:///file.db``, or the database is damaged,
@@ -76,17 +76,17 @@ def database_path(tracking_uri: str) -> Path | None:
 
 
 def artifact_root(database: Path) -> str:
-    """Return where artifacts lie: beside the database, not in whichever folder a command happens to run."""
+    """Return the folder of artifacts, next to the database and not in the current folder."""
     return (database.parent / "mlartifacts").as_uri()
 
 
 def load_mlflow() -> "type[MlflowClient]":
-    """Import MLflow with settings that keep it quiet."""
+    """Import MLflow, with settings that silence it."""
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     os.environ.update(_ENFORCED)
-    lend_keys(os.environ)
-    with _importing():
+    set_artifact_keys(os.environ)
+    with _silent_import():
         from mlflow import MlflowClient
     client: type[MlflowClient] = MlflowClient
     return client
@@ -95,7 +95,7 @@ def load_mlflow() -> "type[MlflowClient]":
 def _open_database(path: Path) -> "MlflowClient":
     client, uri = load_mlflow(), f"{SQLITE}{path}"
     try:
-        with _importing():
+        with _silent_import():
             from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
     except ModuleNotFoundError as error:
         raise BadInputError(
@@ -107,12 +107,12 @@ def _open_database(path: Path) -> "MlflowClient":
         if path.exists():
             with path.open("rb") as file:
                 if file.read(len(_SQLITE_HEADER)) not in (b"", _SQLITE_HEADER):
-                    raise BadInputError(f"{path} is not an SQLite database, as mlflow_tracking_uri says")
-        # Without the lock, trainers that start together would each make a database.
-        with path.with_name(f"{path.name}.lock").open("ab") as lock, translated(uri):
+                    raise BadInputError(f"{path} is not an SQLite database, although mlflow_tracking_uri says so")
+        # Without the lock, trainers that start at the same time would each create a database.
+        with path.with_name(f"{path.name}.lock").open("ab") as lock, translate_errors(uri):
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not path.exists() or not path.stat().st_size:
-                _make_database(SqlAlchemyStore, path)
+                _create_database(SqlAlchemyStore, path)
             else:
                 _check_database(path)
             return client(uri)
@@ -121,17 +121,17 @@ def _open_database(path: Path) -> "MlflowClient":
 
 
 def _check_database(path: Path) -> None:
-    """Look for damaged pages, which MLflow would come across only when a finished training is logged.
+    """Look for damaged pages, which MLflow would find only when a finished training is logged.
 
     Raises:
-        BadInputError: There are some, among those that could be looked at in time.
+        BadInputError: There are damaged pages among those that could be checked in time.
     """
     until = time.monotonic() + _CHECK_SECONDS
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True)) as database:
         database.set_progress_handler(lambda: time.monotonic() > until, 10_000)
         try:
             sound = database.execute("PRAGMA quick_check(1)").fetchall() == [("ok",)]
-        except sqlite3.OperationalError:  # locked, or out of time; whatever else it is, MLflow will say
+        except sqlite3.OperationalError:  # locked, or out of time; MLflow reports any other problem
             return
         except sqlite3.DatabaseError:
             sound = False
@@ -139,12 +139,12 @@ def _check_database(path: Path) -> None:
         raise BadInputError(DAMAGED.format(path))
 
 
-def _make_database(store: Any, path: Path) -> None:
-    """Make a database under another name and rename it: MLflow never recovers from half a set of tables."""
+def _create_database(store: Any, path: Path) -> None:
+    """Create a database under another name and rename it: MLflow never recovers from an incomplete set of tables."""
     unfinished = path.with_name(f".{path.name}.unfinished")
     _remove(unfinished)
     try:
-        # By a client instead, the experiment "Default" would get its artifacts in the current folder.
+        # A client would create the experiment "Default" with its artifacts in the current folder.
         store(f"{SQLITE}{unfinished}", artifact_root(path)).engine.dispose()
         unfinished.replace(path)
     finally:
@@ -152,14 +152,14 @@ def _make_database(store: Any, path: Path) -> None:
 
 
 def _remove(database: Path) -> None:
-    """Remove a database and what SQLite writes beside it."""
+    """Remove a database and SQLite's files next to it."""
     for file in database.parent.glob(f"{database.name}*"):
         file.unlink()
 
 
 @contextmanager
-def _importing() -> Iterator[None]:
-    """Import in silence, and faster: 2,000 modules make no garbage, yet looking for it takes a seventh of the time."""
+def _silent_import() -> Iterator[None]:
+    """Hide warnings, and collect no garbage: of the import of 2,000 modules, that takes a seventh of the time."""
     collecting = gc.isenabled()
     gc.disable()
     try:

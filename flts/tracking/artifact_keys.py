@@ -1,14 +1,14 @@
-"""The store's keys for MLflow's own S3 client, where MLflow does not hand artifacts on.
+"""Keys of the object store for MLflow's own S3 client, where the MLflow server does not proxy artifacts.
 
-Without ``mlflow server --serve-artifacts`` whoever logs a model writes to the artifact store itself, by a client that
-reads ``MLFLOW_S3_*`` and ``AWS_*`` and knows nothing of ``FLTS_S3_*``.
+Without ``mlflow server --serve-artifacts`` a process that logs a model writes to the artifact store itself, with a
+client that reads ``MLFLOW_S3_*`` and ``AWS_*``, but not ``FLTS_S3_*``.
 """
 
 import json
 from collections.abc import MutableMapping
 
-# Any of these says where MLflow's artifacts are, or who asks for them: then they are not those of the store.
-_MLFLOW_S_OWN = (
+# Any of these configures an artifact store of MLflow's own, which is not the object store of FLTS.
+_MLFLOW_OWN = (
     "MLFLOW_S3_ENDPOINT_URL",
     "AWS_ENDPOINT_URL",
     "AWS_ENDPOINT_URL_S3",
@@ -21,7 +21,7 @@ _MLFLOW_S_OWN = (
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
 )
-_LENT = {
+_VARIABLES = {
     "FLTS_S3_ENDPOINT_URL": "MLFLOW_S3_ENDPOINT_URL",
     "FLTS_S3_ACCESS_KEY_ID": "AWS_ACCESS_KEY_ID",
     "FLTS_S3_SECRET_ACCESS_KEY": "AWS_SECRET_ACCESS_KEY",
@@ -32,11 +32,11 @@ _LENT = {
 _EXTRA = "MLFLOW_S3_UPLOAD_EXTRA_ARGS"
 
 
-def lend_keys(environ: MutableMapping[str, str]) -> None:
-    """Set what MLflow's client reads as ``FLTS_S3_*`` say, unless anything says that its store is another."""
-    if any(environ.get(name) for name in _MLFLOW_S_OWN):
+def set_artifact_keys(environ: MutableMapping[str, str]) -> None:
+    """Set the variables of MLflow's client from ``FLTS_S3_*``, unless one configures another store."""
+    if any(environ.get(name) for name in _MLFLOW_OWN):
         return
-    for name, read in _LENT.items():
+    for name, read in _VARIABLES.items():
         if environ.get(name):
             environ[read] = environ[name]
     encryption = {"ServerSideEncryption": "FLTS_S3_SSE", "SSEKMSKeyId": "FLTS_S3_SSE_KMS_KEY_ID"}

@@ -1,4 +1,4 @@
-"""MLflow's errors in plain words, for those who can do something about them; others pass as they are."""
+"""MLflow's errors in plain words, where people can act on them; others stay as they are."""
 
 import re
 from collections.abc import Collection, Iterator
@@ -9,9 +9,9 @@ from flts.diagnostics.services import outage_reason
 from flts.errors import BadInputError, FltsError, RefusedError, ServiceUnavailableError
 
 MISSING = frozenset({"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"})
-INVALID = frozenset({"INVALID_PARAMETER_VALUE", "BAD_REQUEST"})  # no id that anything could have
+INVALID = frozenset({"INVALID_PARAMETER_VALUE", "BAD_REQUEST"})  # an id that nothing can have
 EXISTS = frozenset({"RESOURCE_ALREADY_EXISTS"})
-DAMAGED = "the MLflow database {} is damaged: put back a copy of it, or move it away so that a new one is made"
+DAMAGED = "the MLflow database {} is damaged: restore a copy of it, or move it away so that a new one is created"
 
 _CREDENTIALS = frozenset({"PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"})
 _OUT_OF_REACH = frozenset({"TEMPORARILY_UNAVAILABLE", "RESOURCE_EXHAUSTED", "REQUEST_LIMIT_EXCEEDED"})
@@ -24,10 +24,10 @@ _UNWRITABLE = {
     "readonly database": "it is read-only",
     "unable to open database file": "it cannot be opened",
 }
-# What a server says that keeps artifacts itself, when its own store fails.
+# Messages of a server that proxies artifacts, when its own store fails.
 _SERVED = re.compile(r"/mlflow-artifacts/artifacts")
 _SERVER_FAILED = re.compile(r"too many 500|\b500 Server Error|Failed to list artifacts in")
-# What an artifact store says that this process talks to itself.
+# Messages of an artifact store that this process calls directly.
 _S3_ANSWER = re.compile(r"An error occurred \((?P<code>[\w.]+)\) when calling the \w+ operation")
 _S3_KEYLESS = re.compile(r"Unable to locate credentials|Partial credentials found")
 _S3_REFUSALS = frozenset(
@@ -48,8 +48,8 @@ _S3_FAILURES = frozenset(
 
 
 @contextmanager
-def translated(tracking_uri: str) -> Iterator[None]:
-    """Turn MLflow's errors into FLTS' where people can do something about them; others pass as they are."""
+def translate_errors(tracking_uri: str) -> Iterator[None]:
+    """Turn MLflow's errors into those of FLTS where people can act on them; others stay as they are."""
     try:
         yield
     except FltsError:
@@ -73,26 +73,26 @@ def ignoring_codes(codes: Collection[str]) -> Iterator[None]:
 
 
 def explain(tracking_uri: str, error: Exception, doing: str = "use") -> FltsError | None:
-    """Return FLTS' error in the place of one of MLflow or of the libraries below it; ``None`` where there is none.
+    """Return the FLTS error for an error of MLflow or of the libraries below it; ``None`` where there is none.
 
     Args:
         tracking_uri: MLflow's address.
-        error: What was raised.
-        doing: What was done to the artifact store, if it was: ``write to`` or ``read``.
+        error: The error that was raised.
+        doing: The access to the artifact store, if there was one: ``write to`` or ``read``.
     """
     from mlflow.exceptions import MlflowException, RestException
     from requests import RequestException  # type: ignore[import-untyped, unused-ignore]
 
-    if isinstance(error, RequestException):  # artifacts that a server keeps
+    if isinstance(error, RequestException):  # artifacts that a server proxies
         status = error.response.status_code if error.response is not None else 503
-        return _of_served(tracking_uri, str(error), status, doing)
+        return _explain_proxied(tracking_uri, str(error), status, doing)
     if isinstance(error, MlflowException):
         said, code = str(error.message), str(error.error_code)
-        if not isinstance(error, RestException) and (found := _of_own_store(tracking_uri, said, code)):
+        if not isinstance(error, RestException) and (found := _explain_artifact_store(tracking_uri, said, code)):
             return found
-        return _of_message(tracking_uri, code, said, doing)
+        return _explain_message(tracking_uri, code, said, doing)
     if _is_of_store_library(error):
-        return _of_own_store(tracking_uri, str(error), "") or BadInputError(
+        return _explain_artifact_store(tracking_uri, str(error), "") or BadInputError(
             f"the settings for the artifact store of MLflow at {tracking_uri} are wrong: {error}"
         )
     if isinstance(error, ModuleNotFoundError):
@@ -107,11 +107,11 @@ def _is_of_store_library(error: Exception) -> bool:
     return invalid_address or type(error).__module__.partition(".")[0] in ("boto3", "botocore")
 
 
-def _of_message(tracking_uri: str, code: str, message: str, doing: str) -> FltsError | None:
+def _explain_message(tracking_uri: str, code: str, message: str, doing: str) -> FltsError | None:
     client_error = re.search(r"\b(4\d\d) Client Error", message)  # artifacts of a server, several at once
     if client_error or (_SERVED.search(message) and _SERVER_FAILED.search(message)):
-        return _of_served(tracking_uri, message, int(client_error[1]) if client_error else 500, doing)
-    if sentence := _mendable(tracking_uri, code, message):
+        return _explain_proxied(tracking_uri, message, int(client_error[1]) if client_error else 500, doing)
+    if sentence := _configuration_error(tracking_uri, code, message):
         return BadInputError(sentence)
     if _UNKNOWN_HOST in message or code in _CREDENTIALS:
         return RefusedError(_refusal(tracking_uri, message))
@@ -122,7 +122,7 @@ def _of_message(tracking_uri: str, code: str, message: str, doing: str) -> FltsE
     return None
 
 
-def _of_served(tracking_uri: str, message: str, status: int, doing: str) -> FltsError | None:
+def _explain_proxied(tracking_uri: str, message: str, status: int, doing: str) -> FltsError | None:
     if _SERVER_FAILED.search(message):
         return ServiceUnavailableError(
             f"MLflow at {tracking_uri} cannot {doing} its artifact store: {outage_reason(message)}; its log says more"
@@ -134,15 +134,15 @@ def _of_served(tracking_uri: str, message: str, status: int, doing: str) -> Flts
     return ServiceUnavailableError(f"MLflow at {tracking_uri} cannot be reached: {outage_reason(message)}")
 
 
-def _of_own_store(tracking_uri: str, message: str, code: str) -> FltsError | None:
-    """Explain what an artifact store says that is asked directly, as without ``mlflow server --serve-artifacts``."""
+def _explain_artifact_store(tracking_uri: str, message: str, code: str) -> FltsError | None:
+    """Explain the error of an artifact store that is called directly, without ``mlflow server --serve-artifacts``."""
     name = f"the artifact store of MLflow at {tracking_uri}"
     answer = _S3_ANSWER.search(message)
     said = answer["code"] if answer else code
     listing = message.startswith("Failed to list artifacts in")
     if _S3_KEYLESS.search(message):
         return RefusedError(
-            f"there are no credentials for {name}, which does not hand artifacts on: set AWS_ACCESS_KEY_ID, "
+            f"there are no credentials for {name}, which does not proxy artifacts: set AWS_ACCESS_KEY_ID, "
             "AWS_SECRET_ACCESS_KEY and MLFLOW_S3_ENDPOINT_URL, or start MLflow with --artifacts-destination"
         )
     if (answer and said in _S3_REFUSALS) or (listing and code in _CREDENTIALS):
@@ -165,15 +165,15 @@ def _is_away(message: str) -> bool:
     )
 
 
-def _mendable(tracking_uri: str, code: str, message: str) -> str | None:
-    """Say what whoever runs this can do about a setting or a database; ``None`` where it is neither."""
+def _configuration_error(tracking_uri: str, code: str, message: str) -> str | None:
+    """Return how to correct a setting or a database; ``None`` where the error is about neither."""
     if _NO_TRUST in message:
         return (
             f"MLflow at {tracking_uri} has a certificate that is not trusted here: MLFLOW_TRACKING_SERVER_CERT_PATH or "
             "REQUESTS_CA_BUNDLE must name a file with its CA"
         )
     if "package is required" in message:  # for a way to log in
-        return f"MLflow at {tracking_uri} cannot be asked as MLFLOW_TRACKING_AUTH says: {message}"
+        return f"MLflow at {tracking_uri} cannot be called with MLFLOW_TRACKING_AUTH: {message}"
     if code not in _CREDENTIALS:
         if "database schema" in message:
             return (

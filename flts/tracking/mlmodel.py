@@ -1,7 +1,7 @@
 """The folder of an MLflow model from code whose one artifact is a bundle.
 
 Written here and not by ``mlflow.pyfunc.save_model``, which runs the code, needs pandas and guesses requirements.
-Format: https://mlflow.org/docs/latest/ml/model/#storage-format, and as ``mlflow.pyfunc.load_model`` reads it.
+Format: https://mlflow.org/docs/latest/ml/model/#storage-format, as ``mlflow.pyfunc.load_model`` reads it.
 """
 
 import json
@@ -24,9 +24,9 @@ class ModelFromCode:
 
     Attributes:
         bundle: Folder that becomes the artifact ``bundle``.
-        code: Script that defines the model for outsiders who load it with ``mlflow.pyfunc``.
-        signature: Its signature, as ``ModelSignature.to_dict`` writes it.
-        requirements: What must be installed to load it, one pip requirement each.
+        code: Script that defines the model for ``mlflow.pyfunc``.
+        signature: Its signature, in the form of ``ModelSignature.to_dict``.
+        requirements: pip requirements for loading it.
     """
 
     bundle: Path
@@ -59,18 +59,18 @@ class ModelFromCode:
             "signature": dict(self.signature),
         }
         environment = {"python": platform.python_version(), "dependencies": ["-r requirements.txt"]}
-        # Both are YAML to MLflow, of which JSON is a part.
+        # MLflow reads both as YAML, of which JSON is a subset.
         (folder / "MLmodel").write_text(json.dumps(description, indent=2) + "\n")
         (folder / "python_env.yaml").write_text(json.dumps(environment, indent=2) + "\n")
 
 
 def local_bundle(location: str) -> Path | None:
-    """Return the bundle's folder of a model that lies on this machine, ``file:///..``; ``None`` for any other."""
+    """Return the bundle's folder of a model on this machine, ``file:///..``; ``None`` for any other."""
     try:
         parts = urlsplit(location)
         folder = Path(unquote(parts.path)) / BUNDLE
         return folder if parts.scheme == "file" and parts.netloc in ("", "localhost") and folder.is_dir() else None
-    except (ValueError, OSError):  # no address, or no name that a folder can have
+    except (ValueError, OSError):  # not an address, or not a possible name of a folder
         return None
 
 
@@ -78,7 +78,7 @@ def copy_bundle(folder: Path, destination: Path) -> Path:
     """Copy a bundle's folder into ``destination`` and return the copy.
 
     Raises:
-        BadInputError: A file in it has no place in a bundle, is a link, or is too large.
+        BadInputError: A file in it does not belong to a bundle, is a link, or is too large.
     """
     copy = destination / folder.name
     copy.mkdir(exist_ok=True)

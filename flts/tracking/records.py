@@ -1,4 +1,4 @@
-"""What is logged to MLflow, and what it keeps."""
+"""Records that are logged to MLflow, and that it returns."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ class MetricSeries:
 
 @dataclass(frozen=True)
 class DatasetSource:
-    """What a run was trained on: a name, the SHA-256 of the file, where it lies, and its rows."""
+    """The training data of a run: a name, the SHA-256 of the file, its address, and its number of rows."""
 
     name: str
     sha256: str
@@ -24,7 +24,7 @@ class DatasetSource:
 
 @dataclass(frozen=True)
 class LoggedModel:
-    """A model that MLflow keeps; ``location`` is its own artifact folder, ``ready`` whether it is complete."""
+    """A model in MLflow; ``location`` is its artifact folder, ``ready`` is true when it is complete."""
 
     model_id: str
     location: str

@@ -1,4 +1,4 @@
-"""Waiting for an MLflow that is away, and saying so."""
+"""Retries of calls to an MLflow that is away."""
 
 import os
 import re
@@ -21,29 +21,29 @@ T = TypeVar("T")
 RETRIES, TIMEOUT = "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT"
 
 _BROKEN = re.compile("Connection broken|IncompleteRead|ChunkedEncodingError|failures occurred while downloading")
-_hurried: ContextVar[bool] = ContextVar("_hurried", default=False)
+_short_waits: ContextVar[bool] = ContextVar("_short_waits", default=False)
 
 
 class MlflowCaller:
-    """Calls MLflow, and calls it again while it is away; whatever is called may be done twice."""
+    """Calls MLflow, again and again while it is away; every call must be safe to repeat."""
 
     def __init__(self, tracking_uri: str, seconds: int | None) -> None:
-        """Wait ``seconds`` at most; ``None``: as long as MLflow's own client does, half a minute unless told else."""
+        """Wait ``seconds`` at most; with ``None`` as long as MLflow's own client, half a minute by default."""
         self._tracking_uri = tracking_uri
         self._waiting = None if seconds is None else RetryPolicy(seconds)
-        # For answers that break off half-way, which MLflow does not ask for again.
+        # For responses that break off, which MLflow's client does not request again.
         self._repeating = RetryPolicy(None)
 
     def __call__(self, call: Callable[[], T], doing: str = "use") -> T:
-        """Return what ``call`` does; ``doing`` is what it does to an artifact store, where it does: ``read``, say.
+        """Return the result of ``call``; ``doing`` is its access to an artifact store, such as ``read``.
 
         Raises:
-            ServiceUnavailableError: MLflow stayed away for as long as it is waited for.
+            ServiceUnavailableError: MLflow stayed away longer than the wait.
         """
-        if self._waiting is None or _hurried.get():
+        if self._waiting is None or _short_waits.get():
             with self._outages(doing):
                 return self._repeating.call(call, _broken)
-        return self._waiting.call(partial(self._attempt, call, doing), _away)
+        return self._waiting.call(partial(self._attempt, call, doing), unreachable)
 
     def _attempt(self, call: Callable[[], T], doing: str) -> T:
         with _limits({RETRIES: 0}), self._outages(doing):
@@ -51,7 +51,7 @@ class MlflowCaller:
 
     @contextmanager
     def _outages(self, doing: str) -> Iterator[None]:
-        """Turn errors into FLTS' where MLflow is away; others pass as they are."""
+        """Turn errors into those of FLTS where MLflow is away; others stay as they are."""
         try:
             yield
         except Exception as error:
@@ -77,13 +77,13 @@ class PersistentClient:
 
 @contextmanager
 def short_timeouts(*, retries: int = 0, timeout: int = 3) -> Iterator[None]:
-    """Wait for the server less long than a stage would: ``retries`` of a request, ``timeout`` seconds an answer."""
-    token = _hurried.set(True)
+    """Wait for the server for less time than a stage: ``retries`` of a request, ``timeout`` seconds for a response."""
+    token = _short_waits.set(True)
     try:
         with _limits({RETRIES: retries, TIMEOUT: timeout}):
             yield
     finally:
-        _hurried.reset(token)
+        _short_waits.reset(token)
 
 
 @contextmanager
@@ -100,7 +100,8 @@ def _limits(limits: Mapping[str, int]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _away(error: Exception) -> str:
+def unreachable(error: Exception) -> str:
+    """Return the sentence of an error after which a retry may help, as ``RetryPolicy.ask`` wants it; else ``""``."""
     return str(error) if isinstance(error, ServiceUnavailableError) else ""
 
 

@@ -1,4 +1,4 @@
-"""Trainings as MLflow runs, each with one model; whatever is done twice leaves one copy."""
+"""Trainings as MLflow runs, each with one model; repeated calls leave one copy."""
 
 import math
 import tempfile
@@ -13,7 +13,7 @@ from flts.errors import BadInputError, ServiceUnavailableError
 from flts.models.registry import largest_files
 from flts.observability.redaction import redact, redact_values
 from flts.tracking.access import artifact_root, database_path, open_client
-from flts.tracking.mlflow_errors import EXISTS, INVALID, MISSING, ignoring_codes, translated
+from flts.tracking.mlflow_errors import EXISTS, INVALID, MISSING, ignoring_codes, translate_errors
 from flts.tracking.mlmodel import BUNDLE, ModelFromCode, copy_bundle, local_bundle
 from flts.tracking.records import DatasetSource, LoggedModel, MetricSeries
 from flts.tracking.retries import MlflowCaller, PersistentClient
@@ -27,29 +27,30 @@ _DIGEST_LENGTH = 36
 class Tracking:
     """An open MLflow.
 
-    Every method raises ``ServiceUnavailableError`` when MLflow stays out of reach after retries, and
-    ``BadInputError`` when it refuses the credentials.
+    Every method raises ``ServiceUnavailableError`` when MLflow cannot be reached after retries, and ``BadInputError``
+    when it refuses the credentials.
     """
 
     def __init__(self, tracking_uri: str, *, wait_seconds: int | None = None) -> None:
-        """Open ``http(s)://host:port`` or ``sqlite:///file.db``; a database that is missing is made.
+        """Open ``http(s)://host:port`` or ``sqlite:///file.db``; a missing database is created.
 
         Args:
             tracking_uri: MLflow's address.
             wait_seconds: Seconds to wait for an MLflow that is away; ``None`` where the caller waits.
 
         Raises:
-            BadInputError: The address is of no kind that FLTS knows, or its database cannot be used.
+            BadInputError: The address has a scheme that FLTS does not know, or its database cannot be used.
         """
         self.uri = tracking_uri
+        self.wait_seconds = wait_seconds
         self._call = MlflowCaller(tracking_uri, wait_seconds)
         self._client = PersistentClient(open_client(tracking_uri), self._call)
 
     def experiment(self, name: str) -> str:
-        """Return the id of an experiment, which is made when missing; ``BadInputError`` when it was deleted."""
+        """Return the id of an experiment, which is created when missing; ``BadInputError`` when it was deleted."""
         database = database_path(self.uri)
         location = artifact_root(database) if database else None
-        with translated(self.uri):
+        with translate_errors(self.uri):
             for _ in range(2):
                 if found := self._client.get_experiment_by_name(name):
                     if found.lifecycle_stage != "active":
@@ -60,24 +61,23 @@ class Tracking:
                     return str(found.experiment_id)
                 with ignoring_codes(EXISTS):  # another process was first
                     return str(self._client.create_experiment(name, location))
-        raise ServiceUnavailableError(f"MLflow at {self.uri} neither shows experiment {name!r} nor lets it be made")
+        raise ServiceUnavailableError(f"MLflow at {self.uri} neither returns experiment {name!r} nor creates it")
 
     def has_experiment(self, experiment_id: str) -> bool:
-        """Tell whether there is an experiment of this id that is not deleted."""
-        with translated(self.uri), ignoring_codes(MISSING | INVALID):
+        """Tell whether an experiment with this id exists and is not deleted."""
+        with translate_errors(self.uri), ignoring_codes(MISSING | INVALID):
             return str(self._client.get_experiment(experiment_id).lifecycle_stage) == "active"
         return False
 
     def create_run(self, experiment_id: str, name: str, tags: Mapping[str, str]) -> str:
         """Begin a run and return its id."""
-        with translated(self.uri):
-            return str(
-                self._client.create_run(experiment_id, run_name=redact(name), tags=redact_values(tags)).info.run_id
-            )
+        with translate_errors(self.uri):
+            run = self._client.create_run(experiment_id, run_name=redact(name), tags=redact_values(tags))
+            return str(run.info.run_id)
 
     def find_runs(self, experiment_id: str, fingerprint: str) -> list[str]:
         """Return the ids of the runs of an experiment that have this fingerprint, oldest first."""
-        with translated(self.uri):
+        with translate_errors(self.uri):
             found = self._client.search_runs(
                 [experiment_id],
                 f"tags.`{FINGERPRINT_TAG}` = '{fingerprint}'",
@@ -87,14 +87,14 @@ class Tracking:
 
     def status(self, run_id: str) -> str | None:
         """Return ``RUNNING``, ``FINISHED``, ``FAILED`` or ``KILLED``; ``None`` for a run that is missing or deleted."""
-        with translated(self.uri), ignoring_codes(MISSING | INVALID):
+        with translate_errors(self.uri), ignoring_codes(MISSING | INVALID):
             info = self._client.get_run(run_id).info
             return str(info.status) if info.lifecycle_stage == "active" else None
         return None
 
     def set_status(self, run_id: str, status: str) -> None:
         """Set a run's status; all but ``RUNNING`` end it."""
-        with translated(self.uri):
+        with translate_errors(self.uri):
             if status == "RUNNING":
                 self._client.update_run(run_id, status)
             else:
@@ -102,7 +102,7 @@ class Tracking:
 
     def delete_run(self, run_id: str) -> None:
         """Delete a run; no error when there is none."""
-        with translated(self.uri), ignoring_codes(MISSING):
+        with translate_errors(self.uri), ignoring_codes(MISSING):
             self._client.delete_run(run_id)
 
     def log(
@@ -115,20 +115,20 @@ class Tracking:
         dataset: DatasetSource,
         model: LoggedModel,
     ) -> None:
-        """Log what a run was given and gave; the same again changes nothing.
+        """Log parameters, metrics and training data of a run; repeating the call changes nothing.
 
         Args:
             run_id: The run.
             params: Parameters by name, at most 100.
-            metrics: Final metrics by name; MLflow shows them with the model too.
-            series: Metrics over epochs. What is not finite is left out: JSON has no word for it.
-            dataset: What the run was trained on.
+            metrics: Final metrics by name; MLflow also shows them with the model.
+            series: Metrics over epochs. Values that are not finite are left out: JSON cannot hold them.
+            dataset: The training data.
             model: The run's model.
         """
         from mlflow.entities import Metric, Param
 
-        with translated(self.uri):
-            # The run's own start as the time of every value: a repeat then writes the rows that are there.
+        with translate_errors(self.uri):
+            # The start of the run is the time of every value, so that a repetition writes equal rows.
             moment = self._client.get_run(run_id).info.start_time
             points = [
                 Metric(name, float(value), moment, 0, model_id=model.model_id, run_id=run_id)
@@ -147,28 +147,28 @@ class Tracking:
 
     def log_folder(self, run_id: str, folder: Path) -> None:
         """Log everything in a folder as artifacts of a run."""
-        with translated(self.uri):
+        with translate_errors(self.uri):
             self._upload(str(self._client.get_run(run_id).info.artifact_uri), folder)
 
     def log_text(self, run_id: str, name: str, text: str) -> None:
         """Log a text as an artifact of a run."""
-        with translated(self.uri):
+        with translate_errors(self.uri):
             self._client.log_text(run_id, text, name)
 
     def read_artifacts(self, run_id: str, names: Sequence[str]) -> dict[str, str]:
-        """Read text artifacts from the top of a run; those that are not there are left out."""
-        with translated(self.uri), tempfile.TemporaryDirectory() as folder:
-            there = {file.path for file in self._client.list_artifacts(run_id)}
+        """Read text artifacts from the root folder of a run; missing ones are left out."""
+        with translate_errors(self.uri), tempfile.TemporaryDirectory() as folder:
+            found = {file.path for file in self._client.list_artifacts(run_id)}
             root = self._client.get_run(run_id).info.artifact_uri
             return {
                 name: self._download(f"{root}/{name}", Path(folder)).read_text(encoding="utf-8")
                 for name in names
-                if name in there
+                if name in found
             }
 
     def models(self, run_id: str, name: str) -> list[LoggedModel]:
         """Return the models of a run that have this name, oldest first; none for a run that is missing."""
-        with translated(self.uri):
+        with translate_errors(self.uri):
             found = []
             with ignoring_codes(MISSING):
                 experiment_id = self._client.get_run(run_id).info.experiment_id
@@ -180,20 +180,20 @@ class Tracking:
         return [LoggedModel(one.model_id, one.artifact_location, str(one.status) == "READY") for one in found]
 
     def has_bundle(self, model: LoggedModel) -> bool:
-        """Tell whether the files of a model are there."""
-        with translated(self.uri), ignoring_codes(MISSING):
+        """Tell whether the files of a model exist."""
+        with translate_errors(self.uri), ignoring_codes(MISSING):
             return bool(self._client.list_logged_model_artifacts(model.model_id, BUNDLE))
         return False
 
     def upload_model(self, run_id: str, name: str, model: ModelFromCode, work_dir: Path) -> LoggedModel:
-        """Give a run a model; until ``keep_model`` it does not count. ``work_dir`` is a scratch folder."""
-        with translated(self.uri):
+        """Upload a model of a run, which is valid from ``keep_model`` on. ``work_dir`` is for temporary files."""
+        with translate_errors(self.uri):
             experiment_id = self._client.get_run(run_id).info.experiment_id
-            made = self._client.create_logged_model(experiment_id, name=name, source_run_id=run_id)
-            folder = work_dir / made.model_id
-            model.write(folder, run_id=run_id, model_id=made.model_id)
-            self._upload(str(made.artifact_location), folder)
-        return LoggedModel(made.model_id, made.artifact_location, ready=False)
+            created = self._client.create_logged_model(experiment_id, name=name, source_run_id=run_id)
+            folder = work_dir / created.model_id
+            model.write(folder, run_id=run_id, model_id=created.model_id)
+            self._upload(str(created.artifact_location), folder)
+        return LoggedModel(created.model_id, created.artifact_location, ready=False)
 
     def keep_model(self, run_id: str, name: str, location: str) -> None:
         """Make the model at ``location`` the only one of its name in a run, and end the run."""
@@ -201,7 +201,7 @@ class Tracking:
             if model.location != location:
                 self.delete_model(model)
                 continue
-            with translated(self.uri):
+            with translate_errors(self.uri):
                 if not model.ready:
                     self._client.finalize_logged_model(model.model_id, "READY")
                 self._log_output(run_id, model.model_id)
@@ -211,14 +211,14 @@ class Tracking:
         """Delete a model and its files; no error when there is none."""
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-        with translated(self.uri), ignoring_codes(MISSING):
+        with translate_errors(self.uri), ignoring_codes(MISSING):
             self._client.delete_logged_model(model.model_id)
-            # A store that cannot delete keeps files that nobody refers to.
+            # In a store that cannot delete, the files stay without a reference.
             with suppress(Exception):
                 get_artifact_repository(model.location, tracking_uri=self.uri).delete_artifacts()
 
     def download_bundle(self, run_id: str, name: str, destination: Path) -> Path:
-        """Fetch the bundle of a run's model into ``destination`` and return its folder.
+        """Download the bundle of a run's model into ``destination`` and return its folder.
 
         Raises:
             BadInputError: There is no such model, or it holds no bundle: files of other names, links, or files that
@@ -229,10 +229,10 @@ class Tracking:
             raise BadInputError(f"MLflow at {self.uri} has no model runs:/{run_id}/{name}")
         model, label = ready[-1], f"runs:/{run_id}/{name}"
         files = []
-        with translated(self.uri), ignoring_codes(MISSING):
+        with translate_errors(self.uri), ignoring_codes(MISSING):
             files = self._client.list_logged_model_artifacts(model.model_id, BUNDLE)
         if not files:
-            raise BadInputError(f"the model {label} has no {BUNDLE}: only models that FLTS logged do")
+            raise BadInputError(f"the model {label} has no {BUNDLE}: only models that FLTS logged have one")
         if folder := local_bundle(model.location):
             return copy_bundle(folder, destination)
         sizes, largest = {file.path.rpartition("/")[2]: file.file_size for file in files}, largest_files()
@@ -241,13 +241,13 @@ class Tracking:
             check_size(f"{label}/{file}", size or 0, largest[file])
         folder = destination / BUNDLE.rpartition("/")[2]
         folder.mkdir(exist_ok=True)
-        with translated(self.uri):
+        with translate_errors(self.uri):
             for file in sizes:
                 self._download(f"{model.location}/{BUNDLE}/{file}", folder)
         return folder
 
     def _upload(self, location: str, folder: Path) -> None:
-        """Put a folder's files where artifacts are, each waited for by itself: together one failure costs all."""
+        """Upload a folder's files to the artifacts, with retries for each: together, one failure would repeat all."""
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
         repository = get_artifact_repository(location, tracking_uri=self.uri)
@@ -256,7 +256,7 @@ class Tracking:
             self._call(partial(repository.log_artifact, str(file), None if place == "." else place), "write to")
 
     def _download(self, address: str, destination: Path) -> Path:
-        # Not by the client's own method: its errors do not say whether to try again.
+        # Not with the client's own method, whose errors do not tell whether a retry may help.
         from mlflow.artifacts import download_artifacts
 
         return self._call(
@@ -276,7 +276,7 @@ class Tracking:
         try:
             self._client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
         except MlflowException:
-            # The answer to a request that worked got lost, and MLflow refuses the repeated one.
+            # The response to a successful request was lost, and MLflow refuses the repeated one.
             if not is_there():
                 raise
 
@@ -294,9 +294,9 @@ class Tracking:
             ),
             [InputTag("mlflow.data.context", "training")],
         )
-        with translated(self.uri):
+        with translate_errors(self.uri):
             try:
                 self._client.log_inputs(run_id, [entry])
             except MlflowException:
-                # Trainers that end together may write the same new dataset at once; it is there the second time.
+                # Trainers that end at the same time may write the same new dataset; the second attempt finds it.
                 self._client.log_inputs(run_id, [entry])

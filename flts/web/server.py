@@ -6,8 +6,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
-from types import FrameType
+from collections.abc import Callable, Mapping, Sequence
+from types import FrameType, MappingProxyType
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from flts.boundary.arguments import Parser
@@ -35,7 +35,7 @@ def read_settings(
     argv: Sequence[str],
     environ: Mapping[str, str],
     *,
-    plain: Collection[str] = (),
+    others: Mapping[str, str] = MappingProxyType({}),
 ) -> P:
     """Read a service's settings from flags and environment variables; flags win, an empty variable counts as unset.
 
@@ -45,7 +45,7 @@ def read_settings(
         model: The settings; a variable is named ``FLTS_`` and the field's name.
         argv: The arguments.
         environ: The environment.
-        plain: Settings whose variables may also have the stages' names, without ``FLTS_``.
+        others: Other variables that are read when that one is unset, by setting: those of the stages.
 
     Raises:
         BadInputError: A setting is unknown or wrong; the sentence names the flag or the variable.
@@ -53,13 +53,13 @@ def read_settings(
     parser = Parser(
         prog=command,
         description=summary,
-        epilog="An option can also be given as an environment variable, --some-option as FLTS_SOME_OPTION"
-        + (f"; {', '.join(sorted(plain)).upper()} also without FLTS_." if plain else "."),
+        epilog="An option can also be given as an environment variable, --some-option as FLTS_SOME_OPTION.",
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )
     for name, field in model.model_fields.items():
-        details = "; ".join(each for each in (describe_default(field), describe_limits(field)) if each)
+        other = f"also read from {others[name]}" if name in others else ""
+        details = "; ".join(each for each in (describe_default(field), describe_limits(field), other) if each)
         parser.add_argument(flag(name), metavar="VALUE", help=f"{field.description} ({details})".replace("%", "%%"))
     parser.add_argument("--version", action="version", version=f"{command} {__version__}")
     given, unknown = parser.parse_known_args(argv)
@@ -68,7 +68,7 @@ def read_settings(
         name = unknown[0].split("=")[0]
         raise BadInputError(f"{name} is not an option{suggest(name, known) or '; --help lists them'}")
     variables = {name: f"FLTS_{name.upper()}" for name in model.model_fields}
-    variables |= {name: name.upper() for name in plain if not environ.get(variables[name])}
+    variables |= {name: other for name, other in others.items() if not environ.get(variables[name])}
     settings, _ = read_values(model, environ, variables, vars(given))
     return settings
 

@@ -6,13 +6,13 @@ from types import TracebackType
 from typing import ClassVar, Self
 
 from flts.contracts import Message
-from flts.errors import BadInputError, FltsError, ObjectNotFoundError
+from flts.errors import BadInputError, FltsError
 from flts.observability.redaction import redact
 from flts.observability.shutdown import shutdown_grace_period
 from flts.store import ObjectStore
+from flts.store.swap import get_or_none
 from flts.workers.messages import ReceivedMessage
 
-BUCKET = "model-promotion"
 # No identifier can be called "trained": the name is one of those that keys use.
 _PREFIX = "trained/tries"
 # The death of a whole worker may have other causes, such as a drained node.
@@ -49,6 +49,7 @@ class Attempt:
     def __init__(
         self,
         store: ObjectStore,
+        bucket: str,
         group: str,
         received: ReceivedMessage,
         limit: int,
@@ -60,6 +61,7 @@ class Attempt:
 
         Args:
             store: The store that keeps the record.
+            bucket: The bucket of promotions, which holds the record as well.
             group: The consumer group.
             received: The message.
             limit: The number of attempts that it has.
@@ -70,6 +72,7 @@ class Attempt:
             AttemptsExhaustedError: There are none left.
         """
         self._store = store
+        self._bucket = bucket
         self._received = received
         self._key = f"{_PREFIX}/{group}/{received.topic}/{received.partition}/{received.offset}.json"
         self._limit = limit
@@ -115,7 +118,7 @@ class Attempt:
         """Count the attempt as failed.
 
         Raises:
-            GivenUpError: It was the last one.
+            AttemptsExhaustedError: It was the last one.
         """
         if not self._stored:
             self._read()
@@ -135,7 +138,7 @@ class Attempt:
     def done(self) -> None:
         """Delete the message's record."""
         if self._stored:
-            self._store.delete(BUCKET, self._key)
+            self._store.delete(self._bucket, self._key)
 
     def _count_later(self) -> None:
         if self._over.wait(_SECONDS_UNTIL_RECORDED):
@@ -160,16 +163,15 @@ class Attempt:
         )
 
     def _read(self) -> None:
-        try:
-            content, _ = self._store.get(BUCKET, self._key)
-        except ObjectNotFoundError:
+        found = get_or_none(self._store, self._bucket, self._key)
+        if found is None:
             return
         self._stored = True
         with suppress(BadInputError):  # a damaged record counts as none
-            record = _Record.parse(content, source=self._key)
+            record = _Record.parse(found[0], source=self._key)
             if record.timestamp == self._received.timestamp:  # otherwise it belongs to a deleted topic of the same name
                 self._record = record
 
     def _write(self) -> None:
-        self._store.put(BUCKET, self._key, self._record.to_json().encode())
+        self._store.put(self._bucket, self._key, self._record.to_json().encode())
         self._stored = True

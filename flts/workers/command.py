@@ -14,7 +14,7 @@ from flts.boundary.untrusted import json_object, read_document
 from flts.contracts import ModelType
 from flts.errors import BadInputError, ServiceUnavailableError
 from flts.lazy import resolve
-from flts.params import EvalParams, Params
+from flts.params import Params
 from flts.runtime.cli import CommandLine, read_params, variable
 from flts.runtime.reporters import JsonReporter, Reporter, route_logging
 from flts.runtime.signals import SignalWatch, Stopped
@@ -22,6 +22,7 @@ from flts.runtime.start import store_of
 from flts.runtime.work_folders import remove_all
 from flts.stage_interface import Result, Stage
 from flts.store import ObjectStore
+from flts.store.buckets import read_bucket
 from flts.workers.expected_models import read_expected_types
 from flts.workers.messages import OutgoingMessage
 from flts.workers.settings import KafkaSettings, Topics, read_settings, read_topics, warnings
@@ -55,7 +56,8 @@ def work(stage: Stage, line: CommandLine, reporter: Reporter) -> int:
             raise BadInputError(f"Kafka mode needs the package {package}: install flts[kafka]")
     if stage.worker and stage.worker.messages_of_run and not line.listen:
         return _once(stage, resolve(stage.worker.messages_of_run), params, topics, settings, store)
-    return _listen(stage, params, topics, settings, store, expected, environ)
+    bucket = read_bucket("promotion_bucket", environ, line.params.get("promotion_bucket"))
+    return _listen(stage, params, topics, settings, store, bucket, expected, environ)
 
 
 def _listen(
@@ -64,6 +66,7 @@ def _listen(
     topics: Topics,
     settings: KafkaSettings,
     store: ObjectStore,
+    bucket: str,
     expected: Sequence[ModelType],
     environ: Mapping[str, str],
 ) -> int:
@@ -88,11 +91,11 @@ def _listen(
     metrics.serve(environ)
     with suppress(ServiceUnavailableError):  # a worker waits for brokers that come later
         await_brokers(kafka, errors, _SECONDS_TO_START)
-    if isinstance(params, EvalParams):
+    if stage.name == "eval":
         log.event("expected", f"comparing the models of a dataset when these are trained: {', '.join(expected)}")
-        start_monitor(store, params.promotion_bucket, topics.group, expected, metrics.set_pending, log.warn)
+        start_monitor(store, bucket, topics.group, expected, metrics.set_pending, log.warn)
     consumer = MessageConsumer(kafka, topics, settings, errors, metrics, Heartbeat(environ), log.event, log.warn)
-    spec = WorkerSpec(stage.name, params, topics, attempts, expected)
+    spec = WorkerSpec(stage.name, params, topics, attempts, expected, bucket)
     worker = Worker(spec, consumer, MessageProducer(settings), metrics, limits, log)
 
     def end(_number: int, _frame: FrameType | None) -> None:

@@ -8,7 +8,6 @@ import hashlib
 from flts.errors import BadInputError, ChecksumMismatchError
 from flts.observability.redaction import redact
 from flts.store import ObjectStore
-from flts.workers.attempts import BUCKET
 from flts.workers.messages import Headers, OutgoingMessage, ReceivedMessage
 from flts.workers.outcomes import DeadLettered
 from flts.workers.settings import Topics
@@ -48,7 +47,7 @@ def original_headers(headers: Headers) -> Headers:
     return [(name, value) for name, value in headers if name not in _OWN]
 
 
-def cut(letter: OutgoingMessage, store: ObjectStore) -> OutgoingMessage:
+def cut(letter: OutgoingMessage, store: ObjectStore, bucket: str) -> OutgoingMessage:
     """Put the body of a dead letter into the store, and return a letter that is small enough for any topic.
 
     Raises:
@@ -58,16 +57,16 @@ def cut(letter: OutgoingMessage, store: ObjectStore) -> OutgoingMessage:
     body = letter.value or b""
     digest = hashlib.sha256(body).hexdigest()
     key = f"{_PREFIX}/{dict(letter.headers)[TOPIC].decode()}/{digest}"
-    store.put(BUCKET, key, body)
+    store.put(bucket, key, body)
     own = [(name, value[:_CUT_BYTES]) for name, value in letter.headers if name in _OWN]
     others = [each for each in original_headers(letter.headers) if len(each[0]) + len(each[1]) <= _CUT_BYTES]
-    place = ((SHA256, digest.encode()), (OBJECT, f"{BUCKET}/{key}".encode()))
+    place = ((SHA256, digest.encode()), (OBJECT, f"{bucket}/{key}".encode()))
     return OutgoingMessage(
         letter.topic, letter.key and letter.key[:_CUT_BYTES], body[:_CUT_BYTES], (*others[:_CUT_HEADERS], *own, *place)
     )
 
 
-def whole_body(letter: ReceivedMessage, store: ObjectStore) -> bytes | None:
+def whole_body(letter: ReceivedMessage, store: ObjectStore, bucket: str) -> bytes | None:
     """Return the whole body of a dead letter, from the store if the letter was cut.
 
     Raises:
@@ -77,9 +76,9 @@ def whole_body(letter: ReceivedMessage, store: ObjectStore) -> bytes | None:
     headers = dict(letter.headers)
     if OBJECT not in headers:
         return letter.value
-    bucket, _, key = headers[OBJECT].decode(errors="replace").partition("/")
-    if bucket != BUCKET or not key.startswith(f"{_PREFIX}/"):
-        raise BadInputError(f"{letter.place}: its header {OBJECT} names no body of a dead letter")
+    place, _, key = headers[OBJECT].decode(errors="replace").partition("/")
+    if place != bucket or not key.startswith(f"{_PREFIX}/"):
+        raise BadInputError(f"{letter.place}: its header {OBJECT} names no body of a dead letter in bucket {bucket}")
     body, _ = store.get(bucket, key)
     if hashlib.sha256(body).hexdigest().encode() != headers.get(SHA256):
         raise ChecksumMismatchError(f"{letter.place}: {bucket}/{key} is not the body that its header {SHA256} names")

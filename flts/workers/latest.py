@@ -1,23 +1,20 @@
 """Messages that workers keep in the store: the latest version of each wins, in whichever order they come."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from flts.boundary.untrusted import json_object
 from flts.contracts import Message
-from flts.errors import BadInputError, ObjectNotFoundError, PreconditionFailedError, ServiceUnavailableError
+from flts.errors import BadInputError
 from flts.store import ObjectStore
-
-_ATTEMPTS = 100
+from flts.store.swap import Found, get_or_none, swap
 
 
 def get_json(store: ObjectStore, bucket: str, key: str) -> tuple[dict[str, Any], str] | None:
     """Return a JSON object of the store and its etag, ``None`` if it does not exist; errors as ``get``."""
-    try:
-        content, info = store.get(bucket, key)
-    except ObjectNotFoundError:
-        return None
-    return json_object(content, f"{bucket}/{key}", "a JSON object", allow_nan=True), info.etag
+    found = get_or_none(store, bucket, key)
+    return (json_object(found[0], f"{bucket}/{key}", "a JSON object", allow_nan=True), found[1].etag) if found else None
 
 
 def keep_latest(
@@ -43,22 +40,11 @@ def keep_latest(
         ServiceUnavailableError: The store cannot be reached, or the object changed during each attempt.
     """
     ours = when(message.model_dump(mode="json"), place)
-    for _ in range(_ATTEMPTS):
-        etag = None
-        try:
-            content, info = store.get(bucket, key)
-            etag = info.etag
-            if when(json_object(content, key, "a JSON object", allow_nan=True), key) >= ours:
-                return
-        except ObjectNotFoundError:
-            pass
-        except BadInputError:
-            if etag is None:
-                raise
-            # The kept object is damaged, and is replaced.
-        try:
-            store.put(bucket, key, message.to_json().encode(), if_match=etag, if_none_match=etag is None)
-        except PreconditionFailedError:
-            continue
-        return
-    raise ServiceUnavailableError(f"{bucket}/{key} changed during each of {_ATTEMPTS} attempts to write it")
+
+    def change(found: Found) -> bytes | None:
+        with suppress(BadInputError):  # a damaged one is replaced
+            if found and when(json_object(found[0], key, "a JSON object", allow_nan=True), key) >= ours:
+                return None
+        return message.to_json().encode()
+
+    swap(store, bucket, key, change)

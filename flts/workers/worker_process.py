@@ -46,6 +46,7 @@ class WorkerSpec(Generic[P]):
         topics: The topics that it reads and writes.
         attempts: Attempts at a message before it becomes a dead letter.
         expected_types: The model types that eval waits for.
+        promotion_bucket: The bucket of the records of attempts and of the bodies of large dead letters.
     """
 
     stage: str
@@ -53,6 +54,7 @@ class WorkerSpec(Generic[P]):
     topics: Topics
     attempts: int
     expected_types: Sequence[ModelType]
+    promotion_bucket: str
 
 
 def serve(spec: WorkerSpec, pipe: Connection, parent: int) -> None:
@@ -90,7 +92,10 @@ def _serve(spec: WorkerSpec, pipe: Connection, parent: int) -> None:
             reporter = JsonReporter(stage, sys.stderr)
             route_logging(reporter)
             runner = StageRunner(stage, spec.params, spec.topics, store, reporter, announce, spec.expected_types)
-            pipe.send(_cut(item.letter, store) if item.letter else _work(handler, item, runner, spec.attempts))
+            if item.letter:
+                pipe.send(_cut(item.letter, store, spec.promotion_bucket))
+            else:
+                pipe.send(_work(handler, item, runner, spec))
 
 
 def _warm(stage: Stage) -> None:
@@ -107,14 +112,15 @@ def _warm(stage: Stage) -> None:
         load_mlflow()
 
 
-def _work(handler: Handler, item: WorkItem, runner: StageRunner, limit: int) -> Reply:
+def _work(handler: Handler, item: WorkItem, runner: StageRunner, spec: WorkerSpec) -> Reply:
     received = item.received
     try:
         attempt = Attempt(
             runner.store,
+            spec.promotion_bucket,
             runner.topics.group,
             received,
-            limit,
+            spec.attempts,
             record_now=item.first or bool(item.crash),
             crash=item.crash,
         )
@@ -146,9 +152,9 @@ def _work(handler: Handler, item: WorkItem, runner: StageRunner, limit: int) -> 
         return Postponed(str(error))
 
 
-def _cut(letter: OutgoingMessage, store: ObjectStore) -> Reply:
+def _cut(letter: OutgoingMessage, store: ObjectStore, bucket: str) -> Reply:
     try:
-        return Completed([cut(letter, store)])
+        return Completed([cut(letter, store, bucket)])
     except FltsError as error:
         return Postponed(str(error))
 

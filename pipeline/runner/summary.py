@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from flts.timeseries.baseline import Baseline
 from flts.version import __version__
 from pipeline.runner.compiled import Value
 from pipeline.runner.state import Status, TaskState
 
 PACKAGES = ("torch", "prophet", "mlflow", "numpy", "pandas", "pyarrow", "kfp")
-BASELINES = ("persistence", "seasonal_naive", "linear")
 
 
 class _Part(BaseModel):
@@ -187,7 +187,7 @@ def _models(states: Mapping[str, TaskState]) -> dict[str, ModelSummary]:
             composite_score=metrics.get("composite_score"),
             test=_scores(metrics, "test_{}"),
             test_original=_scores(metrics, "test_{}_original"),
-            **{baseline: _scores(metrics, f"{baseline}_test_{{}}") for baseline in BASELINES},
+            **{baseline: _scores(metrics, f"{baseline}_test_{{}}") for baseline in Baseline},
         )
     return models
 

@@ -328,7 +328,7 @@ def test_a_tokens_file_that_changes_counts_and_one_that_is_damaged_does_not(guar
         ((), "--store is required"),
         (("--store", "http://other:8000"), "--store must be s3:// or file:///dir"),
         (("--store", "nowhere"), "not an object store address"),
-        (("--store", "file:///tmp/x", "--host", "0.0.0.0"), "--host 0.0.0.0 lets other machines in"),  # noqa: S104
+        (("--store", "file:///tmp/x", "--host", "0.0.0.0"), "--host 0.0.0.0 is open to other machines"),  # noqa: S104
         (("--store", "file:///tmp/x", "--port", "99999"), "--port must be at most 65535"),
         (("--store", "file:///tmp/x", "--prot", "1"), "--prot is not an option; did you mean --port?"),
         (("--store", "file:///tmp/x", "--tokens-file", "/absent"), "cannot read the tokens file /absent"),

@@ -13,7 +13,7 @@ from flts.datafiles.processed_parquet import write_processed
 from flts.errors import RefusedError, ServiceUnavailableError
 from flts.models import bundle
 from flts.tracking import download_bundle
-from flts.tracking.artifact_keys import lend_keys
+from flts.tracking.artifact_keys import set_artifact_keys
 from tests.support.commands import run
 from tests.support.series import make_data
 from tests.support.services import S3, mlflow_server
@@ -109,7 +109,7 @@ def test_stages_with_a_login_and_keys_train_and_hand_on_and_without_read_nothing
 def test_the_store_s_keys_are_enough(place, s3, keys):
     keys({"FLTS_S3_ENDPOINT_URL": s3.endpoint, "FLTS_S3_ACCESS_KEY_ID": s3.access_key}
          | {"FLTS_S3_SECRET_ACCESS_KEY": s3.secret_key, "FLTS_S3_REGION": "us-east-1"})  # fmt: skip
-    lend_keys(os.environ)  # as opening MLflow does, once in a process
+    set_artifact_keys(os.environ)  # as opening MLflow does, once in a process
     assert told(place.train(identifier="lent")).artifact_uri.startswith("s3://")
 
 
@@ -128,7 +128,7 @@ def test_keys_that_cannot_write_are_found_before_training(place, s3, keys, known
         place.train(identifier=known.replace(" ", "-"), progress=steps.append)
     said = {
         "no keys": f"there are no credentials for the artifact store of MLflow at {place.tracking_uri}, which does not "
-        "hand artifacts on: set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and MLFLOW_S3_ENDPOINT_URL, or start MLflow "
+        "proxy artifacts: set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and MLFLOW_S3_ENDPOINT_URL, or start MLflow "
         "with --artifacts-destination",
         "wrong keys": f"the artifact store of MLflow at {place.tracking_uri} refused the credentials of "
         "AWS_ACCESS_KEY_ID, or what they may do: SignatureDoesNotMatch",

@@ -1,8 +1,10 @@
 """Trainings on a real MLflow server: its answers lost, the server restarted, gone for good, and what it may not do."""
 
+import logging
 import subprocess
 import sys
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -171,7 +173,7 @@ def test_a_pickled_model_is_refused(services_environ: Services, tmp_path: Path) 
     assert loaded.returncode == 1
     assert "Deserializing model using pickle is disallowed" in loaded.stderr
     reference = TrainedModel.model_construct(model_uri=f"runs:/{run_id}/GRU", artifact_uri="")
-    with pytest.raises(BadInputError, match="has no artifacts/bundle: only models that FLTS logged do"):
+    with pytest.raises(BadInputError, match="has no artifacts/bundle: only models that FLTS logged have one"):
         download_bundle(uri, reference, tmp_path / "bundle")
 
 
@@ -205,26 +207,40 @@ def test_a_restart_in_the_middle_of_a_training_is_waited_for(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     told_to_wait: list[str] = []
 
-    def watch(message: str) -> None:
+    class Restart(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.getMessage().startswith("waiting"):
+                if not told_to_wait:
+                    server.start()
+                told_to_wait.append(record.getMessage())
+
+    def stop(message: str) -> None:
         if message.startswith("epoch 1"):
             server.stop()
-        if message.startswith("waiting"):
-            if not told_to_wait:
-                server.start()
-            told_to_wait.append(message)
 
-    result = place_at(tmp_path, server.uri).train(identifier=identifier, progress=watch)
+    handler = Restart()
+    logging.getLogger("flts").addHandler(handler)
+    try:
+        result = place_at(tmp_path, server.uri).train(identifier=identifier, progress=stop)
+    finally:
+        logging.getLogger("flts").removeHandler(handler)
 
-    assert told_to_wait
+    assert told_to_wait == [f"waiting, 180 s at most: MLflow at {server.uri} cannot be reached: nothing listens there"]
     assert not result.cached
     assert_one_whole_run(server.uri, identifier, result)
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("patience", [None, 1], ids=["a worker's", "a stage's"])
 def test_without_the_server_the_trained_model_is_kept_and_published_later(
-    server: Restartable, tmp_path: Path, identifier: str, hurried: None
+    server: Restartable,
+    tmp_path: Path,
+    identifier: str,
+    hurried: None,
+    patience: int | None,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    place = place_at(tmp_path, server.uri)
+    place = replace(place_at(tmp_path, server.uri), patience=patience)
 
     def leave(message: str) -> None:
         if message.startswith("logging"):
@@ -233,6 +249,10 @@ def test_without_the_server_the_trained_model_is_kept_and_published_later(
     with pytest.raises(ServiceUnavailableError) as caught:
         place.train(identifier=identifier, progress=leave)
     assert caught.value.exit_code == 3
+    away = f"MLflow at {server.uri} cannot be reached: nothing listens there"
+    assert str(caught.value).startswith(f"{away}; the trained model is kept in ")
+    said = [record.getMessage() for record in caplog.records if record.name == "flts"]
+    assert said == [f"waiting, 1 s at most: {away}"]
     kept = next(word for word in str(caught.value).split() if word.startswith("model-promotion/")).rstrip(",")
     assert bundle.load(tmp_path / "store" / kept).config.model_type == "GRU"
 

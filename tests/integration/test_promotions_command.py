@@ -182,10 +182,10 @@ def damages():
         "current.json does not name a promotion": pointer_unreadable,
         "was promoted later": pointer_behind,
         "which was held": pointer_of_a_held_one,
-        "which the history lacks": pointer_without_history,
+        "which is not in the history": pointer_without_history,
         "current.json differs from": pointer_changed,
         "is not a promotion": history_unreadable,
-        "has identifier other, but lies under station": history_elsewhere,
+        "has identifier other, but its key says station": history_elsewhere,
         "is not a model bundle": bundle_gone,
         "differs from its SHA-256": bundle_damaged,
         "its bundle has SHA-256": bundle_exchanged,
@@ -208,7 +208,7 @@ def test_verify_finds(place, sentence):
     ("arguments", "sentence"),
     [
         (("rollback",), "the following arguments are required: --why"),
-        (("rollback", "--why", " "), "--why must say something"),
+        (("rollback", "--why", " "), "--why must not be empty"),
         (("rollback", "--why", "x", "--to", "nothing"), "the history has no promotion 'nothing'"),
         (("rollback", "--why", "x", "--identifier", "nobody"), "nothing is in production for nobody"),
         (("show", "nothing"), "the history has no promotion 'nothing'"),
@@ -241,7 +241,7 @@ def test_where_several_are_in_production_one_must_be_named(place):
     second = Promotion.parse(place.store.get(BUCKET, POINTER)[0], source=POINTER)
     promote(place.store, second.model_copy(update={"identifier": "other"}), ["x"], BUCKET)
     done = place.run("rollback", "--why", "x")
-    assert "--identifier must say whose production is meant: one of other, station" in done.stderr
+    assert "--identifier is required to choose an owner: one of other, station" in done.stderr
     assert place.json("show", "--identifier", "other")["identifier"] == "other"
 
 
@@ -321,7 +321,7 @@ def test_verify_compares_with_mlflow_and_a_challenger_meets_a_champion_there(tra
     place.rewrite(key, test_rmse=0.0)
     done = place.run("verify", "--mlflow-tracking-uri", uri)
     assert done.returncode == 2
-    assert "the promotion 0.0" in done.stdout
+    assert "but the promotion has 0.0" in done.stdout
     place.rewrite(key, run_id="0" * 32, model_uri=f"runs:/{'0' * 32}/PROPHET")
     done = place.run("verify", "--mlflow-tracking-uri", uri)
     assert f"of run {'0' * 32}: MLflow has no such run" in done.stdout

@@ -84,7 +84,7 @@ def test_processed_data_carries_what_preprocess_wrote(folder: Path):
         ("nowhere", "nowhere does not exist: a bundle folder or the JSON file of a promotion is expected"),
         (
             "runs:/abc/GRU",
-            "runs:/abc/GRU lies in MLflow: --mlflow-tracking-uri (in Python, tracking_uri) must name it",
+            "runs:/abc/GRU is in MLflow: --mlflow-tracking-uri (in Python, tracking_uri) must name it",
         ),
     ],
 )

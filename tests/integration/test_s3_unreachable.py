@@ -82,7 +82,7 @@ def test_a_file_of_certificates_that_is_not_there_or_holds_none(
     monkeypatch.setenv(variable, str(path))
     assert refusal() == f"{variable} {str(path)!r} cannot be read: no such file or directory"
     path.write_text("nothing of the kind")
-    assert refusal() == f"{variable} {str(path)!r} is no file of PEM certificates"
+    assert refusal() == f"{variable} {str(path)!r} is not a file of PEM certificates"
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,7 @@ def test_a_bucket_that_demands_encryption_takes_what_is_written(s3_environ: S3, 
     policy = {"Version": "2012-10-17", "Statement": [statement]}
     client.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
 
-    with pytest.raises(RefusedError, match="or what they may do"):
+    with pytest.raises(RefusedError, match="or they lack the permission"):
         open_store("s3://").put(bucket, "key", b"1")
     monkeypatch.setenv("FLTS_S3_SSE", "AES256")
     open_store("s3://").put(bucket, "key", b"1")

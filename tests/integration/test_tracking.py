@@ -87,7 +87,7 @@ def test_a_damaged_database_is_refused_when_it_is_opened_and_left_alone(damage, 
             del data[len(data) // 2 :]
     (tmp_path / "damaged.db").write_bytes(data)
     with pytest.raises(
-        BadInputError, match=r"^the MLflow database .*damaged\.db is damaged: put back a copy of it, or "
+        BadInputError, match=r"^the MLflow database .*damaged\.db is damaged: restore a copy of it, or "
     ):
         Tracking(f"sqlite:///{tmp_path}/damaged.db")
     assert (tmp_path / "damaged.db").read_bytes() == data
@@ -147,7 +147,7 @@ def test_what_people_can_mend_is_told_in_a_sentence(database, code, text, kind, 
     from mlflow.exceptions import MlflowException
     from mlflow.protos.databricks_pb2 import ErrorCode
 
-    with pytest.raises(kind, match=said), access.translated(database):
+    with pytest.raises(kind, match=said), access.translate_errors(database):
         raise MlflowException(text, error_code=ErrorCode.Value(code))
 
 

@@ -114,6 +114,16 @@ def test_another_seed_is_another_training(place, identifier):
     assert told(first).run_id != told(second).run_id
 
 
+def test_the_bucket_of_trainings_is_a_parameter_and_no_part_of_the_fingerprint(place, identifier):
+    first = place.train(identifier=identifier)
+    second = place.train(identifier=identifier, promotion_bucket="our-promotions")
+    assert told(first).run_id == told(second).run_id
+    store = open_store(place.store_url)
+    keys = [[info.key for info in store.list(name, f"{identifier}/")] for name in ("model-promotion", "our-promotions")]
+    assert keys[0] == keys[1]
+    assert len(keys[0]) == 1
+
+
 MOMENTS = {
     "with a store": [
         {"die_after": "create_run"},
@@ -355,7 +365,7 @@ def test_a_pickled_model_is_refused(place, identifier, tmp_path):
     message = told(place.train(identifier=identifier)).model_copy(
         update={"model_uri": f"runs:/{run_id}/GRU", "artifact_uri": ""}
     )
-    with pytest.raises(BadInputError, match="has no artifacts/bundle: only models that FLTS logged do"):
+    with pytest.raises(BadInputError, match="has no artifacts/bundle: only models that FLTS logged have one"):
         download_bundle(place.tracking_uri, message, tmp_path / "here")
 
 

@@ -1,7 +1,7 @@
 """The curve of a fitted Prophet, evaluated from its JSON: trend, seasons and holidays at any time.
 
-``Prophet.predict`` builds data frames for every call, 30 ms for a single row. A forecast of 10,000 steps from its own
-values makes that many calls; on arrays each takes a fraction of a millisecond, and loading needs no Prophet.
+``Prophet.predict`` builds data frames in every call, 30 ms for a single row. A recursive forecast of 10,000 steps makes
+that many calls; on arrays each takes a fraction of a millisecond, and loading needs no Prophet.
 Formulas: Taylor and Letham, "Forecasting at scale" (The American Statistician, 2018), in Prophet's parametrisation.
 """
 
@@ -20,20 +20,20 @@ Mode = Literal["additive", "multiplicative"]
 SECONDS_PER_DAY = 86400.0
 
 
-def _only(value: Any) -> Any:
-    """Take a parameter of a fit out of its list of one draw, ``[[..]]``, as far as it is in one."""
+def _single_draw(value: Any) -> Any:
+    """Take a parameter of a fit out of its list of one draw, ``[[..]]``, if it is in one."""
     while isinstance(value, list) and len(value) == 1 and isinstance(value[0], list):
         value = value[0]
     return value
 
 
 def _number(value: Any) -> Any:
-    value = _only(value)
+    value = _single_draw(value)
     return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
 Scalar = Annotated[float, BeforeValidator(_number)]
-Vector = Annotated[list[float], BeforeValidator(_only), Field(max_length=100_000)]
+Vector = Annotated[list[float], BeforeValidator(_single_draw), Field(max_length=100_000)]
 Positive = Annotated[float, Field(gt=0)]
 
 
@@ -59,13 +59,13 @@ class FittedParams(BaseModel):
 
 
 class HolidayNames(BaseModel):
-    """A series of names, as pandas writes it."""
+    """A pandas series of names in JSON."""
 
     data: list[str]
 
 
 class FittedProphet(BaseModel):
-    """What the curve needs of Prophet's JSON; the rest is neither checked nor read."""
+    """The part of Prophet's JSON that the curve needs; the rest is neither checked nor read."""
 
     model_config = ConfigDict(allow_inf_nan=False)
 
@@ -90,13 +90,13 @@ class FittedProphet(BaseModel):
     def _parameters_fit(self) -> Self:
         order, seasons = self.seasonalities
         if set(order) != set(seasons) or len(order) != len(seasons):
-            raise ValueError("names other seasons than it describes in field 'seasonalities'")
+            raise ValueError("must name exactly the seasons that it describes in field 'seasonalities'")
         if len(self.params.delta) != len(self.changepoints_t):
-            raise ValueError("has another number of changes in field 'changepoints_t' than in 'params.delta'")
+            raise ValueError("must have as many changes in field 'changepoints_t' as in 'params.delta'")
         used = sum(2 * season.fourier_order for season in seasons.values())
-        # Without seasons and holidays there is one coefficient, of nothing.
+        # Without seasons and holidays there is one coefficient that is not used.
         if len(self.params.beta) != max(used + len(self.holidays), 1):
-            raise ValueError("has another number of coefficients in field 'params.beta' than seasons and holidays need")
+            raise ValueError("must have as many coefficients in field 'params.beta' as seasons and holidays need")
         return self
 
 
@@ -140,7 +140,7 @@ class Season:
 
 @dataclass(frozen=True)
 class Holidays:
-    """Effects, by name, of the holidays of a country that the training data's years have."""
+    """Effects, by name, of the holidays of a country in the years of the training data."""
 
     country: str
     effects: Mapping[str, float]
@@ -166,10 +166,10 @@ class Curve:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:
-        """Read what ``prophet.serialize.model_to_dict`` wrote of a model with linear or flat growth.
+        """Read the fields that ``prophet.serialize.model_to_dict`` gives of a model with linear or flat growth.
 
         Raises:
-            pydantic.ValidationError: It is no such model.
+            pydantic.ValidationError: They are not of such a model.
         """
         fitted = FittedProphet.model_validate(fields)
         beta, used = np.array(fitted.params.beta), 0
@@ -203,17 +203,17 @@ def _trend(fitted: FittedProphet) -> Trend:
         scale=fitted.t_scale,
         changes=changes,
         slope=(0.0 if flat else params.k) + np.concatenate([[0.0], np.cumsum(delta)]),
-        # A change of slope turns the line about the point of change, so that the trend has no jump there.
+        # The offsets keep the trend continuous where the slope changes.
         offset=params.m + np.concatenate([[0.0], np.cumsum(-changes * delta)]),
     )
 
 
 @lru_cache(maxsize=256)
 def _holidays(country: str, year: int) -> tuple[tuple[np.datetime64, str], ...]:
-    """Return the days and names of a country's holidays in a year, as Prophet names them, each once."""
+    """Return the days and names of a country's holidays in a year, named as in Prophet, each once."""
     from holidays import country_holidays
 
-    if not 1 <= year <= 9999:  # what Python's dates know
+    if not 1 <= year <= 9999:  # the range of Python's dates
         return ()
     calendar = country_holidays(country, years=year, expand=False, language="en_US")
     days = {(np.datetime64(day, "D"), name) for day in calendar for name in calendar.get_list(day)}

@@ -24,7 +24,7 @@ MODEL_FILE = "prophet.json"
 
 
 class ProphetHyperparameters(BaseModel):
-    """What loading needs of the hyperparameters: of older bundles ``phi``; the rest tells people how it was fitted."""
+    """Hyperparameters that loading needs: ``phi`` of older bundles. The others only document the fit."""
 
     phi: dict[str, Annotated[float, Field(ge=0, le=1)]] | None = None
 
@@ -32,13 +32,13 @@ class ProphetHyperparameters(BaseModel):
 class ProphetForecaster:
     """Fitted Prophets, one per target.
 
-    Prophet's curve ``yhat`` is a function of time alone: what happened after the fit does not move it, and other
-    columns never do. Recent rows enter by the correction: the residual ``r = y - yhat`` is forecast from its own last
-    rows, those of the measured columns, and the calendar, and added to the curve.
+    Prophet's curve ``yhat`` is a function of time alone: values after the fit and other columns do not change it.
+    Recent rows enter through the correction: the residual ``r = y - yhat`` is forecast from its own last rows, those of
+    the measured columns, and the calendar, and added to the curve.
 
     Attributes:
-        models: The fitted model of every target, as ``prophet.serialize.model_to_dict`` gives it.
-        corrections: What forecasts the residual of each target; none makes it plain Prophet.
+        models: The fitted model of every target, in the form of ``prophet.serialize.model_to_dict``.
+        corrections: The residual correction of each target; none for plain Prophet.
         hyperparameters: The training parameters that shaped the models.
         sampling_seconds: Time between two steps beyond the end of a frame.
     """
@@ -68,7 +68,7 @@ class ProphetForecaster:
         self._curves = {name: Curve.from_dict(model) for name, model in models.items()}
 
     def forecast(self, frame: Frame, origins: Indices) -> Floats:
-        """Forecast blocks; see ``Forecaster.forecast``. Rows behind the frame follow at ``sampling_seconds``."""
+        """Forecast blocks; see ``Forecaster.forecast``. Rows after the frame follow at ``sampling_seconds``."""
         blocks = origins[:, None] + np.arange(self.output_seq_len)
         values = np.stack([self._curve(name, frame, blocks) for name in self.targets], axis=-1)
         if not self.corrections or not len(origins):
@@ -84,7 +84,7 @@ class ProphetForecaster:
 
     def curve(self, target: str, frame: Frame) -> Floats:
         """Return (n,) ``yhat`` of a target at the rows of a frame."""
-        # Windows that stand one behind the other share most of their rows.
+        # Successive windows share most of their rows.
         time, position = np.unique(frame.time, return_inverse=True)
         return self._curves[target](time)[position]
 
@@ -114,13 +114,13 @@ class ProphetForecaster:
         (directory / MODEL_FILE).write_text(f"{text}\n", encoding="utf-8")
 
     @classmethod
-    def load(cls, directory: Path, config: BundleConfig, scaler: Scaler) -> Self:  # noqa: ARG003 - one way to load
-        """Load what ``save`` wrote; Prophet itself is not needed, and the scaler neither: its models are unscaled.
+    def load(cls, directory: Path, config: BundleConfig, scaler: Scaler) -> Self:  # noqa: ARG003 - every forecaster loads alike
+        """Load what ``save`` wrote; neither Prophet nor the scaler is needed, because its models are unscaled.
 
-        Older bundles have a factor ``phi`` by which a residual decays instead of corrections.
+        Older bundles have a factor ``phi``, by which a residual decays, instead of corrections.
 
         Raises:
-            BadInputError: The file or the hyperparameters in ``config`` are not what ``save`` and ``config`` give.
+            BadInputError: The file or the hyperparameters in ``config`` are not those of a Prophet bundle.
         """
         path = directory / MODEL_FILE
         phi = read_hyperparameters(ProphetHyperparameters, config, directory).phi
@@ -158,7 +158,7 @@ class ProphetForecaster:
 
 
 def check_country(code: str, name: str) -> None:
-    """Make sure that the holidays of a country are known; ``name`` is what the sentence calls it.
+    """Make sure that the holidays of a country are known; ``name`` is the parameter that the error names.
 
     Raises:
         BadInputError: They are not.
@@ -173,7 +173,7 @@ def check_country(code: str, name: str) -> None:
 
 
 def _of_every_target(found: Any, config: BundleConfig, must: str) -> dict[str, Any]:
-    """Return what was found of each target, in their order; ``must`` begins the sentence where it is something else."""
+    """Return the entries of all targets, in their order; ``must`` begins the error where there are others."""
     if not isinstance(found, dict) or set(found) != set(config.targets):
         raise BadInputError(f"{must} of {', '.join(config.targets)} each, and of nothing else")
     return {name: found[name] for name in config.targets}

@@ -1,4 +1,4 @@
-"""What corrects a curve over time by recent rows: a ridge on its residuals."""
+"""Residual correction of a curve over time: a ridge on its residuals in recent rows."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,24 +28,24 @@ class FittedResidualCorrection(BaseModel):
     @model_validator(mode="after")
     def _one_of_each(self) -> Self:
         if unknown := set(self.calendar) - set(TIME_FEATURES):
-            raise ValueError(f"names {min(unknown)!r}, which is no time feature, in field 'calendar'")
+            raise ValueError(f"names {min(unknown)!r}, which is not a time feature, in field 'calendar'")
         columns = len(self.columns) + 1
         if len(self.centre) != columns or len(self.scale) != columns:
-            raise ValueError("has not one centre and one scale of each column and of the residual")
+            raise ValueError("must have one centre and one scale for each column and for the residual")
         width = 1 + columns * (RECENT_ROWS + len(HALF_LIVES)) + len(self.calendar)
         if [[len(each) for each in step] for step in self.coefficients] != [[width]] * len(self.coefficients):
-            raise ValueError(f"has not {width} coefficients of each step")
+            raise ValueError(f"must have {width} coefficients for each step")
         if [len(step) for step in self.alphas] != [1] * len(self.coefficients):
-            raise ValueError("has not one alpha of each step")
+            raise ValueError("must have one alpha for each step")
         return self
 
 
 @dataclass(frozen=True)
 class ResidualCorrection:
-    """Forecasts of a residual ``r = y - yhat``: its last value, moved by a linear skip that sees it and other columns.
+    """Forecasts of a residual ``r = y - yhat``: its last value, changed by a linear skip on it and other columns.
 
     Attributes:
-        columns: Names of the measured columns that are seen; the residual follows them.
+        columns: Names of the measured columns that are inputs; the residual is the last input.
         skip: Forecasts ``r[t + h] - r[t]``, in the units of ``r``.
     """
 
@@ -67,17 +67,17 @@ class ResidualCorrection:
         sampling_seconds: float,
         alphas: Floats | None = None,
     ) -> Self:
-        """Learn from the forecasts that begin at (k,) ``origins``, weighted by (k,); see ``LinearSkip.learn``.
+        """Fit to the forecasts that begin at (k,) ``origins``, weighted by (k,); see ``LinearSkip.learn``.
 
         Args:
-            frame: Rows to learn from.
+            frame: Rows to fit on.
             residual: (n,) of these rows.
             origins: (k,) where forecasts begin.
             weights: (k,) of their squared errors, mean 1.
             columns: Measured columns to see.
             calendar: Time features to see.
             horizon: Rows to forecast.
-            embargo: Rows on both sides of a block that do not help to forecast it.
+            embargo: Rows on both sides of a block that are left out when it is forecast.
             sampling_seconds: Time between two rows.
             alphas: (horizon, 1) strengths of the penalty; ``None`` chooses them by blocks.
 
@@ -94,7 +94,7 @@ class ResidualCorrection:
 
     @classmethod
     def decay(cls, phi: float, horizon: int) -> Self:
-        """Return what moves a residual by the factor ``phi`` in every step: how older bundles were corrected."""
+        """Return the correction of older bundles, where a residual decays by the factor ``phi`` in every step."""
         coefficients = np.zeros((horizon, 1, 1 + RECENT_ROWS + len(HALF_LIVES)))
         coefficients[:, 0, 1] = phi ** np.arange(1, horizon + 1) - 1.0
         return cls((), LinearSkip(np.zeros(1), np.ones(1), (), coefficients, np.zeros((horizon, 1))))
@@ -102,7 +102,7 @@ class ResidualCorrection:
     def __call__(
         self, frame: Frame, time: Times, residual: Floats, origins: Indices, sampling_seconds: float
     ) -> Floats:
-        """Return (k, horizon) residuals to expect from each of (k,) origins on.
+        """Return (k, horizon) forecasts of the residuals from each of (k,) origins on.
 
         ``frame`` and ``residual`` (n,) end before the last origin; ``time`` goes on to the rows that are forecast.
         """
@@ -120,8 +120,8 @@ class ResidualCorrection:
         """Restore a correction of ``horizon`` steps from its JSON form.
 
         Raises:
-            pydantic.ValidationError: It is no such form.
-            ValueError: It is of another number of steps.
+            pydantic.ValidationError: It is not such a form.
+            ValueError: It has another number of steps.
         """
         fitted = FittedResidualCorrection.model_validate(fields)
         tensors = {name: np.array(getattr(fitted, name)) for name in ("centre", "scale", "coefficients", "alphas")}

@@ -43,13 +43,13 @@ HYPERPARAMETERS = (
     "volatility_weighting",
     "seed",
 )
-# Prophet and CmdStanPy log every step of a fit, and that plotly is missing, each under its own logger.
+# Loggers of Prophet and CmdStanPy, which report every step of a fit, and that plotly is missing.
 LOGGERS = ("prophet", "prophet.models", "prophet.plot", "cmdstanpy")
 
 
 @dataclass(frozen=True)
 class _Chosen:
-    """How the correction of a target is learned: from cross-fitted residuals or not, and with which strengths."""
+    """Choices for the correction of a target: cross-fitted residuals or not, and the strengths of the penalty."""
 
     cross_fitted: bool
     alphas: Floats
@@ -58,10 +58,10 @@ class _Chosen:
 def fit_prophet(data: ProcessedData, params: ProphetParams, progress: Progress = no_progress) -> FitResult:
     """Fit one Prophet per target on the fit part, in original units, and the ridge that corrects it.
 
-    A curve follows the rows that it was fitted to, so that their residuals are smaller than those to come. The ridge is
-    therefore learned twice: from these residuals, and from cross-fitted ones, those of each of five blocks from a curve
-    that was fitted to the others. The one that forecasts the validation part better is kept: the selection part must
-    not choose, because it reports.
+    A curve follows the rows that it was fitted to, so that their residuals are smaller than later ones. The ridge is
+    therefore fitted twice: to these residuals, and to cross-fitted ones, those of each of five blocks from a curve that
+    was fitted to the others. The one that forecasts the validation part better is kept; the selection part must not
+    choose, because it is what the reported scores are measured on.
 
     Raises:
         BadInputError: The fit part has fewer than two rows, or ``holidays_country`` is unknown.
@@ -78,7 +78,7 @@ def fit_prophet(data: ProcessedData, params: ProphetParams, progress: Progress =
             progress(1.0, f"fitting Prophet to {name} in {BLOCKS} blocks")
             learned.append(_correction(plain, name, data, params, stop, cross_fitted=True))
         losses = [_validation_errors(plain, name, correction, data, params) for correction in learned]
-        # Relative to the first, so that every step counts alike.
+        # Relative to the first, so that every step counts equally.
         crossed = len(learned) > 1 and bool(np.mean(losses[1] / np.where(losses[0] > 0, losses[0], 1.0)) < 1)
         corrections[name] = learned[crossed]
         chosen[name] = _Chosen(crossed, learned[crossed].skip.alphas)
@@ -96,7 +96,7 @@ def fit_prophet(data: ProcessedData, params: ProphetParams, progress: Progress =
 def refit_prophet(
     chosen: Mapping[str, _Chosen], data: ProcessedData, params: ProphetParams, progress: Progress = no_progress
 ) -> ProphetForecaster:
-    """Fit curves and ridges once more on all rows, the ridges as was chosen and with the same strengths."""
+    """Fit curves and ridges once more on all rows, with the choices that the first fit made."""
     plain = _fit(data, len(data), params, progress)
     corrections = {
         name: _correction(plain, name, data, params, len(data), cross_fitted=each.cross_fitted, alphas=each.alphas)
@@ -133,7 +133,7 @@ def _correction(
     cross_fitted: bool,
     alphas: Floats | None = None,
 ) -> ResidualCorrection:
-    """Learn the ridge of a target from the residuals of the rows [0, stop)."""
+    """Fit the ridge of a target to its residuals in the rows [0, stop)."""
     frame = data.frame.rows(0, stop)
     fitted = _cross_fitted(frame, target, params) if cross_fitted else plain.curve(target, frame)
     names, origins = data.learnable_features(), _origins(data, params, 0, stop)
@@ -165,7 +165,7 @@ def _cross_fitted(frame: Frame, target: str, params: ProphetParams) -> Floats:
 def _validation_errors(
     plain: ProphetForecaster, target: str, correction: ResidualCorrection, data: ProcessedData, params: ProphetParams
 ) -> Floats:
-    """Return (horizon,) the weighted squared error of a target on the validation part; zero where nothing is there."""
+    """Return (horizon,) the weighted squared error of a target on the validation part; zero where it has no origin."""
     parts, horizon = data.parts, params.output_seq_len
     origins = _origins(data, params, parts.fit_end, parts.validation_end)
     if not len(origins):
@@ -195,7 +195,7 @@ def _origins(data: ProcessedData, params: ProphetParams, start: int, stop: int) 
 def _fit_one(frame: Frame, target: str, params: ProphetParams) -> dict[str, Any]:
     import pandas as pd
 
-    with _quiet():
+    with _without_library_logs():
         from prophet import Prophet
         from prophet.serialize import model_to_dict
 
@@ -214,11 +214,11 @@ def _fit_one(frame: Frame, target: str, params: ProphetParams) -> dict[str, Any]
     if params.holidays_country:
         check_country(params.holidays_country, "holidays_country")
         model.add_country_holidays(params.holidays_country)
-    with _quiet(), TemporaryDirectory() as folder:  # for the files that CmdStan writes, also those of a fit that failed
+    with _without_library_logs(), TemporaryDirectory() as folder:  # for CmdStan's files, also of a failed fit
         history = pd.DataFrame({"ds": frame.time, "y": frame.columns[target]})
         model.fit(history, seed=params.seed, output_dir=folder)
     fields: dict[str, Any] = model_to_dict(model)
-    fields["fit_kwargs"] = {"seed": params.seed}  # the folder's name would make every fit another file
+    fields["fit_kwargs"] = {"seed": params.seed}  # without the folder's name, which differs in every fit
     return fields
 
 
@@ -228,8 +228,8 @@ def _seasonality(value: str) -> str | bool | int:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Hide what Prophet and CmdStanPy log, and the pandas methods that Prophet calls by deprecated arguments."""
+def _without_library_logs() -> Iterator[None]:
+    """Hide the logs of Prophet and CmdStanPy, and warnings of pandas about arguments that Prophet uses."""
     loggers = [logging.getLogger(name) for name in LOGGERS]
     disabled = [logger.disabled for logger in loggers]
     try:

@@ -1,4 +1,4 @@
-"""Training and forecasting passes of GRU and LSTM on the CPU, with nearly all their time in matrix products.
+"""Forward and backward passes of GRU and LSTM on the CPU, which spend nearly all their time in matrix products.
 
 Backpropagation through time, written out, for several networks of one shape at once. What differs from ``nn.GRU`` and
 ``nn.LSTM`` with automatic derivatives:
@@ -42,7 +42,7 @@ class _Layer:
 
     Attributes:
         inputs: (M, T * B, I).
-        d_inputs: (M, T * B, I) gradient of the loss by ``inputs``; ``None`` where nobody needs it.
+        d_inputs: (M, T * B, I) gradient of the loss by ``inputs``; ``None`` where it is not needed.
         states: (M, T, B, H), the output of every step.
         d_states: (M, T, B, H) gradient of the loss by ``states`` through what lies above this layer.
         gates: (M, K, B, 4, H), of the last K steps; after ``backward`` the gradient of the loss by what goes into the
@@ -80,7 +80,7 @@ class _Layer:
         self._prepare()
 
     def _prepare(self) -> None:
-        """Allocate what this kind of layer needs beside, and make its views."""
+        """Allocate the further buffers of this kind of layer, and make views of them."""
         raise NotImplementedError
 
     def forward(self) -> None:
@@ -228,9 +228,9 @@ class _Lstm(_Layer):
 
 
 class Bptt:
-    """The passes of recurrent networks with a linear head on their last state, for one shape of batch.
+    """Passes of recurrent networks with a linear head on their last state, for one shape of batch.
 
-    Holds one batch at a time: not for several threads at once.
+    Holds one batch at a time: not thread-safe.
 
     Attributes:
         inputs: (M, T * B, I), to be filled before ``forward``.
@@ -252,12 +252,12 @@ class Bptt:
         That is faster for many windows, whose gates then stay in the processor's cache, and slower for few.
 
         Args:
-            kind: What the layers are.
+            kind: The kind of layers.
             weights: The networks' parameters, read in every pass: they must stay the same tensors.
-            gradients: Of the same names and shapes; what ``backward`` writes to.
+            gradients: Tensors of the same names and shapes that ``backward`` writes to.
             steps: Rows of a window.
             batch: Windows.
-            keep_gates: Whether there will be a ``backward``.
+            keep_gates: Keep the gates for ``backward``.
         """
         self._weight, self._bias = weights["head.weight"], weights["head.bias"].unsqueeze(1)
         self._g_weight, self._g_bias = gradients["head.weight"], gradients["head.bias"]
@@ -275,7 +275,7 @@ class Bptt:
             self._layers.append(layer)
         self._outputs = self.inputs.new_empty(networks, batch, outputs)
 
-    @torch.inference_mode()  # what ``no_grad`` still keeps account of takes a tenth of a short pass
+    @torch.inference_mode()  # the bookkeeping of ``no_grad`` takes a tenth of a short pass
     def forward(self) -> Tensor:
         """Return (M, B, outputs); the tensor is overwritten by the next call."""
         for layer in self._layers:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from flts.contracts import ModelType
 from flts.errors import BadInputError
 from flts.models.config import BundleConfig, read_hyperparameters
-from flts.models.recurrent import device
+from flts.models.neural import device
 from flts.models.recurrent.network import RecurrentNet, RecurrentType, SeriesTensors, engine, make_networks, predict_all
 from flts.models.recurrent.window_transform import LinearSkipTransform, ScalingTransform, WindowTransform
 from flts.params import MAX_HIDDEN_SIZE, MAX_LAYERS, MAX_MEMBERS
@@ -24,7 +24,7 @@ MODEL_FILE = "model.safetensors"
 
 
 class RecurrentHyperparameters(BaseModel):
-    """What ``RecurrentForecaster.config`` gives; older bundles have one network and no skip, and do not say so."""
+    """Hyperparameters of ``RecurrentForecaster.config``; older bundles have one network, no skip and neither field."""
 
     hidden_size: Annotated[int, Field(ge=1, le=MAX_HIDDEN_SIZE)]
     num_layers: Annotated[int, Field(ge=1, le=MAX_LAYERS)]
@@ -35,7 +35,7 @@ class RecurrentHyperparameters(BaseModel):
 class RecurrentForecaster:
     """Trained GRUs or LSTMs whose mean is the forecast. They see all columns; forecasts are in original units.
 
-    Threads may share it: each computes in buffers of its own.
+    Thread-safe: each thread computes in buffers of its own.
     """
 
     def __init__(
@@ -63,8 +63,8 @@ class RecurrentForecaster:
     def forecast(self, frame: Frame, origins: Indices) -> Floats:
         """Forecast blocks; see ``Forecaster.forecast``.
 
-        The same call gives the same bits. A different number of origins in the call moves a forecast by rounding
-        alone (around 1e-7 of the scaled range): matrix products of another size add up in another order.
+        The same call gives the same bits. With a different number of origins in the call, a forecast differs by
+        rounding (around 1e-7 of the scaled range): matrix products of another size add up in another order.
         """
         if len(origins) == 0:
             return np.empty((0, self.output_seq_len, len(self.targets)))
@@ -83,7 +83,7 @@ class RecurrentForecaster:
         )
 
     def config(self) -> dict[str, Any]:
-        """Return the size of the networks, how many there are, and whether they add to a linear skip."""
+        """Return the size and number of the networks, and whether they add to a linear skip."""
         rnn = self.networks[0].rnn
         return RecurrentHyperparameters(
             hidden_size=rnn.hidden_size,
@@ -93,20 +93,20 @@ class RecurrentForecaster:
         ).model_dump()
 
     def save(self, directory: Path) -> None:
-        """Write ``model.safetensors``: weights under PyTorch's names, and what the framing learned.
+        """Write ``model.safetensors``: weights under PyTorch's names, and the fitted arrays of the window transform.
 
         Where there are several networks, the names of each begin with its number. Equal weights give equal bytes.
         """
         from safetensors.torch import save
 
-        state = _together(self.networks).state_dict()
+        state = _as_module(self.networks).state_dict()
         tensors = {name: values.cpu().clone(memory_format=torch.contiguous_format) for name, values in state.items()}
         tensors |= {name: torch.from_numpy(values.copy()) for name, values in self.transform.tensors().items()}
         (directory / MODEL_FILE).write_bytes(save(tensors))
 
     @classmethod
     def load(cls, directory: Path, config: BundleConfig, scaler: Scaler) -> Self:
-        """Load what ``save`` wrote, also before there were several networks and linear skips.
+        """Load what ``save`` wrote, also in versions without several networks and linear skips.
 
         Raises:
             BadInputError: ``config`` describes no network, or one that is too large; or the file is not safetensors,
@@ -124,14 +124,14 @@ class RecurrentForecaster:
         try:
             tensors = load(path.read_bytes())
             transform = _transform(tensors, config, scaler, linear_skip=size.linear_skip)
-            with torch.device("meta"):  # no weights are drawn only to be replaced
+            with torch.device("meta"):  # without drawing weights that are replaced at once
                 networks = make_networks(
                     model_type, transform.width, size.hidden_size, size.num_layers, outputs, size.members
                 )
-            _together(networks).load_state_dict(tensors, assign=True)
+            _as_module(networks).load_state_dict(tensors, assign=True)
         except (SafetensorError, RuntimeError, KeyError, ValueError) as error:
             several = f"{size.members} networks, each " if size.members > 1 else ""
-            skip = " beside a linear skip" if size.linear_skip else ""
+            skip = " next to a linear skip" if size.linear_skip else ""
             raise BadInputError(
                 f"{path} does not hold the weights of {several}a {model_type} with {features} features, "
                 f"{size.num_layers} layers of {size.hidden_size} units and {outputs} outputs{skip}"
@@ -157,7 +157,7 @@ def _rows_of_windows(origins: Indices, length: int) -> Indices:
     return np.flatnonzero(np.cumsum(edges))
 
 
-def _together(networks: Sequence[RecurrentNet]) -> nn.Module:
+def _as_module(networks: Sequence[RecurrentNet]) -> nn.Module:
     """Return one module; where there are several networks, the names of its weights begin with a network's number."""
     return nn.ModuleList(networks) if len(networks) > 1 else networks[0]
 
@@ -165,7 +165,7 @@ def _together(networks: Sequence[RecurrentNet]) -> nn.Module:
 def _transform(
     tensors: dict[str, Tensor], config: BundleConfig, scaler: Scaler, *, linear_skip: bool
 ) -> WindowTransform:
-    """Take the framing out of what a file holds; ``KeyError`` or ``ValueError`` where it is not there."""
+    """Take the window transform out of a file's tensors; ``KeyError`` or ``ValueError`` where it is not there."""
     if not linear_skip:
         return ScalingTransform(
             config.features,
@@ -174,9 +174,9 @@ def _transform(
             input_seq_len=config.input_seq_len,
             output_seq_len=config.output_seq_len,
         )
-    learned = {name: tensors.pop(name).double().numpy() for name in sorted(tensors) if name.startswith("framing.")}
+    fitted = {name: tensors.pop(name).double().numpy() for name in sorted(tensors) if name.startswith("framing.")}
     return LinearSkipTransform.of_tensors(
-        learned,
+        fitted,
         config.features,
         config.targets,
         config.output_seq_len,

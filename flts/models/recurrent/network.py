@@ -1,4 +1,4 @@
-"""The networks of the recurrent models, the series they read, and how they are computed on the CPU and on a GPU."""
+"""The networks of the recurrent models, the tensors they read, and their computation on the CPU and on a GPU."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -12,18 +12,18 @@ import torch
 from torch import Tensor, nn
 
 from flts.errors import BadInputError
+from flts.models.neural.training_loop import MAX_GRADIENT_NORM, member_step
 from flts.models.recurrent.bptt import Bptt, Weights
 from flts.timeseries.arrays import Floats, Indices
 
 RecurrentType = Literal["GRU", "LSTM"]
-# Outside training, so many windows are computed at once, and fewer of long ones: bounds memory.
+# Windows computed at once outside training, fewer where they are long: bounds memory.
 FORECAST_BATCH, FORECAST_ROWS = 512, 65_536
-# Of all members together, 1 GiB of float32. Training holds some six copies: weights, gradients, Adam's two moments,
-# the best epoch's weights.
+# Weights of all members together: 1 GiB of float32. Training holds some six copies: weights, gradients, Adam's two
+# moments, the best epoch's weights.
 LARGEST_NETWORK = 1 << 28
-# Numbers that the passes over one batch may hold at once: 16 GiB of float32.
+# Numbers that the forward and backward pass over one batch may hold: 16 GiB of float32.
 LARGEST_BATCH = 1 << 32
-MAX_GRADIENT_NORM = 1.0
 
 
 class RecurrentNet(nn.Module):
@@ -38,7 +38,7 @@ class RecurrentNet(nn.Module):
 
     @torch.no_grad()
     def start_at_zero(self) -> None:
-        """Let every output be zero until the first step of training."""
+        """Make every output zero until the first step of training."""
         self.head.weight.zero_()
         self.head.bias.zero_()
 
@@ -52,7 +52,7 @@ class RecurrentNet(nn.Module):
 def make_networks(
     model_type: RecurrentType, inputs: int, hidden_size: int, num_layers: int, outputs: int, members: int
 ) -> list[RecurrentNet]:
-    """Make ``members`` networks of one shape, each as ``RecurrentNet`` does.
+    """Make ``members`` networks of one shape.
 
     Raises:
         BadInputError: They would have more weights than ``LARGEST_NETWORK``.
@@ -68,7 +68,7 @@ def make_networks(
 
 
 def weight_count(model_type: RecurrentType, inputs: int, hidden_size: int, num_layers: int, outputs: int) -> int:
-    """Return how many numbers a ``RecurrentNet`` learns."""
+    """Return the number of weights of a ``RecurrentNet``."""
     gates = {"GRU": 3, "LSTM": 4}[model_type] * hidden_size
     layers = gates * (inputs + hidden_size + 2) + (num_layers - 1) * gates * (2 * hidden_size + 2)
     return layers + (hidden_size + 1) * outputs
@@ -76,11 +76,11 @@ def weight_count(model_type: RecurrentType, inputs: int, hidden_size: int, num_l
 
 @dataclass(frozen=True)
 class SeriesTensors:
-    """Inputs of networks that stay in the device's memory; batches gather their windows from them.
+    """Inputs of networks in the device's memory, from which batches gather their windows.
 
     Attributes:
         inputs: (rows, inputs), float32.
-        history: (T, 1) the rows of a window, counted from its origin.
+        history: (T, 1) the rows of a window, relative to its origin.
     """
 
     inputs: Tensor
@@ -102,7 +102,7 @@ class SeriesTensors:
 
 @dataclass(frozen=True)
 class TargetTensors:
-    """What networks learn, by origin: (rows, outputs) ``targets`` and ``weights`` of the squared errors, float32."""
+    """Training targets by origin: (rows, outputs) ``targets`` and ``weights`` of the squared errors, float32."""
 
     targets: Tensor
     weights: Tensor
@@ -117,7 +117,7 @@ def check_batch(networks: Sequence[RecurrentNet], steps: int, windows: int) -> N
     """Make sure that training each on ``windows`` windows of ``steps`` rows at once stays within ``LARGEST_BATCH``.
 
     Raises:
-        BadInputError: It does not; the sentence says what it would need.
+        BadInputError: It does not; the sentence says how much memory it would need.
     """
     rnn = networks[0].rnn
     numbers = steps * windows * numbers_per_row(networks, training=True)
@@ -131,7 +131,7 @@ def check_batch(networks: Sequence[RecurrentNet], steps: int, windows: int) -> N
 
 
 def numbers_per_row(networks: Sequence[RecurrentNet], *, training: bool) -> int:
-    """Return how many numbers the passes of ``bptt`` hold for a row of a window of each network."""
+    """Return how many numbers ``bptt`` holds for one row of a window of each network."""
     rnn, kind = networks[0].rnn, networks[0].model_type
     buffers = {"GRU": 4, "LSTM": 6}[kind] + (4 if training else 0)  # of each unit; the four are its gates
     return len(networks) * int(rnn.input_size + buffers * rnn.num_layers * rnn.hidden_size)
@@ -145,9 +145,9 @@ class Engine(Protocol):
     """Computes networks of one shape on windows of a series."""
 
     parameters: list[Tensor]
-    """What the optimizer steps; ``train`` fills their gradients."""
+    """The parameters of the optimizer; ``train`` fills their gradients."""
     numbers_per_row: int
-    """How many numbers a forecast holds for a row of a window."""
+    """Numbers that a forecast holds for one row of a window."""
 
     def predict(self, series: SeriesTensors, origins: Tensor) -> Tensor:
         """Return (B, outputs), the mean of the networks, for the windows before the origins (B,)."""
@@ -163,7 +163,7 @@ class Engine(Protocol):
 
 
 def engine(networks: Sequence[RecurrentNet]) -> Engine:
-    """Return what computes the networks where their parameters are.
+    """Return the engine for the device of the networks.
 
     On the CPU the parameters become views of one matrix; ``state_dict`` and ``load_state_dict`` work as before.
     """
@@ -173,7 +173,7 @@ def engine(networks: Sequence[RecurrentNet]) -> Engine:
 def predict_all(computing: Engine, series: SeriesTensors, origins: Tensor, workers: int = 1) -> Tensor:
     """Return (k, outputs) for the windows before any number of origins (k,), in batches of bounded size.
 
-    ``workers`` threads share the batches. Their size does not depend on it, so that the forecasts do not either.
+    ``workers`` threads share the batches, whose size, and so the forecasts, do not depend on their number.
     """
     rows = min(FORECAST_ROWS, LARGEST_BATCH // computing.numbers_per_row)
     batches = torch.split(origins, max(1, min(FORECAST_BATCH, rows // len(series.history))))
@@ -188,14 +188,14 @@ def predict_all(computing: Engine, series: SeriesTensors, origins: Tensor, worke
 
 
 class _Buffers(local):
-    """The passes of one thread, by the shape of their windows and by whether they keep the gates."""
+    """The ``Bptt`` buffers of one thread, by the shape of their windows and by whether they keep the gates."""
 
     def __init__(self) -> None:
-        self.passes: OrderedDict[tuple[torch.Size, bool], Bptt] = OrderedDict()
+        self.by_shape: OrderedDict[tuple[torch.Size, bool], Bptt] = OrderedDict()
 
 
 def stack(networks: Sequence[RecurrentNet]) -> tuple[Tensor, Weights, Weights]:
-    """Make the parameters of M networks views of one (M, parameters) matrix, and theirs gradients of its gradient.
+    """Make the parameters of M networks views of one (M, parameters) matrix, and their gradients views of its gradient.
 
     Clipping and the optimizer's step are few operations then, and the networks can be computed at once.
 
@@ -221,11 +221,11 @@ def stack(networks: Sequence[RecurrentNet]) -> tuple[Tensor, Weights, Weights]:
 
 
 class _CpuEngine:
-    """Runs the passes of ``flts.models.recurrent.bptt``. Threads may predict at once; each has buffers of its own."""
+    """Engine on ``flts.models.recurrent.bptt``. Several threads may predict at once; each has buffers of its own."""
 
-    SHAPES = 16  # that are kept: few in training; in a server as many as there are sizes of small batches
-    SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)  # that small batches are filled up to
-    SMALL = 1024  # rows of all windows whose gates are kept even if nobody needs them
+    SHAPES = 16  # cached buffers: few are used in training; in a server as many as there are sizes of small batches
+    SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)  # small batches are padded to these
+    SMALL = 1024  # up to so many rows of all windows, keeping the gates is faster also without a backward pass
 
     def __init__(self, networks: Sequence[RecurrentNet]) -> None:
         self._kind, self._networks = networks[0].model_type, len(networks)
@@ -244,10 +244,10 @@ class _CpuEngine:
         return outputs[:count]
 
     def train(self, series: SeriesTensors, labels: TargetTensors, origins: Tensor) -> Tensor:
-        passes = self._gather(series, series.window_rows(origins), keep_gates=True)
-        error = passes.forward() - labels.targets[origins]
+        bptt = self._gather(series, series.window_rows(origins), keep_gates=True)
+        error = bptt.forward() - labels.targets[origins]
         weighted = error * labels.weights[origins]
-        passes.backward(weighted * (2 / error[0].numel()))
+        bptt.backward(weighted * (2 / error[0].numel()))
         gradient = self.parameters[0].grad
         assert gradient is not None  # noqa: S101 - for mypy
         norm = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
@@ -255,22 +255,22 @@ class _CpuEngine:
         return weighted.mul_(error).mean()
 
     def _gather(self, series: SeriesTensors, rows: Tensor, *, keep_gates: bool) -> Bptt:
-        """Return passes whose inputs are (M, T, B) rows of the series."""
-        kept, key = self._buffers.passes, (rows.shape, keep_gates)
-        passes = kept.get(key)
-        if passes is None:
-            if len(kept) == self.SHAPES:
-                kept.popitem(last=False)
+        """Return buffers whose inputs are (M, T, B) rows of the series."""
+        cached, key = self._buffers.by_shape, (rows.shape, keep_gates)
+        bptt = cached.get(key)
+        if bptt is None:
+            if len(cached) == self.SHAPES:
+                cached.popitem(last=False)
             _, steps, batch = rows.shape
-            passes = Bptt(self._kind, self._weights, self._gradients, steps, batch, keep_gates=keep_gates)
-            kept[key] = passes
-        kept.move_to_end(key)
-        torch.index_select(series.inputs, 0, rows.flatten(), out=passes.inputs.view(-1, series.inputs.shape[1]))
-        return passes
+            bptt = Bptt(self._kind, self._weights, self._gradients, steps, batch, keep_gates=keep_gates)
+            cached[key] = bptt
+        cached.move_to_end(key)
+        torch.index_select(series.inputs, 0, rows.flatten(), out=bptt.inputs.view(-1, series.inputs.shape[1]))
+        return bptt
 
 
 class _CudaEngine:
-    """Runs cuDNN's recurrent layers with automatic derivatives, one network after another."""
+    """Engine on cuDNN's recurrent layers with automatic differentiation, one network after another."""
 
     def __init__(self, networks: Sequence[RecurrentNet]) -> None:
         self._networks = networks
@@ -283,12 +283,8 @@ class _CudaEngine:
         return torch.stack([net(windows) for net in self._networks]).mean(0)
 
     def train(self, series: SeriesTensors, labels: TargetTensors, origins: Tensor) -> Tensor:
-        losses = []
-        for net, rows in zip(self._networks, origins, strict=True):
-            net.zero_grad()
-            error = net(series.inputs[series.window_rows(rows)]) - labels.targets[rows]
-            loss = (labels.weights[rows] * error.square()).mean()
-            loss.backward()
-            nn.utils.clip_grad_norm_(net.parameters(), MAX_GRADIENT_NORM)
-            losses.append(loss.detach())
-        return torch.stack(losses).mean()
+        def loss(net: RecurrentNet, rows: Tensor) -> Tensor:
+            error: Tensor = net(series.inputs[series.window_rows(rows)]) - labels.targets[rows]
+            return (labels.weights[rows] * error.square()).mean()
+
+        return member_step(self._networks, loss, origins)

@@ -5,14 +5,13 @@ from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from flts.contracts import canonical_json
 from flts.errors import BadInputError
 from flts.models.base import FitResult
 from flts.models.linear_skip import check_labels
-from flts.models.recurrent import device
-from flts.models.recurrent.adam import Adam
+from flts.models.neural import device
+from flts.models.neural.training_loop import BatchPlan, TrainingLoop
 from flts.models.recurrent.forecaster import RecurrentForecaster
 from flts.models.recurrent.network import (
     RecurrentType,
@@ -39,8 +38,8 @@ def fit_recurrent(
     """Train on the fit part, and keep the weights of the epoch that forecasts the validation part best.
 
     Adam on the squared error, weighted by recent volatility, with the gradients of each network clipped to norm 1.
-    With a linear skip, the networks start at zero, and what they forecast before the first epoch, the skip alone, may
-    be best. Equal data, parameters, seed and thread count give equal weights, bit for bit.
+    With a linear skip, the networks start at zero, and the state before the first epoch, the skip alone, may be best.
+    Equal data, parameters, seed and thread count give equal weights, bit for bit.
 
     Args:
         model_type: ``GRU`` or ``LSTM``.
@@ -53,36 +52,27 @@ def fit_recurrent(
     """
     bounds = data.parts
     validation = _origins(data, params, bounds.fit_end, bounds.validation_end, "validation part")
-    learner = NetworkTrainer(model_type, data, params, stop=bounds.fit_end, part="fit part", validation=validation)
-    train_loss: list[float] = []
-    validation_loss: list[float] = []
-    best_epoch, best_weights = 0, learner.weights()
-    lowest = learner.loss(validation) if params.linear_skip else math.inf
-    alphas = None
+    trainer = RecurrentTrainer(model_type, data, params, stop=bounds.fit_end, part="fit part", validation=validation)
+    untrained_loss, alphas = math.inf, None
     fit_info: dict[str, object] = {}
-    if isinstance(learner.transform, LinearSkipTransform):
-        alphas = learner.transform.skip.alphas
-        fit_info = {"skip_alpha": canonical_json(alphas.tolist()), "skip_validation_loss": lowest}
-    for epoch in range(1, params.epochs + 1):
-        train_loss.append(learner.epoch())
-        loss = learner.loss(validation)
-        if not math.isfinite(loss):
-            raise _diverged(params, epoch)
-        if loss < lowest:
-            lowest, best_epoch, best_weights = loss, epoch, learner.weights()
-        validation_loss.append(loss)
-        progress(epoch / params.epochs, f"epoch {epoch}/{params.epochs}, validation loss {loss:.6f}")
-        if params.early_stopping and epoch - best_epoch >= params.patience:
-            break
-    learner.restore(best_weights)
+    if isinstance(trainer.transform, LinearSkipTransform):
+        untrained_loss, alphas = trainer.loss(validation), trainer.transform.skip.alphas
+        fit_info = {"skip_alpha": canonical_json(alphas.tolist()), "skip_validation_loss": untrained_loss}
+    history = trainer.loop.fit(
+        lambda: trainer.loss(validation),
+        epochs=params.epochs,
+        patience=params.patience if params.early_stopping else None,
+        progress=progress,
+        untrained_loss=untrained_loss,
+    )
     return FitResult(
-        forecaster=learner.forecaster(),
-        refit=lambda progress: refit_recurrent(model_type, data, params, best_epoch, progress, alphas=alphas),
+        forecaster=trainer.forecaster(),
+        refit=lambda progress: refit_recurrent(model_type, data, params, history.best_epoch, progress, alphas=alphas),
         fit_info=fit_info,
-        train_loss=tuple(train_loss),
-        validation_loss=tuple(validation_loss),
-        best_epoch=best_epoch,
-        stopped_early=len(train_loss) < params.epochs,
+        train_loss=history.train_loss,
+        validation_loss=history.validation_loss,
+        best_epoch=history.best_epoch,
+        stopped_early=history.stopped_early,
     )
 
 
@@ -98,37 +88,34 @@ def refit_recurrent(
     *,
     alphas: Floats | None = None,
 ) -> RecurrentForecaster:
-    """Train a new model on all rows, from the same seed, for as many epochs as served the fit best.
+    """Train a new model on all rows, from the same seed, for as many epochs as were best in the fit.
 
     Args:
         model_type: ``GRU`` or ``LSTM``.
         data: Training data.
-        params: As of the fit.
-        epochs: How many; none for the skip alone.
+        params: Those of the fit.
+        epochs: The number of epochs; 0 for the skip alone.
         progress: Told after every epoch.
         alphas: (horizon, targets) strengths of the skip's penalty, those of the fit; ``None`` chooses new ones.
 
     Raises:
         BadInputError: The training diverged.
     """
-    learner = NetworkTrainer(model_type, data, params, stop=len(data), part="data", alphas=alphas)
-    for epoch in range(1, epochs + 1):
-        loss = learner.epoch()
-        if not math.isfinite(loss):
-            raise _diverged(params, epoch)
-        progress(epoch / epochs, f"refit epoch {epoch}/{epochs}, training loss {loss:.6f}")
-    return learner.forecaster()
+    trainer = RecurrentTrainer(model_type, data, params, stop=len(data), part="data", alphas=alphas)
+    trainer.loop.refit(epochs, progress)
+    return trainer.forecaster()
 
 
-class NetworkTrainer:
-    """Networks in training on the forecasts whose rows all lie in [0, stop).
+class RecurrentTrainer:
+    """Recurrent networks in training on the forecasts whose rows all lie in [0, stop).
 
     Attributes:
         networks: The networks, with the present weights.
-        framing: What they see and forecast.
+        transform: Their inputs, and the meaning of their outputs.
         series: All rows of the data, on the networks' device.
-        labels: What they learn.
-        origins: (k,) where the forecasts that they learn from begin.
+        labels: The outputs that they are trained on.
+        origins: (k,) origins of the forecasts that they are trained on.
+        loop: Trains them.
     """
 
     def __init__(
@@ -142,15 +129,15 @@ class NetworkTrainer:
         validation: Indices | None = None,
         alphas: Floats | None = None,
     ) -> None:
-        """Draw new networks from the seed, and learn the framing.
+        """Draw new networks from the seed, and fit the window transform.
 
         Args:
             model_type: ``GRU`` or ``LSTM``.
             data: Training data.
             params: Windows, networks and optimizer.
-            stop: The row behind the last to learn from.
-            part: What error sentences call these rows.
-            validation: (m,) more origins whose ``loss`` will be asked for.
+            stop: The row after the last to train on.
+            part: Name of these rows in errors.
+            validation: (m,) further origins that ``loss`` is called with.
             alphas: (horizon, targets) strengths of the skip's penalty; ``None`` chooses them.
 
         Raises:
@@ -162,14 +149,14 @@ class NetworkTrainer:
         self._data, self._params = data, params
         self._features = data.learnable_features()
         weights = error_weights(data, origins, stop, by_volatility=params.volatility_weighting)
-        self.transform = self._learn_framing(origins, weights[origins], stop, alphas)
+        self.transform = self._fit_transform(origins, weights[origins], stop, alphas)
         inputs = self.transform.inputs(data.frame)
         self.series = SeriesTensors.of(inputs, params.input_seq_len, device.device())
         self.origins = self.series.origins(origins)
         known = origins if validation is None else np.concatenate([origins, validation])
         self.labels = self._labels(origins, known, weights[known])
         outputs = params.output_seq_len * len(data.targets)
-        with torch.random.fork_rng(devices=[]):  # drawn on the CPU, so that every device starts from the same weights
+        with torch.random.fork_rng(devices=[]):  # on the CPU, so that every device starts from the same weights
             torch.manual_seed(params.seed)
             networks = make_networks(
                 model_type, inputs.shape[1], params.hidden_size, params.num_layers, outputs, params.members
@@ -180,37 +167,18 @@ class NetworkTrainer:
                 net.start_at_zero()
         self.networks = [net.to(device.device()) for net in networks]
         self._engine = engine(self.networks)
-        self._optimizer = Adam(self._engine.parameters, params.learning_rate)
-        self._shuffle = torch.Generator().manual_seed(params.seed)
-
-    def epoch(self) -> float:
-        """Take one optimizer step for every batch; return the mean loss."""
-        count = len(self.origins)
-        orders = torch.stack([torch.randperm(count, generator=self._shuffle) for _ in self.networks])
-        total = torch.zeros((), dtype=torch.float64, device=self.origins.device)
-        for batch in torch.split(self.origins[orders.to(self.origins.device)], self._params.batch_size, dim=1):
-            total += self._engine.train(self.series, self.labels, batch) * batch.shape[1]
-            self._optimizer.step()
-        return float(total) / count
+        plan = BatchPlan(self.origins, networks=params.members, batch_size=params.batch_size, seed=params.seed)
+        step = partial(self._engine.train, self.series, self.labels)
+        self.loop = TrainingLoop(self._engine.parameters, step, plan, params.learning_rate)
 
     def loss(self, rows: Indices) -> float:
-        """Return the mean loss of the forecasts from these origins, among those it was told of."""
+        """Return the mean loss of the forecasts from these origins, which must be known from the start."""
         origins = self.series.origins(rows)
         error = predict_all(self._engine, self.series, origins) - self.labels.targets[origins]
         return float((self.labels.weights[origins] * error.square()).mean(dtype=torch.float64))
 
-    def weights(self) -> list[Tensor]:
-        """Return a copy of the weights."""
-        return [parameter.detach().clone() for parameter in self._engine.parameters]
-
-    @torch.no_grad()
-    def restore(self, weights: list[Tensor]) -> None:
-        """Take back weights that ``weights`` returned."""
-        for parameter, values in zip(self._engine.parameters, weights, strict=True):
-            parameter.copy_(values)
-
     def forecaster(self) -> RecurrentForecaster:
-        """Return what forecasts with the present weights."""
+        """Return a forecaster with the present weights."""
         return RecurrentForecaster(
             self.networks,
             self.transform,
@@ -220,7 +188,7 @@ class NetworkTrainer:
             targets=self._data.targets,
         )
 
-    def _learn_framing(self, origins: Indices, weights: Floats, stop: int, alphas: Floats | None) -> WindowTransform:
+    def _fit_transform(self, origins: Indices, weights: Floats, stop: int, alphas: Floats | None) -> WindowTransform:
         data, params = self._data, self._params
         if not params.linear_skip:
             return ScalingTransform(
@@ -247,7 +215,7 @@ class NetworkTrainer:
         targets = self.transform.training_targets(self._data.frame, known)
         balanced = np.repeat(weights[:, None], targets.shape[1], axis=1)
         if self._params.linear_skip:
-            # A later step is harder, and would drown the first one: each counts by what the skip leaves of it.
+            # The larger errors of later steps would dominate: each step is weighted by the error that the skip leaves.
             left = np.mean(balanced[: len(origins)] * targets[: len(origins)] ** 2, axis=0)
             balanced *= np.divide(left[0], left, out=np.ones_like(left), where=left > 0)
         by_row = np.zeros((2, len(self._data) + 1, targets[0].size))
@@ -256,7 +224,7 @@ class NetworkTrainer:
 
 
 def _origins(data: ProcessedData, params: RecurrentParams, start: int, stop: int, part: str) -> Indices:
-    """Return where forecasts of the rows [start, stop) may begin, or say why there are none."""
+    """Return where forecasts of the rows [start, stop) may begin; ``BadInputError`` where there is no such row."""
     history, horizon = params.input_seq_len, params.output_seq_len
     origins = forecast_origins(data.gap_before(), start, stop, history, horizon)
     if len(origins) > 0:
@@ -264,11 +232,4 @@ def _origins(data: ProcessedData, params: RecurrentParams, start: int, stop: int
     raise BadInputError(
         f"the {part} of the training data (rows {start} to {stop - 1}) has no {history + horizon} rows in a row "
         f"without a gap in time: a shorter input_seq_len or output_seq_len, or more data with fewer gaps, is needed"
-    )
-
-
-def _diverged(params: RecurrentParams, epoch: int) -> BadInputError:
-    return BadInputError(
-        f"training diverged in epoch {epoch}: the loss is no longer finite; "
-        f"a learning_rate below {params.learning_rate:g} is needed"
     )

@@ -1,4 +1,4 @@
-"""What a network sees of a series, and what its outputs mean."""
+"""Window transforms: the inputs of a network from a series, and forecasts from its outputs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from flts.models.volatility import REACH
 from flts.timeseries.arrays import Floats, Indices, Times
 from flts.timeseries.features import TIME_FEATURES
 from flts.timeseries.frame import Frame
-from flts.timeseries.scaling import Scaler
+from flts.timeseries.scaling import Scaler, standard_deviation
 
-# Of a normal distribution the quartiles lie so many standard deviations apart.
+# Distance between the quartiles of a normal distribution, in standard deviations.
 _NORMAL_IQR = 1.35
 
 
@@ -23,12 +23,12 @@ class WindowTransform(Protocol):
 
     @property
     def history_rows(self) -> int:
-        """Rows before an origin that its forecast depends on, where there are so many."""
+        """Return how many rows before an origin its forecast depends on, where there are so many."""
         ...
 
     @property
     def width(self) -> int:
-        """Inputs of a network."""
+        """Return the number of inputs of a network."""
         ...
 
     def inputs(self, frame: Frame) -> Floats:
@@ -42,21 +42,21 @@ class WindowTransform(Protocol):
     def forecasts(self, frame: Frame, time: Times, origins: Indices, outputs: Floats) -> Floats:
         """Return forecasts in original units for outputs, both (k, horizon, targets).
 
-        ``frame`` ends before the last of the (k,) origins; ``time`` goes on to the rows that are forecast.
+        ``frame`` ends before the last of the (k,) origins; ``time`` also holds the rows that are forecast.
         """
         ...
 
     def training_targets(self, frame: Frame, origins: Indices) -> Floats:
-        """Return the outputs (k, horizon, targets) that would forecast what the frame holds from the origins on."""
+        """Return the outputs (k, horizon, targets) that forecast the frame's values from the origins on exactly."""
         ...
 
     def tensors(self) -> Mapping[str, Floats]:
-        """Return what was learned beside the bundle's scaler, by name."""
+        """Return the fitted arrays by name, without the bundle's scaler."""
         ...
 
 
 class ScalingTransform:
-    """Scaled columns in, scaled targets out."""
+    """A transform whose inputs are scaled columns, and whose outputs are scaled targets."""
 
     def __init__(
         self,
@@ -90,14 +90,14 @@ class ScalingTransform:
 
 @dataclass(frozen=True)
 class LinearSkipTransform:
-    """``y[t+h] = y[t] + s (skip(x[t]) + network(window[t]))``: a network learns what a linear model leaves.
+    """The transform ``y[t+h] = y[t] + s (skip(x[t]) + network(window[t]))``: networks correct a linear model.
 
-    A network sees every column standardised, and again as ``asinh((x - median) / (IQR / 1.35))``, which keeps apart
-    what is usual without being blinded by what is not; and the time features as they are.
+    A network sees every column standardised, and again as ``asinh((x - median) / (IQR / 1.35))``, which resolves usual
+    values well and compresses outliers; and the time features unchanged.
 
     Attributes:
-        features: Columns that are seen.
-        targets: Those that are forecast.
+        features: Input columns.
+        targets: Columns that are forecast.
         columns: (4, columns) mean, standard deviation, median and IQR / 1.35 of every column but the time features.
         scale: (targets,) ``s``, the standard deviations.
         skip: The linear skip.
@@ -127,13 +127,13 @@ class LinearSkipTransform:
         sampling_seconds: float,
         alphas: Floats | None = None,
     ) -> Self:
-        """Learn from all rows of a frame, the skip from the forecasts that begin at (k,) ``origins``.
+        """Fit to all rows of a frame, the skip to the forecasts that begin at (k,) ``origins``.
 
         Args:
-            frame: Rows to learn from.
-            features: Columns to see.
+            frame: Rows to fit on.
+            features: Input columns.
             targets: Columns to forecast.
-            origins: (k,) where forecasts begin.
+            origins: (k,) rows where forecasts begin.
             weights: (k, targets) of their squared errors, mean 1.
             input_seq_len: Rows of a window.
             output_seq_len: Rows that are forecast.
@@ -142,11 +142,11 @@ class LinearSkipTransform:
         """
         names = [name for name in features if name not in TIME_FEATURES]
         seen = _finite(frame.matrix(names), names, frame)
-        deviation = _deviation(seen)
+        deviation = standard_deviation(seen)
         lower, median, upper = np.quantile(seen, [0.25, 0.5, 0.75], axis=0)
         spread = np.where(upper > lower, (upper - lower) / _NORMAL_IQR, deviation)
         values = frame.matrix(targets)
-        scale = _deviation(values)
+        scale = standard_deviation(values)
         change = blocks(values, origins, output_seq_len) - values[origins - 1][:, None]
         rows = SkipInputs.of(frame.time, frame.matrix(skip_columns(features)), sampling_seconds)
         skip = LinearSkip.learn(
@@ -172,7 +172,7 @@ class LinearSkipTransform:
         input_seq_len: int,
         sampling_seconds: float,
     ) -> Self:
-        """Restore what ``tensors`` gave; ``KeyError`` or ``ValueError`` where it does not suit the columns."""
+        """Restore what ``tensors`` gave; ``KeyError`` or ``ValueError`` where it does not fit the columns."""
         calendar = tuple(name for name in features if name in TIME_FEATURES)
         columns, scale = tensors["framing.columns"], tensors["framing.scale"]
         if columns.shape != (4, len(features) - len(calendar)) or scale.shape != (len(targets),):
@@ -190,7 +190,7 @@ class LinearSkipTransform:
 
     @property
     def width(self) -> int:
-        """Inputs of a network."""
+        """Return the number of inputs of a network."""
         return int(self.columns.shape[1]) + len(self.features)
 
     @property
@@ -224,7 +224,7 @@ class LinearSkipTransform:
 
     def _skip(self, frame: Frame, time: Times, origins: Indices) -> Floats:
         names = skip_columns(self.features)
-        # Column by column in memory, most work on many rows and few columns is twice as fast.
+        # With columns contiguous in memory, most work on many rows and few columns is twice as fast.
         values = np.stack([frame.columns[name] for name in names]).T
         return self.skip(SkipInputs.of(time, values, self.sampling_seconds), origins)
 
@@ -240,13 +240,8 @@ def blocks(values: Floats, origins: Indices, horizon: int) -> Floats:
     return found
 
 
-def _deviation(values: Floats) -> Floats:
-    """Return (columns,) standard deviations of (n, columns) values; 1 for a constant, whose may be a rounding error."""
-    return np.where(np.ptp(values, axis=0) > 0, values.std(axis=0), 1.0)
-
-
 def _finite(values: Floats, names: Sequence[str], frame: Frame) -> Floats:
-    """Return (n, names) values that a network can read, or say which it cannot."""
+    """Return (n, names) values if all are finite; ``BadInputError`` names the first that is not."""
     finite = np.isfinite(values.astype(np.float32))
     if not finite.all():
         row, column = np.argwhere(~finite)[0]

@@ -15,9 +15,10 @@ from flts.models.registry import MODELS, ModelEntry
 from flts.stage_interface import Context
 from flts.stages.inputs import read_trained, required_input
 from flts.stages.selection import SELECTION_FILE
+from flts.timeseries.baseline import Baseline
 from flts.timeseries.metrics import Scores
 
-BASELINES: Mapping[str, str] = {"persistence": "persistence", "linear": "the linear model"}
+BASELINES: Mapping[Baseline, str] = {Baseline.PERSISTENCE: "persistence", Baseline.LINEAR: "the linear model"}
 
 
 @dataclass(frozen=True)
@@ -91,9 +92,7 @@ def _candidate(context: Context, expected: ModelEntry) -> Candidate:
                 f"{slot}_metrics ({metrics.path}) do not belong to {slot}_model ({model.path}): "
                 f"test_{name} is {measured} in one, {reported} in the other"
             )
-    baselines = {
-        name: _scores(fields, f"{name}_", metrics.path) for name in ("persistence", "seasonal_naive", "linear")
-    }
+    baselines = {name: _scores(fields, f"{name}_", metrics.path) for name in Baseline}
     experiment = message.experiment or model.metadata.get("experiment") or "flts"
     return Candidate(
         message=message,

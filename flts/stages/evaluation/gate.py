@@ -7,7 +7,7 @@ from functools import cached_property
 from flts.contracts import Promotion
 from flts.errors import BadInputError
 from flts.params import EvalParams
-from flts.promotion import Pointer, Requirement, asks_baselines, asks_champion, failed_requirements
+from flts.promotion import Pointer, Requirement, failed_requirements, requires_baselines, requires_champion
 from flts.stage_interface import Context
 from flts.stages.evaluation.candidates import BASELINES, Candidate
 from flts.stages.evaluation.champion import SameRowScores, compare, load_champion, read_data
@@ -60,11 +60,11 @@ class Gate:
         self.notes, self.comparison = [], None
         if gate == "none":
             return self._promotion
-        requirements = self._baselines() if asks_baselines(gate) else []
+        requirements = self._baselines() if requires_baselines(gate) else []
         update: dict[str, str] = {"gate": gate}
-        check = self._against_champion(pointer) if asks_champion(gate) else _ChampionCheck()
+        check = self._against_champion(pointer) if requires_champion(gate) else _ChampionCheck()
         requirements += check.requirements
-        if asks_champion(gate) and pointer and pointer.promotion:
+        if requires_champion(gate) and pointer and pointer.promotion:
             update |= {"champion_run_id": pointer.promotion.run_id, "champion_time": pointer.promotion.promotion_time}
         if reasons := (*failed_requirements(requirements, self._params.min_gain), *check.reasons):
             update["status"] = "HELD"

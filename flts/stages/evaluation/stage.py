@@ -51,7 +51,7 @@ def run(params: EvalParams, context: Context, *, model_types: str = ",".join(MOD
         *ranking.notes(candidates, winner, "held" if decided.held else "promoted"),
         *gate.notes,
         *([decided.reason] if decided.held and decided.reason else []),
-        *(f"{params.promotion_bucket}/{key} already names a later promotion" for key in done.behind),
+        *(f"{params.promotion_bucket}/{key} already names a later promotion" for key in done.newer_pointers),
     ]
     report = report_data.EvaluationReport(
         identifier=params.identifier,

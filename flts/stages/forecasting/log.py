@@ -10,10 +10,11 @@ from pydantic import ValidationError
 
 from flts.contracts import ForecastBatch, Message, canonical_json, parse_timestamp
 from flts.diagnostics.validation import shown
-from flts.errors import BadInputError, PreconditionFailedError, ServiceUnavailableError
+from flts.errors import BadInputError, ServiceUnavailableError
 from flts.promotion import owner
 from flts.stages.forecasting.batch import predictions_parquet
 from flts.store import ObjectStore
+from flts.store.swap import put_if_unchanged, put_once
 
 RESULTS_FILE = "results.jsonl"
 PREDICTIONS_FILE = "predictions.parquet"
@@ -81,16 +82,16 @@ def log_forecast(store: ObjectStore, bucket: str, request: ForecastRequest, batc
     first = _folder(batch.identifier, parse_timestamp(batch.timestamp))
     proposed = ForecastIndex(**request.model_dump(), timestamp=batch.timestamp, folder=first)
     for _ in range(_ATTEMPTS):
-        content, _ = _put_once(store, bucket, key, proposed.to_json().encode())
+        content, _ = put_once(store, bucket, key, proposed.to_json().encode())
         index = ForecastIndex.parse(content, source=f"{bucket}/{key}")
         moment = _folder_time(index, batch.identifier, source=f"{bucket}/{key}")
         dated = batch.model_copy(update={"timestamp": index.timestamp})
         results_key = f"{index.folder}{RESULTS_FILE}"
-        content, found_results = _put_once(store, bucket, results_key, dated.to_json().encode())
+        content, found_results = put_once(store, bucket, results_key, dated.to_json().encode())
         kept = ForecastBatch.parse(content, source=f"{bucket}/{results_key}")
         if _is_result_of(kept, request):
             predictions = predictions_parquet(kept)
-            _, found_predictions = _put_once(store, bucket, f"{index.folder}{PREDICTIONS_FILE}", predictions)
+            _, found_predictions = put_once(store, bucket, f"{index.folder}{PREDICTIONS_FILE}", predictions)
             return LoggedForecast(kept, index.folder, repeated=found_results and found_predictions)
         _redirect(store, bucket, key, index, _folder(batch.identifier, moment + timedelta(seconds=1)))
     raise ServiceUnavailableError(f"{_ATTEMPTS} folders from {bucket}/{first} on belong to other forecasts")
@@ -125,15 +126,4 @@ def _redirect(store: ObjectStore, bucket: str, key: str, index: ForecastIndex, f
     if ForecastIndex.parse(content, source=f"{bucket}/{key}").folder != index.folder:
         return
     moved = index.model_copy(update={"folder": folder})
-    with suppress(PreconditionFailedError):
-        store.put(bucket, key, moved.to_json().encode(), if_match=info.etag)
-
-
-def _put_once(store: ObjectStore, bucket: str, key: str, data: bytes) -> tuple[bytes, bool]:
-    """Write an object unless it exists; return its content in the store, and whether it existed."""
-    try:
-        store.put(bucket, key, data, if_none_match=True)
-    except PreconditionFailedError:
-        kept, _ = store.get(bucket, key)
-        return kept, True
-    return data, False
+    put_if_unchanged(store, bucket, key, moved.to_json().encode(), info.etag)

@@ -91,7 +91,7 @@ def _forecast(params: InferenceParams, source: ForecastInput, progress: Progress
     steps = longest_horizon(params.inference_length)
     progress(0.6, f"backtesting 1 to {steps} steps ahead")
     horizons = score_horizons(source.forecaster, source.data, steps)
-    bounds = calibrated.around(forecast) if calibrated else None
+    bounds = calibrated.bounds(forecast) if calibrated else None
     _check_finite(source, forecast.values, backtested.predicted, *((bounds.lower, bounds.upper) if bounds else ()))
     return _ScoredForecast(forecast, bounds, _measured(source, forecast), backtested, horizons)
 

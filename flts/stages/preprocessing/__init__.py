@@ -1,1 +1,1 @@
-"""Preprocess: a dataset in, processed data out."""
+"""Preprocessing: cleans a dataset and adds features."""

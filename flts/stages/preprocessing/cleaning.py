@@ -1,4 +1,4 @@
-"""Rows to keep, missing values and outliers. Whatever is learned is learned on the fit part alone."""
+"""Sampling of rows, missing values and outliers. Everything is fitted on the fit part alone."""
 
 from typing import Literal
 
@@ -12,7 +12,7 @@ ClipMethod = Literal["iqr", "zscore", "quantile"]
 SampleStrategy = Literal["head", "tail", "random"]
 Rows = NDArray[np.intp]
 
-# Candidates looked at in one go; bounds memory when many values are missing.
+# Candidates compared at once; bounds memory when many values are missing.
 _BLOCK = 1 << 21
 
 
@@ -39,13 +39,13 @@ def drop_rows(frame: Frame, threshold: float) -> Frame:
 def fill_training(time: Times, values: Floats, fit_end: int, neighbours: int) -> None:
     """Fill missing values, in place, from the nearest observations in time, weighted by the inverse of their distance.
 
-    Rows of the fit part [0, fit_end) look to both sides within it; rows from ``fit_end`` on only look back.
+    Rows of the fit part [0, fit_end) are filled from both sides within it; rows from ``fit_end`` on from earlier rows.
 
     Args:
         time: (n,) ascending.
         values: (n,) with NaN where missing, and at least one observation in the fit part.
         fit_end: Row after the fit part.
-        neighbours: Observations that fill one value, or as many as there are.
+        neighbours: The number of observations that fill one value, or as many as there are.
     """
     is_missing = np.isnan(values)
     missing = np.flatnonzero(is_missing)
@@ -60,7 +60,7 @@ def fill_training(time: Times, values: Floats, fit_end: int, neighbours: int) ->
 def fill_test(time: Times, values: Floats, before: tuple[Times, Floats], neighbours: int) -> None:
     """Fill missing values of the test part, in place, from earlier observations, also of the training data.
 
-    Where nothing was observed before, NaN remains.
+    NaN remains where there is no earlier observation.
 
     Args:
         time: (m,) ascending.
@@ -80,16 +80,16 @@ def fill_test(time: Times, values: Floats, before: tuple[Times, Floats], neighbo
 
 
 def clip_bounds(values: Floats, method: ClipMethod, factor: float) -> tuple[float, float] | None:
-    """Learn the bounds outside which a value is an outlier.
+    """Return the bounds outside which a value is an outlier.
 
     ``iqr``: quartiles -+ factor x their distance (Tukey's fences); ``zscore``: mean -+ factor x standard deviation;
     ``quantile``: the factor-th and (100 - factor)-th percentile.
 
     Returns:
-        Lower and upper bound, or ``None`` when the values show no spread to judge outliers by.
+        Lower and upper bound, or ``None`` when the values have no spread that outliers could be judged by.
     """
     if values.min() == values.max():
-        # Not left to the formulas, whose rounding can leave a sliver.
+        # Rounding in the formulas below may leave a tiny spread.
         return None
     if method == "iqr":
         lower, upper = np.quantile(values, [0.25, 0.75])
@@ -104,7 +104,7 @@ def clip_bounds(values: Floats, method: ClipMethod, factor: float) -> tuple[floa
     return bounds if bounds[0] < bounds[1] else None
 
 
-def outside(values: Floats, bounds: tuple[float, float]) -> Flags:
+def outside_bounds(values: Floats, bounds: tuple[float, float]) -> Flags:
     """Return (n,) flags of the values beyond the bounds."""
     return (values < bounds[0]) | (values > bounds[1])
 
@@ -115,10 +115,10 @@ def _fill_rows(time: Times, values: Floats, rows: Rows, observed: Rows, neighbou
     Args:
         time: (n,) ascending.
         values: (n,).
-        rows: (m,) ascending row numbers to fill; those without a candidate are left alone.
+        rows: (m,) ascending row numbers to fill; those without a candidate stay as they are.
         observed: Ascending row numbers of the observations.
-        neighbours: How many observations count.
-        ahead: How many observations after a row are candidates; 0 looks back only.
+        neighbours: The number of observations that count.
+        ahead: The number of observations after a row that are candidates; 0 for earlier ones only.
     """
     neighbours, ahead = min(neighbours, len(observed)), min(ahead, len(observed))
     offsets = np.arange(-neighbours, ahead)
@@ -131,7 +131,7 @@ def _fill_rows(time: Times, values: Floats, rows: Rows, observed: Rows, neighbou
         exists = (places >= 0) & (places < len(observed))
         candidates = observed[np.clip(places, 0, len(observed) - 1)]
         distance = np.where(exists, np.abs(time[candidates] - time[now]).astype(float), np.inf)
-        # Stable: of two observations equally far, the earlier one counts.
+        # Stable: of two observations at the same distance, the earlier one counts.
         nearest = np.argsort(distance, axis=1, kind="stable")[:, :neighbours]
         weight = 1 / np.take_along_axis(distance, nearest, axis=1)
         total = weight.sum(axis=1)

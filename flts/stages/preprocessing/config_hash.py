@@ -1,18 +1,18 @@
-"""The preprocessing configuration as canonical JSON, and the ``config_hash`` that names its result."""
+"""The preprocessing configuration as canonical JSON, and its hash, the ``config_hash``."""
 
 import hashlib
 
 from flts.contracts import canonical_json
 from flts.params import PreprocessParams
 
-# Raise it when the same parameters and files begin to give other bytes.
+# Increased when the same parameters and files begin to give other bytes.
 FORMAT_VERSION = 1
 
 _NOT_IN_THE_RESULT = {"identifier", "force_reprocess", "gateway_url", "input_bucket", "output_bucket"}
 
 
 def preprocess_config(params: PreprocessParams, train_sha256: str, test_sha256: str | None) -> str:
-    """Serialise everything that decides what preprocess writes.
+    """Serialise everything that decides the output of preprocess.
 
     Args:
         params: The stage's parameters; ``dataset_name`` is filled in.

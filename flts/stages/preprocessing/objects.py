@@ -16,7 +16,7 @@ _TEST_OPERATION = "post: test data"
 
 
 class DatasetMeta(Message):
-    """What the ``.meta.json`` beside a processed file says of it; ``size`` in bytes, ``notes`` of the whole run."""
+    """The description of a processed file, its ``.meta.json``; ``size`` in bytes, ``notes`` of the whole run."""
 
     kind: ClassVar[str] = "description of processed data"
     config_hash: str
@@ -31,12 +31,12 @@ class DatasetMeta(Message):
 
 
 def meta_name(name: str) -> str:
-    """Return the name of the description beside a processed file."""
+    """Return the name of the description of a processed file."""
     return f"{name}.meta.json"
 
 
 def claim_check(meta: DatasetMeta, bucket: str, key: str, identifier: str, *, test: bool) -> ClaimCheck:
-    """Make the claim check of a processed file; ``bucket`` is empty for a file beside the claim check."""
+    """Make the claim check of a processed file; ``bucket`` is empty for a file next to the claim check."""
     more: dict[str, Any] = {"object_key": key, "operation": _TEST_OPERATION} if test else {}
     return ClaimCheck(
         bucket=bucket,
@@ -51,11 +51,11 @@ def claim_check(meta: DatasetMeta, bucket: str, key: str, identifier: str, *, te
 
 
 def find(store: ObjectStore, bucket: str, config_hash: str, folder: Path) -> dict[str, DatasetMeta] | None:
-    """Look for what an earlier run wrote, and download its report to ``folder``.
+    """Look for the result of an earlier run, and download its report to ``folder``.
 
     Returns:
-        What describes the two processed files, by name; ``None`` unless all is there. The descriptions are written
-        last, so that they vouch for the rest.
+        The descriptions of the two processed files, by name; ``None`` unless the result is complete. The descriptions
+        are written last, so that with them everything is there.
     """
     metas = {name: _find_one(store, bucket, f"{config_hash}/{name}") for name in (TRAIN_FILE, TEST_FILE)}
     complete = {name: meta for name, meta in metas.items() if meta is not None}
@@ -66,9 +66,9 @@ def find(store: ObjectStore, bucket: str, config_hash: str, folder: Path) -> dic
 
 
 def publish(store: ObjectStore, bucket: str, folder: Path, metas: Mapping[str, DatasetMeta], *, replace: bool) -> None:
-    """Write the processed files of ``folder`` and their report, then what describes them.
+    """Write the processed files of ``folder`` and their report, then the descriptions.
 
-    ``replace`` writes over what is there. Otherwise the same data, left by a run that was killed, stay.
+    ``replace`` overwrites existing files. Otherwise equal data of a run that was killed are kept.
     """
     config_hash = next(iter(metas.values())).config_hash
     for name, meta in metas.items():
@@ -81,7 +81,7 @@ def publish(store: ObjectStore, bucket: str, folder: Path, metas: Mapping[str, D
 
 
 def copy_to_fixed_keys(store: ObjectStore, bucket: str, config_hash: str) -> None:
-    """Copy the processed files to the keys without ``config_hash``, which older readers know."""
+    """Copy the processed files to the keys without ``config_hash``, which older readers use."""
     for name in (TRAIN_FILE, TEST_FILE):
         store.copy(bucket, f"{config_hash}/{name}", name)
 
@@ -99,7 +99,7 @@ def _find_one(store: ObjectStore, bucket: str, key: str) -> DatasetMeta | None:
 
 
 def _put_first(store: ObjectStore, bucket: str, key: str, path: Path, sha256: str) -> bool:
-    """Upload unless there is such an object; tell whether it has the right content now."""
+    """Upload unless there is such an object; return whether it has the right content now."""
     try:
         store.upload(bucket, key, path, if_none_match=True)
     except PreconditionFailedError:

@@ -1,4 +1,4 @@
-"""Preprocess: a dataset in; processed training and test data, their claim checks and a report out."""
+"""The preprocess stage: makes processed training and test data, their claim checks and a report of a dataset."""
 
 import json
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from flts.stages.preprocessing import objects
 from flts.stages.preprocessing.cleaning import sample
 from flts.stages.preprocessing.config_hash import config_hash, preprocess_config
 from flts.stages.preprocessing.objects import REPORT_FILE, TEST_FILE, TRAIN_FILE, DatasetMeta
-from flts.stages.preprocessing.transforms import Prepared, gaps, prepare
+from flts.stages.preprocessing.transforms import PreparedDataset, gaps, prepare
 from flts.store.base import ObjectStore
 from flts.timeseries.frame import Frame
 from flts.timeseries.processed import ProcessedData
@@ -48,10 +48,10 @@ class _Source:
 def run(params: PreprocessParams, context: Context) -> Result:
     """Clean a dataset, or find that the store has the result already.
 
-    Without a store the result goes to files; claim checks then name files beside themselves.
+    Without a store the result goes to files; claim checks then name files in their own folder.
 
     Raises:
-        BadInputError: The dataset or the parameters are not right; the sentence says where.
+        BadInputError: The dataset or a parameter is wrong; the sentence says where.
     """
     context.progress(0.0, "reading the dataset")
     source = _find_source(params, context)
@@ -181,7 +181,7 @@ def _write(folder: Path, name: str, data: ProcessedData, notes: tuple[str, ...])
     )
 
 
-def _report(name: str, prepared: Prepared, notes: tuple[str, ...]) -> PreprocessReport:
+def _report(name: str, prepared: PreparedDataset, notes: tuple[str, ...]) -> PreprocessReport:
     train, test = prepared.train, prepared.test
     measured = prepared.columns
     return PreprocessReport(
@@ -221,7 +221,7 @@ def _result(
     in_store: bool,
     cached: bool = False,
 ) -> Result:
-    """Put together what the stage hands on; ``folder`` holds the report, and without a store the files."""
+    """Make the result of the stage; ``folder`` holds the report, and without a store the files."""
     digest = config_hash(config_json)
     bucket, prefix = (params.output_bucket, f"{digest}/") if in_store else ("", "")
     artifacts = {}

@@ -1,4 +1,4 @@
-"""From measured columns to processed data: missing values, clipping, time features, lags, in this order."""
+"""Transforms from measured columns to processed data: missing values, clipping, time features, lags, in this order."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,14 +9,14 @@ import numpy as np
 from flts.datafiles.times import show_time
 from flts.errors import BadInputError
 from flts.params import PreprocessParams
-from flts.stages.preprocessing.cleaning import clip_bounds, drop_rows, fill_test, fill_training, outside
+from flts.stages.preprocessing.cleaning import clip_bounds, drop_rows, fill_test, fill_training, outside_bounds
 from flts.stages.preprocessing.config_hash import config_hash
 from flts.timeseries.arrays import Flags, Floats, Times
 from flts.timeseries.features import TIME_FEATURES, lag_name, parse_lag, time_features
 from flts.timeseries.frame import ACTUAL_SUFFIX, GAP_FACTOR, Frame, Parts, usual_interval
 from flts.timeseries.processed import ProcessedData, fit_scaler
 
-# Two rows are the least that have a sampling interval.
+# A sampling interval needs two rows.
 _LEAST_FIT_ROWS = 2
 
 
@@ -24,8 +24,8 @@ _LEAST_FIT_ROWS = 2
 class CleanColumn:
     """A measured column, cleaned: ``train`` (n,) and ``test`` (m,) values.
 
-    ``missing`` and ``clipped`` (n,) flag what was filled and clipped in ``train``; ``note`` says what else is worth
-    knowing, or is empty.
+    ``missing`` and ``clipped`` (n,) flag values of ``train`` that were filled and clipped; ``note`` is a remark for
+    people, or empty.
     """
 
     train: Floats
@@ -36,14 +36,14 @@ class CleanColumn:
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """What preprocess makes of a dataset.
+class PreparedDataset:
+    """A dataset after preprocessing.
 
     Attributes:
         train: Processed training data.
         test: Processed test data.
         columns: Each measured column; its arrays may begin with rows that ``train`` lacks, because of lags.
-        notes: What people should know, one sentence each.
+        notes: Remarks for people, one sentence each.
     """
 
     train: ProcessedData
@@ -52,17 +52,17 @@ class Prepared:
     notes: tuple[str, ...]
 
 
-def prepare(train: Frame, test: Frame, params: PreprocessParams, config_json: str) -> Prepared:
-    """Clean both parts of a dataset, add features, and learn the scaling; only the fit part is learned from.
+def prepare(train: Frame, test: Frame, params: PreprocessParams, config_json: str) -> PreparedDataset:
+    """Clean both parts of a dataset, add features, and fit the scaler, all on the fit part alone.
 
     Args:
-        train: Measured training columns, NaN where missing; cleaned in place, to hold a dataset in memory only once.
-        test: Measured test columns, the same ones; cleaned in place.
-        params: What to do.
+        train: Measured training columns, NaN where missing; cleaned in place, so that there is one copy in memory.
+        test: The same columns of the test part; cleaned in place.
+        params: Parameters of the stage.
         config_json: Canonical JSON of the configuration, kept in the result.
 
     Raises:
-        BadInputError: The columns do not fit each other or the parameters, or there are too few rows.
+        BadInputError: The columns do not match each other or the parameters, or there are too few rows.
     """
     test = _with_columns_of(train, test)
     targets = resolve_targets(params.target_columns, tuple(train.columns))
@@ -87,13 +87,15 @@ def prepare(train: Frame, test: Frame, params: PreprocessParams, config_json: st
 
     clean_train = Frame(train.time, {name: column.train for name, column in columns.items()})
     clean_test = Frame(test.time, {name: column.test for name, column in columns.items()})
-    headless = max(0, skip - history)
-    if headless >= len(test):
+    rows_without_lags = max(0, skip - history)
+    if rows_without_lags >= len(test):
         raise BadInputError(f"no test row is left: lags reach {skip} rows back, further than the data")
-    if headless:
-        notes.append(f"the first {headless} test rows are left out, because their lags would lie before the data")
+    if rows_without_lags:
+        notes.append(
+            f"the first {rows_without_lags} test rows are left out, because their lags would lie before the data"
+        )
     if skip:
-        clean_test = _joined(clean_train.rows(max(0, history - skip), history), clean_test)
+        clean_test = _concatenate(clean_train.rows(max(0, history - skip), history), clean_test)
     train_frame = _with_features(clean_train, lags, params.time_features_enable)
     written = Parts(parts.fit_end - skip, parts.validation_end - skip, parts.rows - skip)
     processed = ProcessedData(
@@ -109,9 +111,9 @@ def prepare(train: Frame, test: Frame, params: PreprocessParams, config_json: st
     processed_test = replace(
         processed,
         frame=_with_features(clean_test, lags, params.time_features_enable),
-        actual={name: values[headless:] for name, (_, values) in actual.items()},
+        actual={name: values[rows_without_lags:] for name, (_, values) in actual.items()},
     )
-    return Prepared(processed, processed_test, columns, tuple(notes))
+    return PreparedDataset(processed, processed_test, columns, tuple(notes))
 
 
 def resolve_targets(text: str, names: Sequence[str]) -> tuple[str, ...]:
@@ -148,7 +150,7 @@ def _with_columns_of(train: Frame, test: Frame) -> Frame:
 
 
 def _refuse_training_rows(train: Frame, test: Frame) -> None:
-    """Refuse test rows that are training rows, of the same time and the same values: the backtest would be no test."""
+    """Refuse test rows with the time and values of training rows, on which a backtest tests nothing."""
     if not (len(train) and len(test)) or test.time[0] > train.time[-1]:
         return
     _, rows, test_rows = np.intersect1d(train.time, test.time, assume_unique=True, return_indices=True)
@@ -160,12 +162,12 @@ def _refuse_training_rows(train: Frame, test: Frame) -> None:
         first = show_time(test.time[test_rows[same][0]])
         raise BadInputError(
             f"{found} of {len(test)} test rows are rows of the training data as well, the first of {first}: "
-            "the test data must be new, or the backtest would be no test"
+            "the test data must be new, because a backtest on training rows tests nothing"
         )
 
 
 def _check_names(train: Frame, targets: Iterable[str], lags: range) -> None:
-    """Refuse measured columns that would be mistaken for computed ones."""
+    """Refuse measured columns with the names of computed ones."""
     taken = {*TIME_FEATURES, *(target + ACTUAL_SUFFIX for target in targets)}
     for name in train.columns:
         lag = parse_lag(name)
@@ -185,7 +187,7 @@ def _without_empty_rows(name: str, frame: Frame, threshold: float, notes: list[s
 
 
 def _check_rows(train: Frame, skip: int) -> None:
-    """Make sure that every part has rows, after lags have taken the first ``skip``."""
+    """Make sure that every part has rows without the first ``skip``, which lags need."""
     least = skip + _LEAST_FIT_ROWS
     candidates = ((rows, Parts.of(rows)) for rows in count(int(least / 0.70)))
     needed = next(rows for rows, parts in candidates if least <= parts.fit_end < parts.validation_end < rows)
@@ -204,7 +206,7 @@ def _clean(name: str, train: Frame, test: Frame, history: int, fit_end: int, par
         before = train.time[:history], values[:history]
         fill_test(test.time, test_values, before, params.nans_knn)
         if np.isnan(test_values).any():
-            # Nothing was measured before these rows.
+            # There is no observation before these rows.
             test_values[np.isnan(test_values)] = np.nanmedian(values[:fit_end])
         fill_training(train.time, values, fit_end, params.nans_knn)
     elif missing.any() or test_missing.any():
@@ -218,7 +220,7 @@ def _clean(name: str, train: Frame, test: Frame, history: int, fit_end: int, par
         if bounds is None:
             note = "is not clipped, because most of it is one value"
         else:
-            clipped = outside(values, bounds)
+            clipped = outside_bounds(values, bounds)
             for part in (values, test_values):
                 np.clip(part, *bounds, out=part)
     fit = values[:fit_end]
@@ -233,7 +235,7 @@ def _steps(time: Times) -> Floats:
 
 
 def _time_notes(train: Times, test: Times, sampling_seconds: float) -> list[str]:
-    """Report irregular sampling, and test rows that are not new."""
+    """Return notes on irregular sampling, and on test rows that are not new."""
     notes = []
     for name, time in (("training", train), ("test", test)):
         steps = _steps(time)
@@ -251,7 +253,7 @@ def _time_notes(train: Times, test: Times, sampling_seconds: float) -> list[str]
     return notes
 
 
-def _joined(tail: Frame, frame: Frame) -> Frame:
+def _concatenate(tail: Frame, frame: Frame) -> Frame:
     columns = {name: np.concatenate([tail.columns[name], values]) for name, values in frame.columns.items()}
     return Frame(np.concatenate([tail.time, frame.time]), columns)
 

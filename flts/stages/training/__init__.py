@@ -1,6 +1,7 @@
 """Training: fit, score, bundle, record.
 
-The words for a training, in the order of its life: a ``TrainingSpec`` says what is to be trained; a ``Fit`` has
-learned; a ``Trained`` is scored and bundled; a ``Publication`` is what MLflow gets of it, on a ``Shelf`` while MLflow
-cannot take it; an ``Outcome`` is what the stage hands on. The ``Claim`` on a spec says which ``TrainingRun`` it has.
+The objects of a training, in the order of its life: a ``TrainingSpec`` describes it; a ``FitResult`` holds the fitted
+model, a ``FittedModel`` its scores and bundle, too; a ``Publication`` is logged to MLflow, and kept in an ``Outbox``
+while MLflow is away; a ``TrainingOutcome`` is the output of the stage. The ``TrainingLock`` of a spec names its
+``TrainingRun``.
 """

@@ -1,4 +1,4 @@
-"""The training itself: fit on the fit part, score on the selection part, refit, bundle."""
+"""The steps of a training: fit on the fit part, score on the selection part, refit, bundle."""
 
 import math
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from flts.stages.training.scoring import SelectionEvaluation, evaluate
 from flts.timeseries.arrays import Indices
 from flts.timeseries.processed import ProcessedData
 
-# How far a training is after each of its steps.
+# Progress of a training after each of its steps.
 FITTED, REFITTED = 0.75, 0.9
 _LOADED, _SCORED, _MEASURED = 0.05, 0.77, 0.8
 
@@ -29,13 +29,13 @@ class FittedModel:
     """A model that is fitted, scored and bundled.
 
     Attributes:
-        fit: How it learned.
-        evaluation: How good it is.
+        fit: The result of the fit.
+        evaluation: Its scores on the selection part.
         coverage: Share of the selection part within its intervals; see ``Intervals.coverage``.
         bundle: The folder of its bundle.
-        start: When training began, a timestamp.
-        end: When it ended.
-        until: Time of the last row that was learned from, a timestamp.
+        start: Timestamp of the beginning of the training.
+        end: Timestamp of its end.
+        trained_until: Timestamp of the last row that it was trained on.
     """
 
     fit: FitResult
@@ -44,11 +44,11 @@ class FittedModel:
     bundle: Path
     start: str
     end: str
-    until: str
+    trained_until: str
 
     @property
     def metrics(self) -> Mapping[str, float]:
-        """Every finite figure by its metric name."""
+        """Return every finite figure by its metric name."""
         metrics = self.evaluation.metrics() | {"interval_coverage": self.coverage}
         if self.fit.train_loss:
             metrics |= {"best_epoch": self.fit.best_epoch, "epochs_run": len(self.fit.train_loss)}
@@ -56,7 +56,7 @@ class FittedModel:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What people should know about the result."""
+        """Return remarks for people on the result."""
         if "test_rmse" in self.metrics:
             return ()
         return (f"{self.fit.forecaster.model_type} forecasts values that are not finite, and cannot be promoted",)
@@ -73,12 +73,12 @@ def train(
     """Train a model.
 
     Args:
-        model_type: What to train.
+        model_type: The type of the model.
         data: Training data.
         params: Parameters of the training.
         origins: (k,) rows of the selection part to score.
-        folder: Where the bundle goes.
-        progress: Told how far it is, up to ``REFITTED``.
+        folder: The folder for the bundle.
+        progress: Called with the progress, up to ``REFITTED``.
 
     Raises:
         BadInputError: The data does not suit the model, or the training diverged.
@@ -91,18 +91,18 @@ def train(
     intervals = _intervals(fit, data, evaluation, params.interval_level)
     forecaster = fit.forecaster
     if params.refit:
-        # What is kept has seen every row; what was scored has not, so that the scores stay honest.
+        # The model that is kept has seen every row; the one that was scored has not, so that the scores are honest.
         forecaster = fit.refit(part_of(progress, _MEASURED, REFITTED))
     # The validation part counts: it chose the epoch, or the strength of a correction.
-    learned = len(data) if params.refit else data.parts.validation_end
-    until = utc_timestamp(data.frame.time[learned - 1].item().replace(tzinfo=UTC))
-    bundle.save(folder, forecaster, data, trained_until=until, intervals=intervals)
+    rows = len(data) if params.refit else data.parts.validation_end
+    trained_until = utc_timestamp(data.frame.time[rows - 1].item().replace(tzinfo=UTC))
+    bundle.save(folder, forecaster, data, trained_until=trained_until, intervals=intervals)
     coverage = intervals.coverage(data, evaluation.predicted, origins) if intervals else math.nan
-    return FittedModel(fit, evaluation, coverage, folder, start=start, end=utc_timestamp(), until=until)
+    return FittedModel(fit, evaluation, coverage, folder, start=start, end=utc_timestamp(), trained_until=trained_until)
 
 
 def _intervals(fit: FitResult, data: ProcessedData, evaluation: SelectionEvaluation, level: float) -> Intervals | None:
-    """Learn the intervals; none where there are forecasts that are not finite, or a target without a score."""
+    """Calibrate the intervals; none where a forecast is not finite, or a target has no score."""
     scored = ~np.isnan(evaluation.actual)
     if not np.isfinite(evaluation.predicted).all() or not scored.any(axis=0).all():
         return None

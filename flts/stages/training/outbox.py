@@ -1,4 +1,4 @@
-"""Where a finished training waits while MLflow cannot take it."""
+"""The outbox: a finished training is kept there while MLflow cannot take it."""
 
 import json
 from dataclasses import asdict
@@ -9,24 +9,24 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from flts.boundary.untrusted import check_name, check_size
 from flts.contracts import TrainedModel, canonical_json
-from flts.errors import BadInputError, ObjectNotFoundError
+from flts.errors import BadInputError
 from flts.models import bundle
 from flts.models.registry import largest_files
 from flts.stages.training.publication import Publication, TrainingOutcome
-from flts.stages.training.run_lock import CLAIM_BUCKET
 from flts.store import ObjectStore
+from flts.store.swap import get_or_none
 from flts.tracking import DatasetSource, MetricSeries
 
 _BUNDLE, _CONTENT_FILE = "bundle", "content.json"
 
 
-def _below(name: str) -> str:
+def _relative_path(name: str) -> str:
     if any(part in ("", ".", "..") for part in name.split("/")):
         raise ValueError("must be a relative path")
     return name
 
 
-class _Kept(BaseModel):
+class _Content(BaseModel):
     """``content.json``."""
 
     bundle: Annotated[str, Field(min_length=1)]
@@ -36,27 +36,28 @@ class _Kept(BaseModel):
     params: dict[str, Any]
     series: dict[str, list[float]]
     dataset: DatasetSource
-    files: dict[Annotated[str, AfterValidator(_below)], str]
+    files: dict[Annotated[str, AfterValidator(_relative_path)], str]
 
 
 class Outbox:
-    """The place in an object store for a publication that MLflow did not take.
+    """A publication in an object store that MLflow did not take.
 
-    ``content.json`` is written last and removed first, so that with it everything is there; it names the bundle's
-    digest.
+    ``content.json`` is written last and removed first, so that its presence means that everything is there; it holds
+    the bundle's digest.
     """
 
-    def __init__(self, store: ObjectStore, prefix: str, name: str) -> None:
-        """Keep it in ``store`` under the key ``prefix``; ``name`` is what people call the place."""
-        self.place = f"{name}{CLAIM_BUCKET}/{prefix}/{_BUNDLE}/"
+    def __init__(self, store: ObjectStore, bucket: str, prefix: str, folder: str = "") -> None:
+        """Keep it in a bucket of ``store`` under the key ``prefix``; ``folder`` is the folder of a store of files."""
+        self.location = f"{folder}{bucket}/{prefix}/{_BUNDLE}/"
         self._store = store
+        self._bucket = bucket
         self._prefix = prefix
 
     def save(self, publication: Publication) -> None:
-        """Keep a publication, in the place of what was kept before."""
+        """Save a publication in place of an earlier one."""
         self.remove()
         for path in sorted(publication.bundle.iterdir()):
-            self._store.upload(CLAIM_BUCKET, self._key(_BUNDLE, path.name), path)
+            self._store.upload(self._bucket, self._key(_BUNDLE, path.name), path)
         outcome = publication.outcome
         document = {
             "bundle": bundle.digest(publication.bundle),
@@ -68,46 +69,45 @@ class Outbox:
             "dataset": asdict(publication.dataset),
             "files": dict(publication.files),
         }
-        self._store.put(CLAIM_BUCKET, self._key(_CONTENT_FILE), canonical_json(document).encode())
+        self._store.put(self._bucket, self._key(_CONTENT_FILE), canonical_json(document).encode())
 
     def load(self, run_id: str, work_dir: Path) -> Publication | None:
-        """Return what is kept for a run; ``None`` when there is nothing, or it was damaged."""
-        try:
-            data, _ = self._store.get(CLAIM_BUCKET, self._key(_CONTENT_FILE))
-        except ObjectNotFoundError:
+        """Return the publication of a run; ``None`` where there is none, or it is damaged."""
+        found = get_or_none(self._store, self._bucket, self._key(_CONTENT_FILE))
+        if found is None:
             return None
         try:
-            kept = _Kept.model_validate_json(data)
-            if kept.message.run_id != run_id:
+            content = _Content.model_validate_json(found[0])
+            if content.message.run_id != run_id:
                 return None
             folder = work_dir / "kept"
             folder.mkdir()
             prefix = self._key(_BUNDLE, "")
-            for info in self._store.list(CLAIM_BUCKET, prefix):
+            for info in self._store.list(self._bucket, prefix):
                 name = info.key.removeprefix(prefix)
-                check_name(name, self.place, largest_files(), "model bundle")
+                check_name(name, self.location, largest_files(), "model bundle")
                 check_size(info.key, info.size, largest_files()[name])
-                self._store.download(CLAIM_BUCKET, info.key, folder / name)
-            bundle.verify(folder, sha256=kept.bundle)
+                self._store.download(self._bucket, info.key, folder / name)
+            bundle.verify(folder, sha256=content.bundle)
         except (ValidationError, BadInputError):
             return None
         return Publication(
-            # Older versions did not name the digest in the message.
+            # Older versions did not write the digest into the message.
             outcome=TrainingOutcome(
-                kept.message.model_copy(update={"bundle_sha256": kept.bundle}), kept.metrics, kept.report
+                content.message.model_copy(update={"bundle_sha256": content.bundle}), content.metrics, content.report
             ),
             bundle=folder,
-            params=kept.params,
-            series=[MetricSeries(name, values) for name, values in kept.series.items()],
-            dataset=kept.dataset,
-            files=kept.files,
+            params=content.params,
+            series=[MetricSeries(name, values) for name, values in content.series.items()],
+            dataset=content.dataset,
+            files=content.files,
         )
 
     def remove(self) -> None:
-        """Remove what is kept; no error when there is nothing."""
-        self._store.delete(CLAIM_BUCKET, self._key(_CONTENT_FILE))
-        for info in list(self._store.list(CLAIM_BUCKET, self._key(_BUNDLE, ""))):
-            self._store.delete(CLAIM_BUCKET, info.key)
+        """Remove the publication, if there is one."""
+        self._store.delete(self._bucket, self._key(_CONTENT_FILE))
+        for info in list(self._store.list(self._bucket, self._key(_BUNDLE, ""))):
+            self._store.delete(self._bucket, info.key)
 
     def _key(self, *names: str) -> str:
         return "/".join((self._prefix, *names))

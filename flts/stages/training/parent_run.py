@@ -1,4 +1,4 @@
-"""The experiment and the parent run that the environment names for a training, as KFP's MLflow plugin does."""
+"""Experiment and parent run of a training from the environment, which KFP's MLflow plugin sets."""
 
 import os
 
@@ -8,15 +8,15 @@ from flts.tracking import Tracking
 _EXPERIMENT, _RUN = "MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID"
 
 
-def enclosing_run(tracking: Tracking, experiment_name: str) -> tuple[str, str]:
-    """Return the id of a training's experiment, which is made where only its name is known, and of its parent run.
+def find_parent_run(tracking: Tracking, experiment_name: str) -> tuple[str, str]:
+    """Return the ids of a training's experiment, which is created where only its name is known, and of its parent run.
 
     Args:
-        tracking: Has both.
+        tracking: The MLflow that has both.
         experiment_name: The experiment, where the environment names none.
 
     Returns:
-        The experiment's id; and the parent run's, empty where the environment names none.
+        The id of the experiment, and that of the parent run, empty where the environment names none.
 
     Raises:
         BadInputError: The environment names an experiment or a run that MLflow does not have, or that was deleted.

@@ -1,4 +1,4 @@
-"""What a finished training hands on, and what MLflow gets of it."""
+"""The output of a finished training, and what is logged to MLflow."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from flts.tracking import DatasetSource, MetricSeries
 
 @dataclass(frozen=True)
 class TrainingOutcome:
-    """What the training stage hands on: its message, its metrics, and its report as HTML."""
+    """The output of the training stage: its message, its metrics, and its report as HTML."""
 
     message: TrainedModel
     metrics: Mapping[str, float]
@@ -19,15 +19,15 @@ class TrainingOutcome:
 
 @dataclass(frozen=True)
 class Publication:
-    """What MLflow gets of a finished training.
+    """The content of a finished training's MLflow run.
 
     Attributes:
-        outcome: What the stage hands on.
+        outcome: The output of the stage.
         bundle: The folder of the model bundle.
         params: Parameters of the run.
         series: Metrics over epochs.
-        dataset: What was trained on.
-        files: Texts beside the model, by ``/``-separated name.
+        dataset: The training data.
+        files: Texts that are logged with the model, by ``/``-separated name.
     """
 
     outcome: TrainingOutcome

@@ -1,4 +1,4 @@
-"""One training, one MLflow run: found again by its fingerprint, taken over half-finished, published once."""
+"""The one MLflow run of a training: found by its fingerprint, taken over where it is unfinished, published once."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -9,20 +9,22 @@ from typing import Literal
 from pydantic import TypeAdapter, ValidationError
 
 from flts.boundary import retries
+from flts.boundary.retries import RetryPolicy
 from flts.contracts import TrainedModel, canonical_json
-from flts.errors import FltsError, ServiceUnavailableError
+from flts.errors import FltsError
 from flts.models import pyfunc
 from flts.models.registry import MODELS
 from flts.observability.shutdown import shutdown_grace_period
 from flts.promotion import owner
 from flts.stages.training.outbox import Outbox
-from flts.stages.training.parent_run import enclosing_run
+from flts.stages.training.parent_run import find_parent_run
 from flts.stages.training.publication import Publication, TrainingOutcome
 from flts.stages.training.run_lock import RunLock, StoreLock, TrainingLock
 from flts.stages.training.spec import TrainingSpec
 from flts.store import ObjectStore
 from flts.store.file import FileStore
 from flts.tracking import FINGERPRINT_TAG, LoggedModel, ModelFromCode, Tracking, short_timeouts
+from flts.tracking.retries import unreachable
 from flts.version import __version__
 
 METRICS_FILE = "metrics.json"
@@ -37,44 +39,46 @@ _PARENT_TAG = "mlflow.parentRunId"
 class TrainingRun:
     """The MLflow run of a training, whichever process began it.
 
-    Where there is a store, an object under ``trainings/`` decides: whoever writes the finished message first wins, and
-    everyone else takes that result. Whatever comes after that message can be done again, and is, by whoever reads it.
+    Where there is a store, an object under ``trainings/`` decides: the process that writes the finished message first
+    wins, and all others take its result. Everything after that message can be repeated, and is, by every reader of it.
     """
 
     def __init__(
-        self, spec: TrainingSpec, tracking: Tracking, store: ObjectStore | None, output_dir: Path | None
+        self, spec: TrainingSpec, tracking: Tracking, store: ObjectStore | None, bucket: str, output_dir: Path | None
     ) -> None:
-        """Look at a training; nothing is written yet.
+        """Prepare a training; nothing is written yet.
 
         Args:
             spec: The training.
-            tracking: Where its run goes.
-            store: Where its claim goes, and what MLflow does not take.
-            output_dir: Where the latter goes when there is no store.
+            tracking: MLflow, which gets the run.
+            store: Gets the lock, and the outbox.
+            bucket: Bucket of both.
+            output_dir: Gets the outbox where there is no store.
         """
         self.spec = spec
         self.notes: list[str] = []
         self.run_id = ""
         self._tracking = tracking
         self._fingerprint = spec.fingerprint()
-        self._wait_seconds = retries.mlflow_wait_seconds()
-        self._experiment_id, self._parent = enclosing_run(tracking, spec.experiment_name)
-        self._claim: TrainingLock
-        self._shelf: Outbox | None = None
+        # A stage's calls wait by themselves. A worker's do not, and what it trained is worth waiting for.
+        self._retries = RetryPolicy(retries.mlflow_wait_seconds() if tracking.wait_seconds is None else 0)
+        self._experiment_id, self._parent = find_parent_run(tracking, spec.experiment_name)
+        self._lock: TrainingLock
+        self._outbox: Outbox | None = None
         key = f"{owner(spec.identifier)}/trainings/{self._fingerprint}"
         if store:
-            self._claim = StoreLock(store, f"{key}.json")
-            self._shelf = Outbox(store, key, "")
+            self._lock = StoreLock(store, bucket, f"{key}.json")
+            self._outbox = Outbox(store, bucket, key)
         else:
-            self._claim = RunLock(tracking, self._experiment_id, self._fingerprint)
+            self._lock = RunLock(tracking, self._experiment_id, self._fingerprint)
             if output_dir:
-                self._shelf = Outbox(FileStore(output_dir / "kept"), key, f"{output_dir}/kept/")
+                self._outbox = Outbox(FileStore(output_dir / "kept"), bucket, key, f"{output_dir}/kept/")
 
     def begin(self, train_start: str) -> TrainingOutcome | None:
-        """Return the outcome of an earlier training like this one; else make its run, or take it over half-finished."""
+        """Return the outcome of an equal earlier training, else create its run or take over the unfinished one."""
         overtaken = False
         while True:
-            recorded = self._claim.read()
+            recorded = self._lock.read()
             finished = recorded is not None and recorded.status == "SUCCESS"
             outcome = self._complete(recorded) if recorded and finished else None
             if recorded and outcome:
@@ -83,11 +87,11 @@ class TrainingRun:
             self.run_id = self._run_to_use(recorded)
             if recorded and not finished and recorded.run_id == self.run_id:
                 break
-            if self._claim.write(self.spec.message(self.run_id, train_start)):
+            if self._lock.write(self.spec.message(self.run_id, train_start)):
                 break
             overtaken = True
-        if isinstance(self._claim, StoreLock) and (overtaken or outcome is None):
-            # Made by a process that found out too late that another was first, or twice because an answer got lost.
+        if isinstance(self._lock, StoreLock) and (overtaken or outcome is None):
+            # Created by a process that was not the first, or twice because an answer was lost.
             for run_id in self._tracking.find_runs(self._experiment_id, self._fingerprint):
                 if run_id != self.run_id:
                     self._tracking.delete_run(run_id)
@@ -98,7 +102,7 @@ class TrainingRun:
         return outcome
 
     def check_artifact_store(self, scaler: str) -> None:
-        """Log the scaler, the smallest file of a run: what refuses it would refuse the trained model too.
+        """Log the scaler, the smallest file of a run, to find a store early that would refuse the trained model.
 
         Raises:
             ServiceUnavailableError: MLflow, or the store of its artifacts, is out of reach.
@@ -106,42 +110,32 @@ class TrainingRun:
         """
         self._tracking.log_text(self.run_id, SCALER_FILE, scaler)
 
-    def shelved(self, work_dir: Path) -> Publication | None:
-        """Return the publication that an earlier attempt could not log; ``work_dir`` is a scratch folder."""
-        return self._shelf.load(self.run_id, work_dir) if self._shelf else None
+    def kept_publication(self, work_dir: Path) -> Publication | None:
+        """Return the publication that an earlier attempt could not log; ``work_dir`` is for temporary files."""
+        return self._outbox.load(self.run_id, work_dir) if self._outbox else None
 
     def publish(self, publication: Publication, work_dir: Path, progress: Callable[[str], None]) -> TrainingOutcome:
-        """Log everything, then the finished message; return what counts, which is another's if that was first.
+        """Log everything, then the finished message; return the valid outcome, that of another process if it was first.
 
-        Services that went away are waited for. When they stay away, or refuse, the training is kept in the store.
+        Services that are away are waited for. When they stay away, or refuse, the training is kept in the outbox.
 
         Args:
-            publication: What MLflow gets of it.
-            work_dir: A scratch folder.
-            progress: Told what is waited for.
+            publication: The content of the run.
+            work_dir: A folder for temporary files.
+            progress: Called when it begins.
 
         Raises:
             ServiceUnavailableError: A service stayed out of reach; the sentence says where the training is kept.
             BadInputError: MLflow refuses the credentials; likewise.
         """
-        import stamina
-
-        def attempt() -> TrainingOutcome:
-            progress("logging to MLflow")
-            try:
-                return self._publish(publication, work_dir)
-            except ServiceUnavailableError as error:
-                progress(f"waiting, because {error}")
-                raise
-
-        caller = stamina.RetryingCaller(attempts=None, timeout=self._wait_seconds, wait_initial=1.0, wait_max=20.0)
+        progress("logging to MLflow")
         try:
-            outcome = caller.on(ServiceUnavailableError)(attempt)
+            outcome = self._retries.call(lambda: self._publish(publication, work_dir), unreachable)
         except FltsError as error:
             raise self._keep(publication, error) from error
-        if self._shelf:
-            with suppress(FltsError):  # what stays is never looked at again
-                self._shelf.remove()
+        if self._outbox:
+            with suppress(FltsError):  # files that stay are never read again
+                self._outbox.remove()
         return outcome
 
     def _publish(self, publication: Publication, work_dir: Path) -> TrainingOutcome:
@@ -163,46 +157,46 @@ class TrainingRun:
             )
             files = {METRICS_FILE: f"{canonical_json(dict(outcome.metrics))}\n", REPORT_FILE: outcome.report}
             self._tracking.log_folder(self.run_id, _write_files(work_dir / "run", files | dict(publication.files)))
-            self._claim.write(message)
+            self._lock.write(message)
         except Exception as error:
-            # Whoever finished first may have removed what this process was still writing.
+            # A process that finished first may have removed what this one was still writing.
             failure = error
-        recorded = self._claim.read()
-        counts = self._await_complete(recorded) if recorded and recorded.status == "SUCCESS" else None
-        if recorded is None or counts is None:
+        recorded = self._lock.read()
+        valid = self._await_complete(recorded) if recorded and recorded.status == "SUCCESS" else None
+        if recorded is None or valid is None:
             raise failure or RuntimeError(f"MLflow run {self.run_id} does not show what was logged to it")
         if model and model.location != recorded.artifact_uri:
             self._tracking.delete_model(model)
-        return counts
+        return valid
 
     def _keep(self, publication: Publication, error: FltsError) -> FltsError:
-        """Keep what was trained, and return the error with a word about it."""
-        if self._shelf is None:
+        """Save the publication in the outbox, and return the error with its location."""
+        if self._outbox is None:
             return error
         try:
-            self._shelf.save(publication)
+            self._outbox.save(publication)
         except FltsError as second:
             return type(error)(f"{error}; the trained model is lost, because it cannot be kept either: {second}")
         return type(error)(
-            f"{error}; the trained model is kept in {self._shelf.place}, and the same command publishes it from there "
-            "without training again"
+            f"{error}; the trained model is kept in {self._outbox.location}, and the same command publishes it from "
+            "there without training again"
         )
 
     def abandon(self, status: Literal["FAILED", "KILLED"]) -> None:
-        """Say in MLflow how a training ended that did not finish, if MLflow is there to listen."""
+        """Set the status of a run that did not finish, if MLflow can be reached."""
         with suppress(Exception), short_timeouts(), shutdown_grace_period():
             if self._tracking.status(self.run_id) == "RUNNING":
                 self._tracking.set_status(self.run_id, status)
 
     def _await_complete(self, message: TrainedModel) -> TrainingOutcome | None:
-        """Do what ``_complete`` does, again for a moment: another process of this training may be writing its files."""
+        """Repeat ``_complete`` for a moment: another process of this training may still write its files."""
         deadline = time.monotonic() + _SECONDS_TO_SHOW
         while not (outcome := self._complete(message)) and time.monotonic() < deadline:
             time.sleep(0.1)
         return outcome
 
     def _complete(self, message: TrainedModel) -> TrainingOutcome | None:
-        """Do what is left to do after a finished message; ``None`` when the run or its model is gone."""
+        """Do the remaining steps after a finished message; ``None`` where the run or its model is gone."""
         run_id, name = message.run_id, message.model_type
         status = self._tracking.status(run_id)
         texts = self._tracking.read_artifacts(run_id, (METRICS_FILE, REPORT_FILE)) if status else {}
@@ -220,7 +214,7 @@ class TrainingRun:
     def _run_to_use(self, recorded: TrainedModel | None) -> str:
         if recorded and self._tracking.status(recorded.run_id):
             return recorded.run_id
-        # A process that was killed right after it made its run left no other trace.
+        # A process that was killed right after it created its run has written nothing else.
         if found := self._tracking.find_runs(self._experiment_id, self._fingerprint):
             return found[0]
         spec = self.spec

@@ -1,62 +1,54 @@
-"""The claim on a training: which run it has, and whether it finished."""
+"""The lock of a training: its run, and whether that finished."""
 
 from typing import Protocol
 
 from flts.contracts import TrainedModel
-from flts.errors import ObjectNotFoundError, PreconditionFailedError
 from flts.store import ObjectStore
+from flts.store.swap import get_or_none, put_if_unchanged
 from flts.tracking import Tracking
 
-CLAIM_BUCKET = "model-promotion"
 MESSAGE_FILE = "model.json"
 
 
 class TrainingLock(Protocol):
-    """What is known of a training, to every process that has its fingerprint."""
+    """The state of a training, shared by all processes with its fingerprint."""
 
     def read(self) -> TrainedModel | None:
         """Return the message of a training that has begun or finished."""
         ...
 
     def write(self, message: TrainedModel) -> bool:
-        """Replace what ``read`` returned last; false, and nothing written, when another process was first."""
+        """Replace the message that ``read`` returned; false, and nothing written, where another process was first."""
         ...
 
 
 class StoreLock:
     """An object that changes by compare-and-swap."""
 
-    def __init__(self, store: ObjectStore, key: str) -> None:
+    def __init__(self, store: ObjectStore, bucket: str, key: str) -> None:
         """Keep the training under ``key``."""
         self._store = store
+        self._bucket = bucket
         self._key = key
         self._etag: str | None = None
 
     def read(self) -> TrainedModel | None:
         """See ``TrainingLock``."""
-        try:
-            data, info = self._store.get(CLAIM_BUCKET, self._key)
-        except ObjectNotFoundError:
-            self._etag = None
-            return None
-        self._etag = info.etag
-        return TrainedModel.parse(data, source=f"{CLAIM_BUCKET}/{self._key}")
+        found = get_or_none(self._store, self._bucket, self._key)
+        self._etag = found[1].etag if found else None
+        return TrainedModel.parse(found[0], source=f"{self._bucket}/{self._key}") if found else None
 
     def write(self, message: TrainedModel) -> bool:
         """See ``TrainingLock``."""
-        data = message.to_json().encode()
-        try:
-            info = self._store.put(CLAIM_BUCKET, self._key, data, if_match=self._etag, if_none_match=self._etag is None)
-        except PreconditionFailedError:
-            return False
-        self._etag = info.etag
-        return True
+        etag = put_if_unchanged(self._store, self._bucket, self._key, message.to_json().encode(), self._etag)
+        self._etag = etag or self._etag
+        return etag is not None
 
 
 class RunLock:
-    """The run itself, where there is no store: its tag says that it began, an artifact that it finished.
+    """The run itself, where there is no store: its tag shows that it began, an artifact that it finished.
 
-    MLflow cannot compare and swap: of two processes that finish in the same few milliseconds, the later one counts.
+    MLflow has no compare-and-swap: of two processes that finish within a few milliseconds, the later one wins.
     """
 
     def __init__(self, tracking: Tracking, experiment_id: str, fingerprint: str) -> None:

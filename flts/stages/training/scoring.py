@@ -1,4 +1,4 @@
-"""How good a trained model is: one-step forecasts of the selection part beside what they must beat."""
+"""Scores of a trained model and the baselines: one-step forecasts of the selection part."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from flts.models.base import Forecaster
 from flts.models.forecasting import one_step
 from flts.params import TrainParams
 from flts.timeseries.arrays import Floats, Indices
+from flts.timeseries.baseline import Baseline
 from flts.timeseries.frame import Parts
 from flts.timeseries.metrics import Scores, score, target_range
 from flts.timeseries.processed import ProcessedData
@@ -23,9 +24,9 @@ from flts.timeseries.windows import forecast_origins
 class SelectionEvaluation:
     """Scores on the rows ``origins`` (k,) of the selection part; forecasts (k, targets) in original units.
 
-    ``scores`` (min-max units of the fit part) and ``original_scores`` name the model first, then ``persistence``,
-    ``seasonal_naive``, ``linear``, and ``plain`` where there is an uncorrected model. ``step_mae`` (output_seq_len,)
-    is in original units, and empty for models that forecast one step at once.
+    ``scores`` (min-max units of the fit part) and ``original_scores`` name the model first, then every ``Baseline``,
+    and ``plain`` where there is an uncorrected model. ``step_mae`` (output_seq_len,) is in original units, and empty
+    for models that forecast one step at once.
     """
 
     origins: Indices
@@ -40,7 +41,8 @@ class SelectionEvaluation:
         """Return every score by its metric name.
 
         ``test_rmse``, ``test_mae``, ``test_mse`` and ``composite_score`` in min-max units, the first three again with
-        the suffix ``_original`` in original units; the model's own bare, the others' after their name and ``_``.
+        the suffix ``_original`` in original units; those of the model without prefix, those of others with their name
+        and ``_`` in front.
         """
         named: dict[str, float] = {}
         for position, (name, scores) in enumerate(self.scores.items()):
@@ -57,14 +59,15 @@ def check_rows(data: ProcessedData, params: TrainParams) -> None:
     """Make sure that every part of the training data is long enough.
 
     Raises:
-        BadInputError: It is not; the sentence says how many rows are needed.
+        BadInputError: One is not; the sentence says how many rows are needed.
     """
     if not _long_enough(data.parts, params):
         least = params.input_seq_len + params.output_seq_len
         needed = next(rows for rows in count(least) if _long_enough(Parts.of(rows), params))
         raise BadInputError(
             f"the training data has {len(data)} rows, but input_seq_len {params.input_seq_len} and output_seq_len "
-            f"{params.output_seq_len} need at least {needed}: 70 % are fitted on, 15 % validate, and 15 % test"
+            f"{params.output_seq_len} need at least {needed}: 70 % are for fitting, 15 % for validation "
+            "and 15 % for testing"
         )
 
 
@@ -89,11 +92,11 @@ def evaluate(
 ) -> SelectionEvaluation:
     """Score a model and the baselines on ``origins``; ``plain`` is the same model without its residual correction."""
     actual, unit = data.actual_matrix()[origins], target_range(data)
-    forecasts = {
+    forecasts: dict[str, Floats] = {
         forecaster.model_type: one_step(forecaster, data, origins),
-        "persistence": baselines.persistence(data, origins),
-        "seasonal_naive": baselines.seasonal_naive(data, origins),
-        "linear": baselines.linear(data, params, origins),
+        Baseline.PERSISTENCE: baselines.persistence(data, origins),
+        Baseline.SEASONAL_NAIVE: baselines.seasonal_naive(data, origins),
+        Baseline.LINEAR: baselines.linear(data, params, origins),
     }
     if plain:
         forecasts["plain"] = one_step(plain, data, origins)
@@ -101,7 +104,7 @@ def evaluate(
         origins=origins,
         actual=actual,
         predicted=forecasts[forecaster.model_type],
-        persistence=forecasts["persistence"],
+        persistence=forecasts[Baseline.PERSISTENCE],
         scores={name: score(actual, values, unit=unit) for name, values in forecasts.items()},
         original_scores={name: score(actual, values) for name, values in forecasts.items()},
         step_mae=_step_mae(forecaster, data),

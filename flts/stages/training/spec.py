@@ -1,31 +1,12 @@
-"""What makes a training the same as another: its inputs, and the code that shapes its result."""
+"""The identity of a training: its inputs, and the code that shapes its result."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from flts.boundary import environment
 from flts.contracts import ModelType, TrainedModel, canonical_json
-
-# The code that fits, scores and bundles a model. A change in a report, a store, a runner or a server trains nothing
-# again; nor does one in params.py or a declaration, because the parameters' values are in the fingerprint themselves.
-SOURCES = (
-    "boundary",
-    "contracts.py",
-    "datafiles",
-    "diagnostics",
-    "errors.py",
-    "lazy.py",
-    "models",
-    "progress.py",
-    "stages/training/fitting.py",
-    "stages/training/scoring.py",
-    "timeseries",
-)
-
-
-PACKAGE = Path(__file__).parents[2]
+from flts.stages.training.source_digest import source_digest
 
 
 @dataclass(frozen=True)
@@ -39,9 +20,9 @@ class TrainingSpec:
     parameters: Mapping[str, object]
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 over the training, the number of compute threads and ``SOURCES``.
+        """Return the SHA-256 over the training, the number of compute threads and the code that trains.
 
-        The experiment counts too: who names another one looks for the run there.
+        The experiment counts too: whoever names another one looks for the run there.
         """
         return hashlib.sha256(
             canonical_json(
@@ -52,7 +33,7 @@ class TrainingSpec:
                     "experiment_name": self.experiment_name,
                     "parameters": dict(self.parameters),
                     "threads": environment.threads(),
-                    "source": source_digest(PACKAGE),
+                    "source": source_digest(),
                 }
             ).encode()
         ).hexdigest()
@@ -75,19 +56,3 @@ class TrainingSpec:
             operation=f"Trained: {self.model_type}",
             experiment=self.experiment_name,
         )
-
-
-def source_files(package: Path) -> Iterator[Path]:
-    """Yield the files of ``SOURCES`` under the folder of flts, in order."""
-    for name in SOURCES:
-        path = package / name
-        yield from [path] if path.is_file() else sorted(path.rglob("*.py"))
-
-
-def source_digest(package: Path) -> str:
-    """Return the SHA-256 over ``source_files``: code that changed may train another model."""
-    digest = hashlib.sha256()
-    for path in source_files(package):
-        content = path.read_bytes()
-        digest.update(f"{path.relative_to(package).as_posix()}\0{len(content)}\0".encode() + content)
-    return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""The training stages: train once for the same inputs, and hand on the model with all that explains it."""
+"""The training stages: train once for the same inputs, and output the model with its scores and report."""
 
 import math
 from collections.abc import Mapping
@@ -24,16 +24,20 @@ from flts.stages.training.run import SCALER_FILE, TrainingRun
 from flts.stages.training.scoring import check_rows, scored_origins
 from flts.stages.training.spec import TrainingSpec
 from flts.timeseries.arrays import Indices
+from flts.timeseries.baseline import Baseline
 from flts.timeseries.processed import ProcessedData
 from flts.tracking import DatasetSource, MetricSeries, Tracking
 
 BUNDLE_DIR = "bundle"
-# What names data and services does not shape the model.
-_NOT_TRAINING = {"config_hash", "config_json", "identifier", "experiment_name", "mlflow_tracking_uri", "gateway_url"}
+# Parameters that name data and services do not shape the model.
+_NOT_TRAINING = {
+    *("config_hash", "config_json", "identifier", "experiment_name", "mlflow_tracking_uri", "gateway_url"),
+    "promotion_bucket",
+}
 _LOGGING = 0.93
 _SCORES = (
     *("test_rmse", "test_mae", "test_mse", "composite_score", "interval_coverage"),
-    *("persistence_test_rmse", "seasonal_naive_test_rmse", "linear_test_rmse"),
+    *(f"{baseline}_test_rmse" for baseline in Baseline),
 )
 
 
@@ -49,11 +53,11 @@ class _Data:
 
 
 def run(params: TrainerParams, context: Context, *, model_type: ModelType) -> Result:
-    """Train once: a finished training of the same inputs is found again, a half-finished one taken over.
+    """Train once: a finished training of the same inputs is reused, an unfinished one taken over.
 
     Raises:
-        BadInputError: The data cannot be read, is not what ``config_hash`` announces, or is too short.
-        ServiceUnavailableError: Store or MLflow stay out of reach.
+        BadInputError: The data cannot be read, has another ``config_hash``, or is too short.
+        ServiceUnavailableError: Store or MLflow cannot be reached.
     """
     context.progress(0.0, "loading the training data")
     data = _load(params, context)
@@ -65,17 +69,16 @@ def run(params: TrainerParams, context: Context, *, model_type: ModelType) -> Re
         parameters=params.model_dump(mode="json", exclude=_NOT_TRAINING),
     )
     if context.tracking_uri is None:
-        return _train_alone(spec, params, context, data)
+        return _train_without_mlflow(spec, params, context, data)
     context.progress(0.01, "opening MLflow")
-    training_run = TrainingRun(
-        spec, Tracking(context.tracking_uri, wait_seconds=context.wait_seconds), context.store, context.output_dir
-    )
+    tracking = Tracking(context.tracking_uri, wait_seconds=context.wait_seconds)
+    training_run = TrainingRun(spec, tracking, context.store, params.promotion_bucket, context.output_dir)
     begun = utc_timestamp()
     if outcome := training_run.begin(begun):
         return _result(outcome, cached=True)
     try:
         context.announce(spec.message(training_run.run_id, begun).to_json())
-        publication = training_run.shelved(context.work_dir)
+        publication = training_run.kept_publication(context.work_dir)
         cached, notes = publication is not None, tuple(training_run.notes)
         if publication is None:
             training_run.check_artifact_store(_scaler_json(data.processed))
@@ -96,8 +99,8 @@ def _train(spec: TrainingSpec, params: TrainerParams, context: Context, data: _D
     return train(spec.model_type, data.processed, params, data.origins, folder, context.progress)
 
 
-def _train_alone(spec: TrainingSpec, params: TrainerParams, context: Context, data: _Data) -> Result:
-    """Train without MLflow: the run is named after the bundle, which goes beside the message."""
+def _train_without_mlflow(spec: TrainingSpec, params: TrainerParams, context: Context, data: _Data) -> Result:
+    """Train without MLflow: the run is named after the bundle, which is written next to the message."""
     if context.output_dir is None:
         raise BadInputError("mlflow_tracking_uri is missing: it says where the model is kept")
     trained = _train(spec, params, context, data)
@@ -141,7 +144,7 @@ def _finished(message: TrainedModel, trained: FittedModel) -> TrainedModel:
             "status": "SUCCESS",
             "train_end": trained.end,
             "bundle_sha256": bundle.digest(trained.bundle),
-            "trained_until": trained.until,
+            "trained_until": trained.trained_until,
             **scores,
         }
     )

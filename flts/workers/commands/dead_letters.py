@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 from flts.diagnostics.terminal import printable
 from flts.errors import BadInputError, ServiceUnavailableError
 from flts.store import open_store
+from flts.store.buckets import read_bucket
 from flts.workers.commands import common
 from flts.workers.dead_letters import ATTEMPTS, ERROR, OBJECT, STAGE, TIME, TOPIC, original_headers, whole_body
 from flts.workers.messages import OutgoingMessage, ReceivedMessage
@@ -35,7 +36,7 @@ def _start(argv: Sequence[str]) -> int:
         COMMAND,
         "Show dead letters, the messages that failed for good, and send them again once the cause is mended.",
         "A dead letter is named by its topic, partition and offset as the list shows them: DLQ-model-training 0:17. "
-        "GATEWAY_URL names the store, which holds the bodies of very large ones.",
+        "GATEWAY_URL names the store, and PROMOTION_BUCKET the bucket, with the bodies of very large ones.",
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="list|show|replay")
     for name, text in (
@@ -101,11 +102,12 @@ def _replay(settings: KafkaSettings, begin: str, letters: Sequence[ReceivedMessa
     from flts.workers.producer import MessageProducer
 
     producer = MessageProducer(settings)
+    bucket = read_bucket("promotion_bucket", os.environ)
     for each in letters:
         topic = _header(each, TOPIC)
         if not topic:
             raise BadInputError(f"{each.place} has no header with the topic that it came from")
-        body = whole_body(each, open_store(common.store_address())) if _header(each, OBJECT) else each.value
+        body = whole_body(each, open_store(common.store_address()), bucket) if _header(each, OBJECT) else each.value
         producer.send_all([OutgoingMessage(topic, each.key, body, original_headers(each.headers))])
         print(f"{each.topic} {each.partition}:{each.offset} sent to {topic}")
     if commit:

@@ -4,8 +4,8 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NoReturn
 
-from flts.params import EvalParams, InferenceParams
 from flts.store import open_store
+from flts.store.buckets import read_bucket
 from flts.workers.commands import common
 from flts.workers.expected_models import read_expected_types, recorded_expected_types
 from flts.workers.pending import pending_forecasts, pending_models
@@ -33,15 +33,15 @@ def _start(argv: Sequence[str]) -> int:
         COMMAND,
         "Show how many messages wait for each worker, how many dead letters there are, which models eval waits for, "
         "and what each unfinished dataset waits for.",
-        "GATEWAY_URL names the store.",
+        "GATEWAY_URL names the store, PROMOTION_BUCKET and INFERENCE_LOG_BUCKET its buckets.",
     )
     parser.parse_args(argv)
     settings = read_settings(os.environ)
     store = open_store(common.store_address())
     waiting = list(_waiting(settings, os.environ))
     common.print_table(("Topic", "Group", "Waiting"), waiting, numbers=("Waiting",))
-    promotions = os.environ.get("PROMOTION_BUCKET") or EvalParams.model_fields["promotion_bucket"].default
-    forecasts = os.environ.get("INFERENCE_LOG_BUCKET") or InferenceParams.model_fields["inference_log_bucket"].default
+    promotions = read_bucket("promotion_bucket", os.environ)
+    forecasts = read_bucket("inference_log_bucket", os.environ)
     expected = recorded_expected_types(store, promotions, read_topics("eval", os.environ).group)
     models = pending_models(store, promotions, expected or read_expected_types(os.environ))
     print(f"\neval waits for {', '.join(expected)}" if expected else "\neval has not been started on this store")

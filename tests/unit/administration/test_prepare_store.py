@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from flts.administration.prepare_store import BUCKETS, main, make_buckets, upload_datasets
+from flts.administration.prepare_store import create_buckets, main, upload_datasets
+from flts.params import BUCKETS
 from flts.stages import STAGES
 from flts.store.file import FileStore
+
+DEFAULTS = [bucket.default for bucket in BUCKETS.values()]
 
 
 @pytest.fixture
@@ -26,23 +29,26 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_it_makes_every_bucket_that_a_stage_or_kfp_uses(root: Path, store: FileStore) -> None:
-    make_buckets(store)
+    create_buckets(store, DEFAULTS)
 
     made = {path.name for path in store.root.iterdir() if not path.name.startswith(".")}
     used = {
-        field.default
+        name: field.default
         for stage in STAGES.values()
         for name, field in stage.params.model_fields.items()
         if name.endswith("_bucket")
     }
-    assert used <= made == set(BUCKETS)
+    assert used.items() <= {name: bucket.default for name, bucket in BUCKETS.items()}.items()
+    assert made == set(DEFAULTS)
     launcher = (root / "deploy" / "kubernetes" / "kfp" / "launcher-minio.yaml").read_text()
-    assert f"defaultPipelineRoot: s3://{BUCKETS[-1]}\n" in launcher, "KFP's artifacts in the same store"
-    assert all(not list(store.list(bucket)) for bucket in BUCKETS)
+    assert f"defaultPipelineRoot: s3://{BUCKETS['kfp_bucket'].default}\n" in launcher, (
+        "KFP's artifacts in the same store"
+    )
+    assert all(not list(store.list(bucket)) for bucket in DEFAULTS)
 
 
 def test_datasets_are_uploaded_once(store: FileStore, folder: Path) -> None:
-    first, again = upload_datasets(store, folder), upload_datasets(store, folder)
+    first, again = upload_datasets(store, "dataset", folder), upload_datasets(store, "dataset", folder)
 
     assert [info.key for info in store.list("dataset")] == ["X.csv", "X.toml", "X_test.csv", "Y.parquet"]
     assert all("uploaded" in line for line in first)
@@ -50,10 +56,10 @@ def test_datasets_are_uploaded_once(store: FileStore, folder: Path) -> None:
 
 
 def test_a_dataset_that_changed_is_uploaded_again(store: FileStore, folder: Path) -> None:
-    upload_datasets(store, folder)
+    upload_datasets(store, "dataset", folder)
     (folder / "X.csv").write_text("Z.csv")  # of the same size
 
-    done = upload_datasets(store, folder)
+    done = upload_datasets(store, "dataset", folder)
 
     assert store.get("dataset", "X.csv")[0] == b"Z.csv"
     assert sum("uploaded" in line for line in done) == 1
@@ -63,8 +69,8 @@ def test_what_others_put_there_stays(store: FileStore, folder: Path) -> None:
     store.put("model-promotion", "current.json", b"{}")
     store.put("dataset", "mine.csv", b"a")
 
-    make_buckets(store)
-    upload_datasets(store, folder)
+    create_buckets(store, DEFAULTS)
+    upload_datasets(store, "dataset", folder)
 
     assert store.get("model-promotion", "current.json")[0] == b"{}"
     assert store.get("dataset", "mine.csv")[0] == b"a"
@@ -77,6 +83,7 @@ def test_what_others_put_there_stays(store: FileStore, folder: Path) -> None:
         (["--store", "ftp://x"], "gateway_url 'ftp://x' is not an object store address"),
         (["--store", "file://{}", "--datasets", "{}/none"], "--datasets {}/none cannot be read: no such file"),
         (["--store", "file://{}", "--dataset", "{}"], "unrecognized arguments: --dataset"),
+        (["--store", "file://{}", "--kfp-bucket", "A_B"], "--kfp-bucket: bucket 'A_B' is not 3 to 63 lower-case"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_sentence(
@@ -91,9 +98,30 @@ def test_what_is_wrong_is_said_in_one_sentence(
     assert error.count("\n") == 1
 
 
+def test_options_and_variables_name_the_buckets(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {name: f"ours-{number}" for number, name in enumerate(BUCKETS)}
+    for name, bucket in names.items():
+        monkeypatch.setenv(name.upper(), bucket)
+    monkeypatch.setenv("PROMOTION_BUCKET", "not-this-one")
+
+    with pytest.raises(SystemExit) as end:
+        main(
+            [
+                *("--store", f"file://{tmp_path}/store", "--datasets", str(folder)),
+                *("--promotion-bucket", names["promotion_bucket"]),
+            ]
+        )
+
+    assert end.value.code == 0
+    assert {path.name for path in (tmp_path / "store").iterdir() if path.is_dir()} - {".tmp", ".locks"} == {
+        *names.values()
+    }
+    assert (tmp_path / "store" / names["input_bucket"] / "X.csv").is_file()
+
+
 def test_the_command_says_what_it_did(tmp_path: Path, folder: Path) -> None:
     command = [sys.executable, "-m", "flts.administration.prepare_store", "--store", f"file://{tmp_path}/store"]
     done = subprocess.run([*command, "--datasets", folder], capture_output=True, text=True, check=True)
 
-    assert done.stdout.splitlines()[0] == f"buckets: {', '.join(BUCKETS)}"
+    assert done.stdout.splitlines()[0] == f"buckets: {', '.join(DEFAULTS)}"
     assert "dataset/X.csv: uploaded, 5 bytes" in done.stdout

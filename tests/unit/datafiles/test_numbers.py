@@ -30,7 +30,7 @@ def refused(mark=".", **columns):
 @pytest.mark.parametrize("mark", [".", ","])
 def test_the_sentence_names_the_column_and_both_readings(mark):
     assert refused(mark, a=["999", None, f"1{mark}000", f"1{mark}001"]) == (
-        f"data.csv: row 3, column 'a': '1{mark}000' may mean 1.0 or 1000, beside whole numbers such as '999': "
+        f"data.csv: row 3, column 'a': '1{mark}000' may mean 1.0 or 1000, next to whole numbers such as '999': "
         f"remove thousands separators, or write '999' as '999{mark}0'"
     )
 

@@ -39,7 +39,7 @@ def assert_same(one, other):
         assert getattr(one, field) == getattr(other, field)
 
 
-def test_what_was_written_is_read_back(tmp_path, data):
+def test_processed_data_are_read_back(tmp_path, data):
     write_processed(tmp_path / "data.parquet", data)
     assert_same(read_processed(tmp_path / "data.parquet"), data)
 

@@ -135,8 +135,8 @@ def test_a_column_of_text_is_left_out_and_noted(read):
         ("time|a\n1|1\n", "data.csv: fields seem to be separated by vertical bars: expected commas or semicolons"),
         ("time,a,a\n2024-01-01,1,2\n", "data.csv has two columns 'a'"),
         (",time,a\n0,2024-01-01,1\n", "data.csv: column 1 has no name"),
-        ("time\n2024-01-01\n", "data.csv has no numeric column beside 'time'"),
-        ("time,s\n2024-01-01,x\n", "data.csv has no numeric column beside 'time'"),
+        ("time\n2024-01-01\n", "data.csv has no numeric column besides 'time'"),
+        ("time,s\n2024-01-01,x\n", "data.csv has no numeric column besides 'time'"),
         ("time,a,b\n2024-01-01,1,\n2024-01-02,2,NA\n", "data.csv: column 'b' has only missing values"),
         ("time,a,b\n2024-01-01,1,\n2024-01-02,x,\n2024-01-03,2,\n", "data.csv: row 2, column 'a': 'x' is not a number"),
         ("time,a,b,s\n2024-01-01,1,,x\n", "data.csv: column 'b' has only missing values"),
@@ -192,7 +192,7 @@ def test_a_column_of_text_is_left_out_and_noted(read):
         ),
         (
             "time,a\n2024-01-02,1\n2024-01-01,2\n2024-01-02,3\n",
-            "data.csv: row 3, column 'time': 2024-01-02 00:00:00 was in row 1 already",
+            "data.csv: row 3, column 'time': 2024-01-02 00:00:00 is already in row 1",
         ),
         (ROWS.encode() + b"2024-01-02,1,\xe9\n", "data.csv is not UTF-8: line 4 holds the byte 0xe9"),
         (b"time,temp\xe9rature\n2024-01-02,1\n", "data.csv is not UTF-8: line 1 holds the byte 0xe9"),
@@ -256,7 +256,7 @@ def test_bad_parquet_is_one_sentence_that_says_where(read_parquet, columns, sent
 
 
 def bytes_read():
-    """What this process has read from files so far; the machine's speed has no part in it."""
+    """Return the bytes that this process has read from files so far, which do not depend on the machine's speed."""
     with open("/proc/self/io") as counters:
         return int(next(line for line in counters if line.startswith("rchar")).split()[1])
 
@@ -351,7 +351,7 @@ def test_thousands_far_into_a_large_file_are_found(read):
 
 
 @pytest.mark.parametrize("special", ["pipe", "device"])
-def test_what_is_no_regular_file_is_refused_at_once(tmp_path, special):
+def test_a_special_file_is_refused_at_once(tmp_path, special):
     path = tmp_path / "data.csv"
     if special == "pipe":
         os.mkfifo(path)
@@ -407,7 +407,7 @@ def test_a_dataset_artifact_may_be_the_file_itself(dataset, tmp_path):
     assert load_dataset(InputArtifact(dataset), None, tmp_path / "work") == dataset
 
 
-def test_a_claim_check_without_bucket_names_a_file_beside_it(dataset, tmp_path):
+def test_a_claim_check_without_bucket_names_a_file_next_to_it(dataset, tmp_path):
     assert load_dataset(write_claim(dataset), None, tmp_path / "work") == dataset
 
 

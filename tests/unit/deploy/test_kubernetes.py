@@ -14,7 +14,7 @@ import yaml
 
 from flts.errors import BadInputError
 from flts.params import GATEWAY_URL, MLFLOW_TRACKING_URI
-from flts.serving.settings import PLAIN_VARIABLES
+from flts.serving.settings import STAGE_VARIABLES
 from flts.stages import STAGES
 from flts.version import __version__
 from flts.web.draining import IDLE_SECONDS
@@ -374,7 +374,7 @@ def test_production_serves_what_is_trained_by_night_and_no_trial_run(overlay: st
     identifier = settings(overlay, served)["IDENTIFIER"]
     options = _parser().parse_args(expanded(overlay, trained))
 
-    assert "identifier" in PLAIN_VARIABLES, "the server reads it"
+    assert "identifier" in STAGE_VARIABLES, "the server reads it"
     assert not [each for each in served["env"] if "IDENTIFIER" in each["name"]], "nothing wins over it"
     assert identifier == options.identifier
     assert identifier != load_pipeline(PIPELINE).parameters["identifier"].default, "which trial runs have"

@@ -203,7 +203,7 @@ def edit_config(folder: Path, **fields: object) -> None:
         ({"output_seq_len": 3}, "coefficients of a linear skip must have the shape (3, 1, 8), not (2, 1, 8)"),
     ],
 )
-def test_a_configuration_that_does_not_fit_is_told(folder: Path, fields: dict[str, object], expected: str):
+def test_a_configuration_that_does_not_fit_is_refused(folder: Path, fields: dict[str, object], expected: str):
     edit_config(folder, **fields)
     assert expected in sentence(folder)
 
@@ -214,13 +214,13 @@ def test_fields_that_a_later_version_adds_are_kept(folder: Path):
 
 
 @pytest.mark.parametrize("content", ["{", "{}", '{"kind": "none", "columns": 1, "center": [], "scale": []}'])
-def test_a_scaler_that_does_not_parse_is_told(folder: Path, content: str):
+def test_a_scaler_that_does_not_parse_is_refused(folder: Path, content: str):
     (folder / "scaler.json").write_text(content)
     rehash(folder)
     assert "scaler.json is not a scaler" in sentence(folder)
 
 
-def test_what_is_no_bundle_at_all_is_told(tmp_path: Path):
+def test_a_folder_that_is_not_a_bundle_is_refused(tmp_path: Path):
     assert "missing is not a model bundle" in sentence(tmp_path / "missing")
     (tmp_path / "file").write_text("{}")
     assert "file is not a model bundle" in sentence(tmp_path / "file")

@@ -59,7 +59,7 @@ def test_any_stretch_of_steps_equals_the_naive_loop(targets, block, lags, start,
     np.testing.assert_array_equal(forecast.recursive, recursive)
 
 
-def test_lags_that_reach_behind_the_window_are_followed_recursively():
+def test_lags_longer_than_the_window_are_followed_recursively():
     data = make_data(30, lags=(12,))
     forecaster = ToyForecaster(data, input_seq_len=2, output_seq_len=1)
     expected, _ = naive_forecast(forecaster, data, 30, 20)
@@ -91,7 +91,7 @@ def test_values_from_the_origin_on_change_nothing_before_the_next_block(row):
     np.testing.assert_array_equal(before.values, after.values)
 
 
-def test_a_changed_row_does_change_the_step_behind_it():
+def test_a_changed_row_does_change_the_step_after_it():
     data = make_data(30)
     forecaster = ToyForecaster(data, input_seq_len=5, output_seq_len=1)
     before = forecast_steps(forecaster, data, 10, 15).values
@@ -107,29 +107,29 @@ def test_a_recursive_forecast_leaves_the_data_alone():
         np.testing.assert_array_equal(data.frame.columns[name], values)
 
 
-def test_time_goes_on_at_the_sampling_interval_behind_the_data():
+def test_time_goes_on_at_the_sampling_interval_after_the_data():
     data = make_data(20)
     forecast = forecast_steps(ToyForecaster(data, input_seq_len=5, output_seq_len=2), data, 18, 5)
     np.testing.assert_array_equal(forecast.time, data.frame.time[18] + np.arange(5) * MINUTE)
 
 
-def test_steps_are_behind_a_gap_while_it_lies_in_their_window_or_before_them():
+def test_steps_are_after_a_gap_while_it_lies_in_their_window_or_before_them():
     data = make_data(30, gaps=[12])
     forecaster = ToyForecaster(data, input_seq_len=4, output_seq_len=1)
     flags = forecast_steps(forecaster, data, 4, 26).after_gap
-    # The window of row 12 ends before the gap, but the step lies behind it; that of row 16 begins at row 12.
+    # The window of row 12 ends before the gap, but the step lies after it; that of row 16 begins at row 12.
     assert np.flatnonzero(flags).tolist() == [row - 4 for row in (12, 13, 14, 15)]
 
 
-def test_a_gap_within_a_block_marks_only_the_steps_behind_it():
+def test_a_gap_within_a_block_marks_only_the_steps_after_it():
     data = make_data(30, gaps=[12])
     forecaster = ToyForecaster(data, input_seq_len=4, output_seq_len=3)
     flags = forecast_steps(forecaster, data, 11, 9).after_gap
-    # Blocks begin at rows 11, 14 and 17; the window of the last begins at row 13, behind the gap.
+    # Blocks begin at rows 11, 14 and 17; the window of the last begins at row 13, after the gap.
     assert flags.tolist() == [False, True, True, True, True, True, False, False, False]
 
 
-def test_recursive_steps_are_behind_a_gap_while_their_window_holds_one():
+def test_recursive_steps_are_after_a_gap_while_their_window_holds_one():
     data = make_data(20, gaps=[18])
     forecaster = ToyForecaster(data, input_seq_len=4, output_seq_len=1)
     forecast = forecast_steps(forecaster, data, 20, 5)
@@ -152,7 +152,7 @@ def test_forecasts_from_many_origins_equal_those_from_each_alone(model, block, l
     data = make_data(60, targets=targets, lags=lags, gaps=[31])
     make, tolerance = FORECASTERS[model]
     forecaster = make(data, block)
-    # Lags of the first reach behind the data; the last follows its end.
+    # Lags of the first reach before the data; the last follows its end.
     origins = np.array([5, 6, 29, 31, 33, 50, 60])
     alone = [forecast_steps(forecaster, truncated(data, t), t, 20).values for t in origins.tolist()]
 

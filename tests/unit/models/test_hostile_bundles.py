@@ -84,7 +84,7 @@ def put(path: str, value: object) -> Any:
         ("targets", ["y", "y"], "names column 'y' twice in field 'targets'"),
         ("targets", "y", "field 'targets' must be a list"),
         ("targets", ["y", 7], "field 'targets.1' must be text, got 7"),
-        ("target_range", {"z": 12.0}, "the columns of field 'targets', and no other, a field 'target_range'"),
+        ("target_range", {"z": 12.0}, "a field 'target_range' for exactly the columns of field 'targets'"),
         ("target_range", {"z": 0, "y": 1}, "field 'target_range.z' must be greater than 0, got 0"),
         ("target_range", {"z": "wide", "y": 1}, "field 'target_range.z' must be a number, got wide"),
         ("target_range", {"z": float("inf"), "y": 1}, "field 'target_range.z' must be a finite number, got inf"),
@@ -183,7 +183,7 @@ def test_a_skip_of_other_shape_or_without_finite_numbers_is_named(skip: Path, na
     rehash(skip)
     assert sentence(skip).endswith(
         "model.safetensors does not hold the weights of 2 networks, each a GRU with 3 features, 2 layers of 8 units "
-        "and 4 outputs beside a linear skip"
+        "and 4 outputs next to a linear skip"
     )
 
 
@@ -240,17 +240,17 @@ def test_a_prophet_needs_a_correction_of_every_target_or_of_none(prophet: Path, 
     ("path", "value", "said"),
     [
         ("columns", 7, "field 'columns' must be a list, got 7"),
-        ("columns", ["x"], "has not one centre and one scale of each column and of the residual"),
-        ("calendar", ["min_of_day_sin"], "has not 9 coefficients of each step"),
-        ("calendar", ["full_moon"], "names 'full_moon', which is no time feature, in field 'calendar'"),
-        ("centre", [], "has not one centre and one scale"),
+        ("columns", ["x"], "must have one centre and one scale for each column and for the residual"),
+        ("calendar", ["min_of_day_sin"], "must have 9 coefficients for each step"),
+        ("calendar", ["full_moon"], "names 'full_moon', which is not a time feature, in field 'calendar'"),
+        ("centre", [], "must have one centre and one scale"),
         ("centre", ["high"], "field 'centre.0' must be a number, got high"),
         ("scale", [0], "field 'scale.0' must be greater than 0, got 0"),
-        ("coefficients", [[[0.0] * 8]], "has not one alpha of each step"),
-        ("coefficients", [[[0.0] * 8], []], "has not 8 coefficients of each step"),
-        ("coefficients", [[[0.0] * 8], [[0.0] * 7]], "has not 8 coefficients of each step"),
+        ("coefficients", [[[0.0] * 8]], "must have one alpha for each step"),
+        ("coefficients", [[[0.0] * 8], []], "must have 8 coefficients for each step"),
+        ("coefficients", [[[0.0] * 8], [[0.0] * 7]], "must have 8 coefficients for each step"),
         ("coefficients", {}, "field 'coefficients' must be a list"),
-        ("alphas", [[1.0], [1.0], [1.0]], "has not one alpha of each step"),
+        ("alphas", [[1.0], [1.0], [1.0]], "must have one alpha for each step"),
     ],
 )
 def test_an_absurd_correction_is_named(prophet: Path, path: str, value: object, said: str):
@@ -277,15 +277,15 @@ SEASON = {"period": 7, "fourier_order": 3, "mode": "additive"}
         ("t_scale", 0, "field 't_scale' must be greater than 0, got 0"),
         ("y_scale", -2, "field 'y_scale' must be greater than 0, got -2"),
         ("y_scale", {"a": {"b": []}}, "field 'y_scale' must be a number"),
-        ("changepoints_t", [0.0, 1.0], "has another number of changes"),
+        ("changepoints_t", [0.0, 1.0], "must have as many changes"),
         ("changepoints_t", [[0.0], [1.0]], "field 'changepoints_t.0' must be a number"),
         ("changepoints_t", [0.0] * 100_001, "field 'changepoints_t' must have at most 100000 entries"),
         ("params", [], "field 'params' must be a JSON object"),
         ("params/k", [[1.0, 2.0]], "field 'params.k' must be a number"),
         ("params/m", "a", "field 'params.m' must be a number, got a"),
-        ("params/beta", [[0.0, 0.0]], "has another number of coefficients in field 'params.beta'"),
-        ("seasonalities", [["weekly"], {}], "names other seasons than it describes"),
-        ("seasonalities", [["weekly"], {"weekly": SEASON}], "has another number of coefficients"),
+        ("params/beta", [[0.0, 0.0]], "must have as many coefficients in field 'params.beta'"),
+        ("seasonalities", [["weekly"], {}], "must name exactly the seasons that it describes"),
+        ("seasonalities", [["weekly"], {"weekly": SEASON}], "must have as many coefficients"),
         ("seasonalities", [["w"], {"w": SEASON | {"period": 0}}], "period' must be greater than 0, got 0"),
         ("seasonalities", [["w"], {"w": SEASON | {"fourier_order": 10**9}}], "fourier_order' must be at most 1000"),
         ("seasonalities", [["w"], {"w": SEASON | {"mode": "wild"}}], "mode' must be 'additive' or 'multiplicative'"),
@@ -327,7 +327,7 @@ def test_an_absurd_scaler_is_named(prophet: Path, path: str, value: object, said
     [NESTED, '{"a":' * 500 + "1" + "}" * 500, '{"a": NaN}', '{"a": "\\ud800"}', "{"],
     ids=["never closed", "closed", "NaN", "half a character", "cut off"],
 )
-def test_json_that_nobody_should_write_is_a_sentence(prophet: Path, name: str, content: str):
+def test_malformed_json_is_one_sentence(prophet: Path, name: str, content: str):
     (prophet / name).write_text(content)
     rehash(prophet)
     assert name in sentence(prophet)
@@ -338,7 +338,7 @@ def test_json_that_nobody_should_write_is_a_sentence(prophet: Path, name: str, c
     ['{"a":' * 10_000, "[" * 60_000, '{"config.json": [[[]]]}', "\ufeff{}", "null"],
     ids=["objects", "lists", "no text", "byte order mark", "null"],
 )
-def test_checksums_that_nobody_should_write_are_a_sentence(prophet: Path, content: str):
+def test_malformed_checksums_are_one_sentence(prophet: Path, content: str):
     (prophet / "checksums.json").write_text(content)
     assert "checksums.json must be a JSON object with the SHA-256 of" in sentence(prophet)
 
@@ -369,7 +369,7 @@ def test_a_file_name_that_is_not_utf8_is_escaped(prophet: Path):
 
 
 @pytest.mark.parametrize("name", ["\0", "a" * 300, "a/" * 3000], ids=["zero byte", "long name", "long path"])
-def test_what_cannot_be_the_name_of_a_folder_is_a_sentence(tmp_path: Path, name: str):
+def test_an_impossible_name_of_a_folder_is_one_sentence(tmp_path: Path, name: str):
     with pytest.raises(BadInputError):
         bundle.load(tmp_path / name)
 
@@ -382,7 +382,7 @@ def test_the_digest_that_a_message_announces_is_verified(prophet: Path):
         bundle.load(prophet, sha256=right)
 
 
-def test_what_readers_would_refuse_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_bundle_that_readers_would_refuse_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(LARGEST_DOCUMENTS, "config.json", 100)
     with pytest.raises(BadInputError, match=r"config\.json has \d+ bytes: at most 100 are accepted"):
         prophet_bundle(tmp_path / "bundle")

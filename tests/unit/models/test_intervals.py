@@ -158,7 +158,7 @@ def test_two_hundred_rows_of_several_targets_are_enough(output_seq_len):
     assert intervals.widths.shape[1] == 2
     assert 1 < len(intervals.widths) <= 30
     forecast = forecast_steps(LastValue(data, output_seq_len), data, start=len(data), steps=60)
-    bounds = intervals.at_the_end(LastValue(data), data).around(forecast)
+    bounds = intervals.calibrated_on_recent(LastValue(data), data).bounds(forecast)
     assert bounds.upper.shape == (60, 2)
     widths = (bounds.upper - bounds.lower)[0]
     assert 50 < widths[1] / widths[0] < 200
@@ -169,7 +169,7 @@ def test_a_constant_tail_has_narrow_intervals_and_no_nan():
     data = walk(changes)
     intervals = learned(LastValue(data), data)
     forecast = forecast_steps(LastValue(data), data, start=len(data), steps=5)
-    bounds = intervals.at_the_end(LastValue(data), data).around(forecast)
+    bounds = intervals.calibrated_on_recent(LastValue(data), data).bounds(forecast)
     assert np.array_equal(bounds.lower, forecast.values)
     # One step of one moves what has been constant: the interval opens for the rows that follow.
     moved = walk(np.where(np.arange(600) == 50, 1.0, 0.0))
@@ -192,7 +192,7 @@ def test_steps_past_the_last_known_have_its_width():
     data = walk(noise("gaussian", 2000, 14))
     intervals = learned(LastValue(data), data)
     assert len(intervals.widths) == STEPS
-    calibrated = intervals.at_the_end(LastValue(data), data)
+    calibrated = intervals.calibrated_on_recent(LastValue(data), data)
     ends = np.full(3, len(data))
     widths = calibrated.half_widths(ends, np.array([STEPS, STEPS + 1, 10_000]))[:, 0]
     assert widths[0] == widths[1] == widths[2]
@@ -203,7 +203,7 @@ def test_forecasts_of_the_table_and_of_the_backtest_have_the_same_bounds(saved: 
     data = series()
     forecast = forecast_steps(loaded.forecaster, data, start=len(data), steps=12)
     _, calibrated = backtest(loaded.forecaster, data, loaded.intervals)
-    bounds = calibrated.around(forecast)
+    bounds = calibrated.bounds(forecast)
     history = pd.DataFrame({"time": data.frame.time, "y": data.frame.columns["y"], "x": data.frame.columns["x"]})
     table = forecast_table(loaded, history, 12)
     assert list(table.columns) == ["time", "y", "y_lower", "y_upper"]
@@ -253,7 +253,7 @@ def test_a_target_measured_less_often_has_the_bounds_of_the_backtest_too():
     model, intervals = LastValue(train), learned(LastValue(train), train)
     forecast = forecast_steps(model, data, start=len(data), steps=3)
     _, calibrated = backtest(model, data, intervals)
-    expected, found = calibrated.around(forecast), intervals.at_the_end(model, data).around(forecast)
+    expected, found = calibrated.bounds(forecast), intervals.calibrated_on_recent(model, data).bounds(forecast)
     np.testing.assert_allclose(found.upper, expected.upper, rtol=1e-9)
 
 

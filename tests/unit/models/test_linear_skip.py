@@ -97,7 +97,7 @@ def test_all_origins_at_once_equal_each_from_the_rows_that_a_server_keeps():
         np.testing.assert_allclose(skip(kept, np.array([origin - first]))[0], together[position], rtol=0, atol=1e-9)
 
 
-def test_nothing_is_learned_from_a_row_behind_the_origins_and_their_labels():
+def test_no_row_after_the_origins_and_their_labels_changes_a_fit():
     rows = series()
     origins = np.arange(10, 480)
     skip, labels, weights = learned(replace(rows, values=rows.values[:482], since=rows.since[:482]), origins)

@@ -116,12 +116,12 @@ def test_time_features_and_lags_are_computed_from_the_raw_columns():
         (hours(1, 2).iloc[[0, 1, 1]], "row 2 of the history is not later than the row before it"),
     ],
 )
-def test_what_is_wrong_with_a_history_is_told(line: Bundle, history: pd.DataFrame, expected: str):
+def test_a_wrong_history_is_one_sentence(line: Bundle, history: pd.DataFrame, expected: str):
     assert expected in sentence(line, history)
 
 
 @pytest.mark.parametrize("length", [0, -1, 2.5, "3", True, None])
-def test_a_length_that_is_no_whole_number_from_1_on_is_told(line: Bundle, length: object):
+def test_a_length_that_is_not_a_whole_number_from_1_on_is_refused(line: Bundle, length: object):
     assert f"steps must be a whole number from 1 on, not {length!r}" in sentence(
         line, hours(1, 2), inference_length=length
     )

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from flts.models import bundle
 from flts.models.forecasting import forecast_steps
 from flts.models.prophet.residual_correction import ResidualCorrection
-from flts.models.recurrent.training import NetworkTrainer, fit_recurrent
+from flts.models.recurrent.training import RecurrentTrainer, fit_recurrent
 from flts.models.recurrent.window_transform import LinearSkipTransform
 from flts.models.table import forecast_table
 from flts.models.volatility import REACH, error_weights
@@ -32,7 +32,7 @@ def params(**changes: object) -> RecurrentParams:
 
 
 def series(rows: int = 700, targets: tuple[str, ...] = ("load",), every: int = 3600, seed: int = 5) -> ProcessedData:
-    """A day's course that reverts from shocks, and two columns beside it."""
+    """A day's course that reverts from shocks, and two more columns."""
     random = np.random.default_rng(seed)
     time = np.datetime64("2024-01-01", "us") + np.arange(rows) * np.timedelta64(every, "s")
     shock = random.normal(0, 5, rows)
@@ -100,7 +100,7 @@ def test_before_the_first_epoch_a_model_is_its_skip_which_may_stay_the_best():
 
 
 @pytest.mark.parametrize("part", ["fit_end", "validation_end"])
-def test_nothing_is_learned_from_a_row_behind_the_part_that_it_is_learned_from(part: str, tmp_path: Path):
+def test_no_row_after_a_part_changes_a_fit_on_it(part: str, tmp_path: Path):
     data = series(targets=("load", "other"))
     end = getattr(data.parts, part)
     chosen = params(output_seq_len=2, epochs=1)
@@ -122,9 +122,7 @@ def test_nothing_is_learned_from_a_row_behind_the_part_that_it_is_learned_from(p
     value=st.floats(-1e6, 1e6),
     horizon=st.integers(1, 2),
 )
-def test_no_value_behind_the_fit_part_changes_anything_learned_from_it(
-    row: int, column: str, value: float, horizon: int
-):
+def test_no_value_after_the_fit_part_changes_a_fit_on_it(row: int, column: str, value: float, horizon: int):
     data = series(targets=("load", "other"))
     end = data.parts.fit_end
     values = data.frame.columns[column].copy()
@@ -132,8 +130,8 @@ def test_no_value_behind_the_fit_part_changes_anything_learned_from_it(
     changed = replace(data, frame=replace(data.frame, columns={**data.frame.columns, column: values}))
     chosen, learned = params(output_seq_len=horizon, epochs=1), []
     for each in (data, changed):
-        learner = NetworkTrainer("GRU", each, chosen, stop=end, part="fit part")
-        losses = learner.epoch()
+        learner = RecurrentTrainer("GRU", each, chosen, stop=end, part="fit part")
+        losses = learner.loop.epoch()
         known = np.arange(10, end - horizon + 1)
         weights = error_weights(each, known, end, by_volatility=True)[: end + row + 1]
         rows = each.frame.rows(0, end)
@@ -148,7 +146,8 @@ def test_no_value_behind_the_fit_part_changes_anything_learned_from_it(
             embargo=10,
             sampling_seconds=each.sampling_seconds,
         )
-        arrays = [*learner.transform.tensors().values(), *(w.numpy() for w in learner.weights()), weights]
+        network_weights = [part.detach().numpy() for net in learner.networks for part in net.parameters()]
+        arrays = [*learner.transform.tensors().values(), *network_weights, weights]
         learned.append((losses, each.learnable_features(), correction.to_dict(), [a.tobytes() for a in arrays]))
     assert learned[0] == learned[1]
 
@@ -174,7 +173,7 @@ def test_members_differ_and_the_first_is_the_lone_one():
     assert np.abs(first - alone).max() < 0.1
 
 
-def test_volatility_weights_change_what_is_learned():
+def test_volatility_weights_change_the_fit():
     data = series()
     weighted, plain = (fit_recurrent("GRU", data, params(epochs=1, volatility_weighting=on)) for on in (True, False))
     ours, theirs = (fit.forecaster.transform.skip.coefficients for fit in (weighted, plain))

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from flts.promotion import Requirement, asks_baselines, asks_champion, failed_requirements
+from flts.promotion import Requirement, failed_requirements, requires_baselines, requires_champion
 
 
 @pytest.mark.parametrize(
@@ -12,7 +12,7 @@ from flts.promotion import Requirement, asks_baselines, asks_champion, failed_re
     [("none", False, False), ("baseline", True, False), ("champion", False, True), ("both", True, True)],
 )
 def test_what_each_gate_asks(gate, baselines, champion):
-    assert (asks_baselines(gate), asks_champion(gate)) == (baselines, champion)
+    assert (requires_baselines(gate), requires_champion(gate)) == (baselines, champion)
 
 
 @pytest.mark.parametrize(

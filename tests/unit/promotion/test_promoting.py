@@ -59,7 +59,7 @@ def test_history_and_three_pointers_hold_the_promotion(store):
     assert keys(store) == sorted(["current.json", "run-001/current.json", "run-001/c0ffee/current.json", history])
     assert {store.get(BUCKET, key)[0] for key in keys(store)} == {promotion().to_json().encode()}
     assert not promoted.repeated
-    assert promoted.behind == ()
+    assert promoted.newer_pointers == ()
 
 
 def test_without_identifier_keys_say_global(store):
@@ -94,7 +94,7 @@ def test_a_repeat_moves_the_pointers_that_a_killed_run_left_behind(store):
 def test_an_earlier_promotion_is_kept_but_moves_no_pointer(store):
     promote(store, promotion(5), RUNS, BUCKET)
     promoted = promote(store, promotion(4), RUNS, BUCKET)
-    assert promoted.behind == ("run-001/c0ffee/current.json", "run-001/current.json", "current.json")
+    assert promoted.newer_pointers == ("run-001/c0ffee/current.json", "run-001/current.json", "current.json")
     assert pointer(store) == promotion(5)
     assert store.head(BUCKET, promoted.history_key)
 
@@ -102,7 +102,7 @@ def test_an_earlier_promotion_is_kept_but_moves_no_pointer(store):
 def test_runs_of_other_names_share_only_the_global_pointer(store):
     promote(store, promotion(5, identifier="one"), RUNS, BUCKET)
     promoted = promote(store, promotion(4, identifier="two"), RUNS, BUCKET)
-    assert promoted.behind == ("current.json",)
+    assert promoted.newer_pointers == ("current.json",)
     assert pointer(store, "one/current.json") == promotion(5, identifier="one")
     assert pointer(store, "two/current.json") == promotion(4, identifier="two")
 
@@ -111,7 +111,7 @@ def test_runs_of_other_names_share_only_the_global_pointer(store):
 def test_times_are_compared_as_times_not_as_text(store, written):
     older = json.dumps({"promotion_time": written})
     store.put(BUCKET, "current.json", older.encode())
-    assert "current.json" in promote(store, promotion(3), RUNS, BUCKET).behind
+    assert "current.json" in promote(store, promotion(3), RUNS, BUCKET).newer_pointers
     promote(store, promotion(5), RUNS, BUCKET)
     assert pointer(store) == promotion(5)
 
@@ -141,7 +141,7 @@ def test_a_pointer_that_names_no_time_is_replaced(store, content):
 
 def test_a_pointer_of_the_older_system_counts_by_its_timestamp(store):
     store.put(BUCKET, "current.json", b'{"timestamp": "2025-01-31T12:09:00Z"}')
-    assert promote(store, promotion(8), RUNS, BUCKET).behind == ("current.json",)
+    assert promote(store, promotion(8), RUNS, BUCKET).newer_pointers == ("current.json",)
 
 
 def _promote_in_a_process(root, minutes, barrier):
@@ -192,7 +192,7 @@ def test_a_lost_swap_is_tried_again(tmp_path):
 
 def test_a_lost_swap_to_a_later_promotion_leaves_it(tmp_path):
     store = ContestedStore(tmp_path, [promotion(10)])
-    assert promote(store, promotion(9), RUNS, BUCKET).behind == ("current.json",)
+    assert promote(store, promotion(9), RUNS, BUCKET).newer_pointers == ("current.json",)
     assert pointer(store) == promotion(10)
 
 
@@ -205,7 +205,7 @@ def test_a_held_promotion_goes_to_the_history_and_moves_no_pointer(store):
     done = promote(store, promotion(2), ["other"], BUCKET, lambda champion: held(promotion(2)))
     assert done.promotion == history.find(store, BUCKET, done.history_key) == held(promotion(2))
     assert done.champion == pointer(store) == promotion(1, run_id="champion")
-    assert done.behind == ()
+    assert done.newer_pointers == ()
 
 
 def test_a_repeat_of_a_held_promotion_does_not_ask_again(store):
@@ -245,6 +245,6 @@ class RefusingStore(FileStore):
 
 
 def test_a_pointer_that_never_holds_still_is_a_service_error(tmp_path, monkeypatch):
-    monkeypatch.setattr("flts.promotion.pointers.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("flts.store.swap.time.sleep", lambda seconds: None)
     with pytest.raises(ServiceUnavailableError, match=r"model-promotion/current\.json"):
         promote(RefusingStore(tmp_path), promotion(), RUNS, BUCKET)

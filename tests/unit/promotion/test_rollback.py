@@ -181,7 +181,7 @@ def test_a_later_promotion_that_slips_in_stays_and_it_is_said(tmp_path):
     put(store, 1)
     put(store, 2)
     rival = promotion(3, promotion_time="2999-01-01T00:00:00.000000Z")
-    with pytest.raises(BadInputError, match="was moved to a later promotion meanwhile: roll back again"):
+    with pytest.raises(BadInputError, match="was moved to a later promotion in the meantime: roll back again"):
         back(ContestedStore(tmp_path, rival))
     assert current(store) == rival
 

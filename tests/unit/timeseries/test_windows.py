@@ -1,4 +1,4 @@
-"""Where forecasts may begin."""
+"""Forecast origins and windows."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def test_a_gap_within_history_or_horizon_rules_a_window_out():
     np.testing.assert_array_equal(forecast_origins(flags(9, 4), 0, 9, history=2, horizon=2), [2, 6, 7])
 
 
-def test_a_stretch_spans_a_gap_that_lies_behind_its_first_row():
+def test_a_stretch_spans_a_gap_that_lies_after_its_first_row():
     first, last = np.array([[0], [3], [4], [2]]), np.array([[3, 4], [4, 9], [8, 9], [2, 3]])
     expected = [[False, True], [True, True], [False, False], [False, False]]
     np.testing.assert_array_equal(spans_gap(flags(9, 4), first, last), expected)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from flts.tracking.artifact_keys import lend_keys
+from flts.tracking.artifact_keys import set_artifact_keys
 
 STORE = {
     "FLTS_S3_ENDPOINT_URL": "http://minio:9000",
@@ -26,7 +26,7 @@ READ_BY_MLFLOW = {
 
 def test_mlflow_s_client_gets_the_store_s_settings_where_it_has_none():
     environ = dict(STORE)
-    lend_keys(environ)
+    set_artifact_keys(environ)
     assert environ == STORE | READ_BY_MLFLOW
 
 
@@ -35,18 +35,18 @@ def test_mlflow_s_client_gets_the_store_s_settings_where_it_has_none():
 )
 def test_whatever_names_another_store_or_other_keys_stays_alone(name):
     environ = STORE | {name: "another"}
-    lend_keys(environ)
+    set_artifact_keys(environ)
     assert environ == STORE | {name: "another"}
 
 
 def test_without_settings_of_the_store_nothing_is_set():
     environ: dict[str, str] = {"AWS_DEFAULT_REGION": "eu-west-1"}
-    lend_keys(environ)
+    set_artifact_keys(environ)
     assert environ == {"AWS_DEFAULT_REGION": "eu-west-1"}
 
 
 def test_artifacts_are_encrypted_as_objects_are():
     environ = {"FLTS_S3_SSE": "aws:kms", "FLTS_S3_SSE_KMS_KEY_ID": "key-1"}
-    lend_keys(environ)
+    set_artifact_keys(environ)
     arguments = json.loads(environ["MLFLOW_S3_UPLOAD_EXTRA_ARGS"])
     assert arguments == {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "key-1"}

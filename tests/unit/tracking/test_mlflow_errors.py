@@ -1,4 +1,4 @@
-"""What MLflow and its artifact stores say when they fail, in plain words: texts of real servers."""
+"""Errors of MLflow and its artifact stores in plain words, from messages of real servers."""
 
 import re
 
@@ -35,7 +35,7 @@ def of_boto(text: str) -> Exception:
         (mlflow(f"{POOL}too many 502 error responses"), ServiceUnavailableError, "it answers with HTTP status 502"),
         (mlflow(f"{POOL}[SSL: CERTIFICATE_VERIFY_FAILED] self-signed"), BadInputError, "MLFLOW_TRACKING_SERVER_CERT"),
         (mlflow("The 'kubernetes' package is required to use the Kubernetes auth providers"), BadInputError,
-         "cannot be asked as MLFLOW_TRACKING_AUTH says: The 'kubernetes' package"),
+         "cannot be called with MLFLOW_TRACKING_AUTH: The 'kubernetes' package"),
         (mlflow(f"API request to {SERVED} failed with exception: too many 500 error responses"),
          ServiceUnavailableError, "MLflow at http://mlflow:5000 cannot write to its artifact store: it answers with"),
         (RequestException(f"500 Server Error: for url: {SERVED}"), ServiceUnavailableError, "cannot write to its art"),
@@ -61,7 +61,7 @@ def of_boto(text: str) -> Exception:
         (ModuleNotFoundError("no", name="boto3"), BadInputError, "needs the package boto3, which is not installed"),
     ],
 )  # fmt: skip
-def test_what_somebody_can_mend_or_wait_for_is_a_sentence(error, kind, said):
+def test_errors_that_people_can_act_on_are_one_sentence(error, kind, said):
     explained = explain(URI, error, "write to")
     assert type(explained) is kind
     assert re.search(said, str(explained)), str(explained)

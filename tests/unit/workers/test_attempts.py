@@ -10,10 +10,11 @@ import pytest
 from flts.errors import BadInputError, ServiceUnavailableError
 from flts.runtime.signals import Stopped
 from flts.store.file import FileStore
-from flts.workers.attempts import BUCKET, Attempt, AttemptsExhaustedError
+from flts.workers.attempts import Attempt, AttemptsExhaustedError
 from flts.workers.messages import ReceivedMessage
 from tests.support.waiting import wait_until
 
+BUCKET = "our-promotions"
 KEY = "trained/tries/train-gru/training-data/2/17.json"
 RECEIVED = ReceivedMessage("training-data", 2, 17, 1_700_000_000_000, b"key", b"{}")
 
@@ -25,7 +26,7 @@ def store(tmp_path) -> FileStore:
 
 def attempt(store: FileStore, *, limit: int = 3, record_now: bool = False, crash: str = "", **changes: Any) -> Attempt:
     received = ReceivedMessage(**{**vars(RECEIVED), **changes})
-    return Attempt(store, "train-gru", received, limit, record_now=record_now, crash=crash)
+    return Attempt(store, BUCKET, "train-gru", received, limit, record_now=record_now, crash=crash)
 
 
 def record(store: FileStore) -> dict[str, Any] | None:
@@ -172,7 +173,7 @@ def test_every_message_of_every_group_has_a_record_of_its_own(store):
     attempt(store).failed("no")
     for changes in ({"topic": "inference-data"}, {"partition": 1}, {"offset": 18}):
         attempt(store, **changes).failed("no")
-    Attempt(store, "train-lstm", RECEIVED, 3, record_now=True)
+    Attempt(store, BUCKET, "train-lstm", RECEIVED, 3, record_now=True)
     assert sorted(info.key for info in store.list(BUCKET)) == [
         "trained/tries/train-gru/inference-data/2/17.json",
         "trained/tries/train-gru/training-data/1/17.json",

@@ -11,6 +11,7 @@ from flts.workers.messages import ReceivedMessage
 from flts.workers.outcomes import DeadLettered
 from flts.workers.settings import read_topics
 
+BUCKET = "our-promotions"
 DEAD = DeadLettered("column temp is empty", 3, invalid=False)
 TOPICS = read_topics("train-gru", {"FLTS_TOPIC_PREFIX": "blue-"})
 
@@ -65,34 +66,36 @@ def test_a_letter_that_is_too_large_is_cut_and_becomes_the_whole_message_again(t
     body = b"x" * 3_000_000
     headers = [("request_id", b"r1"), ("huge", b"h" * 2_000_000)]
     message = received(key=b"k" * 1_000_000, value=body, headers=headers)
-    small = cut(dead_letter(message, "train-gru", TOPICS, DeadLettered("e" * 1_000_000, 3, invalid=False)), store)
+    small = cut(
+        dead_letter(message, "train-gru", TOPICS, DeadLettered("e" * 1_000_000, 3, invalid=False)), store, BUCKET
+    )
     said = dict(small.headers)
 
     size = len(small.key) + len(small.value) + sum(len(name) + len(value) for name, value in small.headers)
     assert size < 10_000
     assert body.startswith(small.value)
     assert said["body_sha256"] == hashlib.sha256(body).hexdigest().encode()
-    assert said["body_object"].startswith(b"model-promotion/trained/dead-letters/blue-training-data/")
+    assert said["body_object"].startswith(f"{BUCKET}/trained/dead-letters/blue-training-data/".encode())
     assert (said["request_id"], said["original_offset"], "huge" in said) == (b"r1", b"17", False)
     letter = received(topic=small.topic, value=small.value, headers=small.headers)
-    assert whole_body(letter, store) == body
+    assert whole_body(letter, store, BUCKET) == body
     assert [name for name, _ in original_headers(letter.headers)] == ["request_id"]
 
 
 def test_a_whole_letter_asks_nothing_of_the_store(tmp_path):
-    assert whole_body(received(), FileStore(tmp_path)) == b"\xff{"
+    assert whole_body(received(), FileStore(tmp_path), BUCKET) == b"\xff{"
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"body_object": b"processed-data/x"}, "names no body of a dead letter"),
+        ({"body_object": b"processed-data/x"}, "names no body of a dead letter in bucket our-promotions"),
         ({"body_sha256": b"0"}, "is not the body that its header body_sha256 names"),
     ],
 )
 def test_a_body_that_is_not_the_letters_is_not_sent(tmp_path, changes, said):
     store = FileStore(tmp_path)
-    small = cut(dead_letter(received(), "train-gru", TOPICS, DEAD), store)
+    small = cut(dead_letter(received(), "train-gru", TOPICS, DEAD), store, BUCKET)
     letter = received(topic=small.topic, value=small.value, headers=list({**dict(small.headers), **changes}.items()))
     with pytest.raises(FltsError, match=said):
-        whole_body(letter, store)
+        whole_body(letter, store, BUCKET)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from flts.params import BUCKETS
 from flts.stages import STAGES
 from flts.workers import attempts, dead_letters, liveness
 from flts.workers.handlers.evaluation import trained_key
@@ -66,11 +67,11 @@ def test_metrics_that_a_worker_tells(page):
 
 
 def test_where_state_lies(page):
-    folder = "<identifier or global>/<config_hash>"
-    assert trained_key(f"{attempts.BUCKET}/{folder}", "TYPE").replace("TYPE", "<TYPE>") in page
+    bucket, folder = BUCKETS["promotion_bucket"].default, "<identifier or global>/<config_hash>"
+    assert trained_key(f"{bucket}/{folder}", "TYPE").replace("TYPE", "<TYPE>") in page
     assert pending_folder("", "<config_hash>").replace("global", "<identifier or global>") + f"/{DATA_FILE}" in page
     assert f"`{MODEL_FILE}`" in page
-    assert f"{attempts.BUCKET}/{attempts._PREFIX}/" in page
+    assert f"{bucket}/{attempts._PREFIX}/" in page
 
 
 def test_the_tables_of_topics_and_permissions_are_those_of_the_declarations(page):

@@ -16,7 +16,7 @@ from flts.workers.messages import OutgoingMessage, ReceivedMessage
 from flts.workers.outcomes import Completed, DeadLettered, Failed, Postponed, Reply, WorkItem
 from flts.workers.settings import read_topics
 from flts.workers.stage_runner import StageRunner
-from flts.workers.worker_process import _work
+from flts.workers.worker_process import WorkerSpec, _work
 
 RECEIVED = ReceivedMessage("model-training", 1, 5, 1_700_000_000_000, b"key", b"{}")
 
@@ -41,7 +41,8 @@ def handle(runner: StageRunner, error: BaseException | None = None, cause: BaseE
             raise error from None
         raise error
 
-    return _work(handler, WorkItem(RECEIVED, first=True), runner, 3)
+    spec = WorkerSpec("eval", runner.params, runner.topics, 3, (), "our-promotions")
+    return _work(handler, WorkItem(RECEIVED, first=True), runner, spec)
 
 
 def test_what_comes_of_a_message_carries_its_request_id(runner: StageRunner) -> None:

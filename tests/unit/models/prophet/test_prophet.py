@@ -125,7 +125,7 @@ def test_a_forecast_is_prophets_curve_plus_the_residual_that_the_ridge_expects(f
             assert forecast[row, :, position] == pytest.approx(expected, rel=1e-9, abs=1e-9)
 
 
-def test_time_goes_on_behind_the_frame(fitted):
+def test_time_goes_on_after_the_frame(fitted):
     data, fit = fitted
     whole = fit.forecaster.forecast(data.frame, np.array([470]))
     cut = fit.forecaster.forecast(data.frame.rows(0, 470), np.array([470]))
@@ -175,11 +175,11 @@ def test_nothing_but_the_choice_sees_the_validation_part_and_nothing_the_selecti
     assert [c.to_dict() for c in same.forecaster.corrections.values()] == [
         c.to_dict() for c in fit.forecaster.corrections.values()
     ]
-    behind_fit = fit_prophet(changed_from(data.parts.fit_end), settings)
-    assert behind_fit.forecaster.models == fit.forecaster.models
-    ours, theirs = (json.loads(each.fit_info["cross_fitted"]) for each in (fit, behind_fit))
+    after_fit = fit_prophet(changed_from(data.parts.fit_end), settings)
+    assert after_fit.forecaster.models == fit.forecaster.models
+    ours, theirs = (json.loads(each.fit_info["cross_fitted"]) for each in (fit, after_fit))
     for name in (name for name in data.targets if ours[name] == theirs[name]):
-        one, other = (each.forecaster.corrections[name].to_dict() for each in (fit, behind_fit))
+        one, other = (each.forecaster.corrections[name].to_dict() for each in (fit, after_fit))
         assert one == other
 
 

@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from flts.errors import BadInputError
-from flts.models.recurrent import device, network
+from flts.models.neural import device
+from flts.models.recurrent import network
 from flts.models.recurrent.forecaster import RecurrentForecaster
 from flts.models.recurrent.network import RecurrentNet
-from flts.models.recurrent.training import NetworkTrainer, fit_recurrent, refit_recurrent
+from flts.models.recurrent.training import RecurrentTrainer, fit_recurrent, refit_recurrent
 from flts.params import RecurrentParams
 from flts.timeseries.frame import Frame, Parts
 from flts.timeseries.metrics import score
@@ -26,7 +27,7 @@ MODEL_TYPES = ["GRU", "LSTM"]
 
 
 def series(rows: int = 400, targets: tuple[str, ...] = ("level",), **changes: object) -> ProcessedData:
-    """A wave of 25 steps around 1000 with noise, and what drives it beside it."""
+    """A wave of 25 steps around 1000 with noise, and the column that drives it."""
     rng = np.random.default_rng(5)
     phase = 2 * np.pi * np.arange(rows) / 25
     columns = {
@@ -98,7 +99,7 @@ def test_equal_seeds_give_equal_bytes_and_other_seeds_do_not(made: Made, model_t
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
 def test_an_epoch_equals_a_plain_pytorch_loop_over_the_same_batches(model_type: str) -> None:
     data, params = series(), settings(output_seq_len=2)
-    learner = NetworkTrainer(model_type, data, params, stop=data.parts.fit_end, part="fit part")
+    learner = RecurrentTrainer(model_type, data, params, stop=data.parts.fit_end, part="fit part")
     torch.manual_seed(params.seed)
     net = RecurrentNet(model_type, 3, params.hidden_size, params.num_layers, 2)
     optimizer = torch.optim.Adam(net.parameters(), lr=params.learning_rate)
@@ -116,7 +117,7 @@ def test_an_epoch_equals_a_plain_pytorch_loop_over_the_same_batches(model_type: 
             torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
             optimizer.step()
             losses += [loss.item()] * len(batch)
-        assert learner.epoch() == pytest.approx(np.mean(losses), rel=1e-3)
+        assert learner.loop.epoch() == pytest.approx(np.mean(losses), rel=1e-3)
     for name, weights in learner.networks[0].state_dict().items():
         torch.testing.assert_close(weights, net.state_dict()[name], rtol=0, atol=1e-3, msg=name)
 
@@ -159,11 +160,11 @@ def test_training_sees_the_fit_part_alone_and_stops_on_validation() -> None:
         frame = replace(data.frame, columns={**data.frame.columns, "level": level})
         return replace(data, frame=frame)
 
-    behind_fit = fit_recurrent("GRU", changed_from(data.parts.fit_end), params)
-    assert behind_fit.train_loss == fit.train_loss
-    assert behind_fit.validation_loss != fit.validation_loss
-    behind_validation = fit_recurrent("GRU", changed_from(data.parts.validation_end), params)
-    assert behind_validation.validation_loss == fit.validation_loss
+    after_fit = fit_recurrent("GRU", changed_from(data.parts.fit_end), params)
+    assert after_fit.train_loss == fit.train_loss
+    assert after_fit.validation_loss != fit.validation_loss
+    after_validation = fit_recurrent("GRU", changed_from(data.parts.validation_end), params)
+    assert after_validation.validation_loss == fit.validation_loss
 
 
 @BOTH
@@ -186,7 +187,7 @@ def test_forecasts_of_all_windows_at_once_equal_those_one_by_one(
 def test_the_order_of_origins_is_the_order_of_forecasts() -> None:
     data = series()
     forecaster = fit_recurrent("GRU", data, settings(epochs=1)).forecaster
-    origins = np.array([300, 20, 20, 400])  # the last is the row behind the data
+    origins = np.array([300, 20, 20, 400])  # the last is the row after the data
     forward = forecaster.forecast(data.frame, origins)
     np.testing.assert_allclose(forecaster.forecast(data.frame, origins[::-1]), forward[::-1], rtol=1e-6)
     assert np.array_equal(forward[1], forward[2])
@@ -349,7 +350,7 @@ def test_forecasts_do_not_depend_on_the_number_of_cores(
     np.testing.assert_array_equal(forecasts[2], forecasts[0])
 
 
-def test_without_what_is_added_by_default_a_network_is_what_it_was_before() -> None:
+def test_without_the_newer_defaults_a_network_is_that_of_version_0_1() -> None:
     """Numbers of version 0.1, whose networks forecast scaled targets from scaled columns."""
     known = {
         "GRU": (0.00962923, 363.15111, [1027.06146, 964.39337]),

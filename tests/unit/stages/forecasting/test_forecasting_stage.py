@@ -141,7 +141,7 @@ def test_steps_and_backtest_have_intervals_recalibrated_by_the_rows_before_them(
     for step in (1, 30, 46, 60):
         origin = min(10 + WINDOW + step - 1, 60)
         seen = replace(unseen, frame=unseen.frame.rows(0, origin), actual={"a": unseen.actual["a"][:origin]})
-        calibrated = loaded.intervals.at_the_end(loaded.forecaster, seen)
+        calibrated = loaded.intervals.calibrated_on_recent(loaded.forecaster, seen)
         ahead = 10 + WINDOW + step - origin
         half = calibrated.half_widths(np.array([origin]), np.array([ahead]))[0, 0]
         sample = samples[step - 1]
@@ -456,7 +456,7 @@ def test_a_training_that_is_not_finished_is_refused(inference, model):
 
 
 def test_a_model_in_mlflow_needs_its_address(inference, model):
-    with pytest.raises(BadInputError, match="runs:/abc/GRU lies in MLflow: --mlflow-tracking-uri"):
+    with pytest.raises(BadInputError, match="runs:/abc/GRU is in MLflow: --mlflow-tracking-uri"):
         inference.run(model=edited(inference, model, run_id="abc", model_uri="runs:/abc/GRU"))
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from flts.stages.preprocessing.cleaning import clip_bounds, drop_rows, fill_test, fill_training, outside, sample
+from flts.stages.preprocessing.cleaning import clip_bounds, drop_rows, fill_test, fill_training, outside_bounds, sample
 from flts.timeseries.frame import Frame
 
 NAN = np.nan
@@ -137,4 +137,4 @@ def test_values_without_spread_have_no_bounds(method):
 
 
 def test_values_at_the_bounds_are_not_outside():
-    np.testing.assert_array_equal(outside(array(-1, 0, 2, 3), (0, 2)), [True, False, False, True])
+    np.testing.assert_array_equal(outside_bounds(array(-1, 0, 2, 3), (0, 2)), [True, False, False, True])

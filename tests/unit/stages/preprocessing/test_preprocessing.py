@@ -198,7 +198,7 @@ def test_force_reprocess_computes_again_with_the_same_result(run, store):
 
 
 @pytest.mark.parametrize("lost", ["report.html", *FILES, *(f"{name}.meta.json" for name in FILES)])
-def test_what_a_killed_run_left_is_completed(run, store, lost):
+def test_the_files_of_a_killed_run_are_completed(run, store, lost):
     first = run(store)
     before = objects(store)
     digest = first.parameters["config_hash"]
@@ -249,7 +249,7 @@ def test_a_parquet_dataset_of_the_store_is_found(run, store, folder):
     assert [claim.rows for claim in claims(run(store, dataset_name="other"))] == [80, 20]
 
 
-def test_packed_files_are_found_beside_each_other_and_in_the_store(run, store, folder):
+def test_packed_files_are_found_next_to_each_other_and_in_the_store(run, store, folder):
     for name in ("data", "data_test"):
         store.delete("dataset", f"{name}.csv")
         packed = folder / f"{name}.csv.gz"

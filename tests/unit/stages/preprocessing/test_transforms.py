@@ -265,7 +265,7 @@ TEN = np.arange(10)
         ),
     ],
 )
-def test_what_cannot_be_prepared_is_one_sentence(train, test, params, sentence):
+def test_a_dataset_that_cannot_be_prepared_is_one_sentence(train, test, params, sentence):
     with pytest.raises(BadInputError) as caught:
         prepared(train, test, **params)
     assert str(caught.value) == sentence

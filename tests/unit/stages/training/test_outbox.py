@@ -1,4 +1,4 @@
-"""What waits for MLflow comes back as it was, or, where it was damaged, not at all."""
+"""The outbox returns a publication unchanged, or, where it is damaged, not at all."""
 
 import json
 from pathlib import Path
@@ -50,16 +50,16 @@ def publication(tmp_path: Path, store: FileStore) -> Publication:
         dataset=DatasetSource("demo", "0" * 64, "file:///demo.csv", 40),
         files={"plots/loss.svg": "<svg>"},
     )
-    Outbox(store, "key", "").save(kept)
+    Outbox(store, "bucket", "key").save(kept)
     return kept
 
 
 def load(store: FileStore, tmp_path: Path) -> Publication | None:
     (tmp_path / "work").mkdir()
-    return Outbox(store, "key", "").load("abc", tmp_path / "work")
+    return Outbox(store, "bucket", "key").load("abc", tmp_path / "work")
 
 
-def test_what_was_kept_comes_back(store: FileStore, tmp_path: Path, publication: Publication):
+def test_a_kept_publication_is_loaded_again(store: FileStore, tmp_path: Path, publication: Publication):
     loaded = load(store, tmp_path)
     assert loaded is not None
     assert json.dumps(dict(loaded.outcome.metrics)) == '{"best_epoch": 2, "test_rmse": 0.1}'  # whole numbers stay whole
@@ -73,7 +73,7 @@ def test_what_was_kept_comes_back(store: FileStore, tmp_path: Path, publication:
     assert bundle.load(loaded.bundle).digest == publication.outcome.message.bundle_sha256
 
 
-def test_what_an_older_version_kept_gets_the_digest(store: FileStore, tmp_path: Path, publication: Publication):
+def test_a_publication_of_an_older_version_gets_the_digest(store: FileStore, tmp_path: Path, publication: Publication):
     edit(store, lambda document: document["message"].pop("bundle_sha256"))
     loaded = load(store, tmp_path)
     assert loaded is not None
@@ -81,9 +81,9 @@ def test_what_an_older_version_kept_gets_the_digest(store: FileStore, tmp_path: 
 
 
 def edit(store: FileStore, change: Any) -> None:
-    document = json.loads(store.get("model-promotion", CONTENT)[0])
+    document = json.loads(store.get("bucket", CONTENT)[0])
     change(document)
-    store.put("model-promotion", CONTENT, json.dumps(document).encode())
+    store.put("bucket", CONTENT, json.dumps(document).encode())
 
 
 DAMAGE = {
@@ -100,7 +100,7 @@ DAMAGE = {
 
 @pytest.mark.usefixtures("publication")
 @pytest.mark.parametrize("change", DAMAGE.values(), ids=DAMAGE)
-def test_what_was_damaged_is_not_there(store: FileStore, tmp_path: Path, change: Any):
+def test_a_damaged_publication_is_not_loaded(store: FileStore, tmp_path: Path, change: Any):
     edit(store, change)
     assert load(store, tmp_path) is None
 
@@ -108,5 +108,5 @@ def test_what_was_damaged_is_not_there(store: FileStore, tmp_path: Path, change:
 @pytest.mark.usefixtures("publication")
 @pytest.mark.parametrize("name", ["more.json", "folder/config.json", "config.json"])
 def test_a_bundle_with_anything_else_is_not_there(store: FileStore, tmp_path: Path, name: str):
-    store.put("model-promotion", f"key/bundle/{name}", b"{}")
+    store.put("bucket", f"key/bundle/{name}", b"{}")
     assert load(store, tmp_path) is None

@@ -159,7 +159,7 @@ def test_a_network_that_needs_absurd_memory_is_refused_before_training(
 @pytest.mark.parametrize("name", ["train-gru", "train-prophet"])
 @pytest.mark.parametrize("largest", [1 << 10, 1 << 13], ids=["labels", "moments"])
 def test_more_steps_than_memory_has_room_for_are_refused(training_data, tmp_path, monkeypatch, name, largest):
-    monkeypatch.setattr("flts.models.linear_skip.LARGEST_LESSON", largest)
+    monkeypatch.setattr("flts.models.linear_skip.MAX_NUMBERS", largest)
     said = r"learning to forecast 4 steps at once needs .* of memory: at most .*; a smaller output_seq_len, or fewer"
     with pytest.raises(BadInputError, match=said):
         train(name, training_data, tmp_path, output_seq_len=4)

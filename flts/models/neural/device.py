@@ -1,4 +1,4 @@
-"""Where and with how many threads the recurrent models compute."""
+"""The device and the number of threads that neural networks are computed with."""
 
 import os
 from functools import cache
@@ -13,7 +13,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if device().type == "cpu" else 1
 
 
-@cache  # asking takes as long as some matrix products of a short forecast
+@cache  # the query takes as long as some matrix products of a short forecast
 def device() -> torch.device:
     """Return the device that models are trained on: a CUDA GPU where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -5,11 +5,11 @@ import sys
 
 import torch
 
-from flts.models.recurrent.adam import Adam
+from flts.models.neural.adam import Adam
 
 NO_COMPILER = """
 import sys, torch
-from flts.models.recurrent.adam import Adam
+from flts.models.neural.adam import Adam
 parameter = torch.zeros(3)
 parameter.grad = torch.ones(3)
 Adam([parameter], 0.1).step()

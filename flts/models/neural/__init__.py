@@ -1,0 +1,1 @@
+"""Training that every neural network needs: the device, the optimizer, the loop."""
