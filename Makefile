@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run serve services test test-fast test-slow test-s3 test-kafka chaos test-images lint format coverage specs docs dist images dev-images wheelhouse lock bench \
+.PHONY: help venv run serve services test test-fast test-slow test-s3 test-kafka chaos test-images lint format coverage model specs docs dist images dev-images wheelhouse lock bench \
 	bench-skill bench-images bench-serving bench-kafka soak clean
 
 help: ## List the targets
@@ -59,11 +59,16 @@ coverage: venv ## Measure which lines and branches the unit and contract tests r
 services: venv ## Run S3 and MLflow until Ctrl-C, and print the variables to export
 	@$(BIN)/python -m scripts.services
 
+model: venv ## Scaffold a model that trains at once, and everything that belongs to it: NAME=nhits
+	@$(BIN)/python -m scripts.new_model "$(NAME)"
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	@touch $(VENV)/installed
+
 specs: venv ## Compile specs and pipeline; into build/specs/ with REGISTRY=, TAG=, DIGESTS=build/images.json or TIMEOUT=seconds
 	@$(BIN)/python -m scripts.compile_specs $(if $(REGISTRY),--registry "$(REGISTRY)") $(if $(TAG),--tag "$(TAG)") \
 		$(if $(DIGESTS),--digests "$(DIGESTS)")
 
-docs: venv ## Write docs/stages/ and the picture of the architecture, which are generated
+docs: venv ## Write docs/stages/, the tables of docs/kafka.md and the picture of the architecture, which are generated
 	@$(BIN)/python -m scripts.stage_docs
 	@$(BIN)/python -m scripts.architecture
 

@@ -22,6 +22,7 @@ from typing import Any
 import psutil
 from confluent_kafka import Producer
 
+from flts.models.registry import MODELS
 from tests.support import brokers, kafka
 
 ROOT = Path(__file__).parents[1]
@@ -188,7 +189,7 @@ def trained(number: int) -> list[dict[str, Any]]:
             "artifact_uri": "",
             "operation": f"Trained: {name}",
         }
-        for order, name in enumerate(("GRU", "LSTM", "PROPHET"))
+        for order, name in enumerate(MODELS)
     ]
 
 

@@ -192,7 +192,9 @@ class _DataParams(Params):
     identifier: Name = _param(..., "Data", "name of this run", standalone="")
 
 
-class _ServiceParams(Params):
+class ServiceParams(Params):
+    """Base of the parameters of every stage that uses MLflow."""
+
     mlflow_tracking_uri: str = _param(
         MLFLOW_TRACKING_URI,
         "Services",
@@ -230,7 +232,7 @@ class TrainParams(_DataParams):
     output_seq_len: int = _param(1, "Windows", "steps that the model forecasts in one pass", ge=1, le=MAX_WINDOW)
 
 
-class TrainerParams(_ServiceParams, _TrackingParams, TrainParams):
+class TrainerParams(ServiceParams, _TrackingParams, TrainParams):
     """Base of the parameters of every training stage."""
 
     promotion_bucket: BucketName = _bucket("promotion_bucket")
@@ -282,7 +284,7 @@ class ProphetParams(TrainerParams):
     residual_ar: bool = _param(True, "Trend", "correct forecasts with a ridge regression on recent rows and residuals")
 
 
-class EvalParams(_ServiceParams):
+class EvalParams(ServiceParams):
     """Parameters of eval."""
 
     config_hash: str = _param(
@@ -306,7 +308,7 @@ class EvalParams(_ServiceParams):
     promotion_bucket: BucketName = _bucket("promotion_bucket")
 
 
-class InferenceParams(_ServiceParams):
+class InferenceParams(ServiceParams):
     """Parameters of inference."""
 
     config_hash: str = _param(

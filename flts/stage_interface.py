@@ -1,4 +1,4 @@
-"""What a stage is: its declaration, what it is given, and what it gives back.
+"""The interface of a stage: its declaration, its context and its result.
 
 A stage is a plain function ``run(params, context) -> Result``. The runtime reads parameters and artifacts from
 flags, the environment, KFP or Kafka, calls it, and writes the result whole or not at all.
@@ -7,7 +7,9 @@ flags, the environment, KFP or Kafka, calls it, and writes the result whole or n
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Generic, Literal
+
+from typing_extensions import TypeVar
 
 from flts.contracts import MetadataValue
 from flts.lazy import resolve
@@ -17,6 +19,7 @@ from flts.progress import Progress, no_progress
 if TYPE_CHECKING:
     from flts.store import ObjectStore
 
+P = TypeVar("P", bound=Params, default=Any)
 ArtifactType = Literal["Dataset", "Model", "Artifact", "HTML"]
 
 
@@ -40,32 +43,66 @@ class Output:
 
 
 @dataclass(frozen=True)
-class Stage:
+class WorkerDeclaration:
+    """The worker of a stage in Kafka mode.
+
+    Attributes:
+        group: Its consumer group.
+        group_variable: Environment variable that renames the group.
+        consumes: The topics that it reads, each with the environment variable that renames it.
+        produces: The topics that it writes, likewise.
+        handler: ``"module:function"``, called with a received message and a ``StageRunner``; returns the messages to
+            send. It is named by text because it stands above the stages.
+        dead_letter_variable: Environment variable that renames the topic of its dead letters, if there is one.
+        messages_of_run: ``"module:function"`` for a stage that also runs once, without a request, unless ``--listen``
+            is given: called with the result, the identifier and the topics, returns the messages to send. Empty for a
+            stage that always listens.
+    """
+
+    group: str
+    group_variable: str
+    consumes: Mapping[str, str]
+    produces: Mapping[str, str]
+    handler: str
+    dead_letter_variable: str = ""
+    messages_of_run: str = ""
+
+
+@dataclass(frozen=True)
+class Stage(Generic[P]):
     """One stage of the pipeline.
 
-    ``function`` is ``"module:name"``, imported only when the stage runs; ``arguments`` are what it gets besides
-    parameters and context. ``also`` says what else its command does; ``listens`` that in Kafka mode it runs once
-    unless ``--listen`` is given, where other stages always listen. ``checks`` are the parameter models of later stages:
-    a pipeline hands it their parameters, so that a wrong one ends the run before anything is read.
+    Attributes:
+        name: Its name, also of its image and of its command.
+        summary: What it does, one sentence.
+        params: The model of its parameters.
+        inputs: Its input artifacts by name.
+        outputs: Its output artifacts and output parameters by name.
+        function: ``"module:function"``, imported only when the stage runs; called with parameters and context.
+        arguments: Further arguments of the function.
+        also: What else its command does, for the help.
+        checks: Parameter models of later stages, by stage. A pipeline gives it their parameters as well, so that a
+            wrong one ends the run before anything is read.
+        worker: Its part in Kafka mode; ``None`` for a stage that has none.
     """
 
     name: str
     summary: str
-    params: type[Params]
+    params: type[P]
     inputs: Mapping[str, Input]
     outputs: Mapping[str, Output]
     function: str
     arguments: Mapping[str, str] = field(default_factory=dict)
     also: str = ""
-    listens: bool = False
     checks: Mapping[str, type[Params]] = field(default_factory=dict)
+    worker: WorkerDeclaration | None = None
 
     @property
     def command(self) -> str:
         """The command that starts this stage, ``flts-<name>``."""
         return f"flts-{self.name}"
 
-    def run(self, params: Params, context: "Context") -> "Result":
+    def run(self, params: P, context: "Context") -> "Result":
         """Import the stage's function and call it."""
         function: Callable[..., Result] = resolve(self.function)
         return function(params, context, **self.arguments)
@@ -73,7 +110,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class InputArtifact:
-    """An artifact that a stage was given: a local file or folder, and what KFP knows of it."""
+    """An input artifact of a run: a local file or folder, and what KFP knows about it."""
 
     path: Path
     uri: str = ""
@@ -82,17 +119,17 @@ class InputArtifact:
 
 @dataclass(frozen=True)
 class Context:
-    """What a stage runs with.
+    """The surroundings of a run.
 
     Attributes:
-        inputs: The input artifacts that were given, by declared name.
+        inputs: The input artifacts that are there, by declared name.
         work_dir: A private scratch folder, on the same filesystem as the outputs; removed afterwards.
         store: The object store; ``None`` when a stage runs by itself on plain files.
         tracking_uri: MLflow's address; ``None`` means no MLflow.
-        wait_seconds: Seconds to wait for an MLflow that is away; ``None`` where the caller waits.
-        output_dir: The folder that ``Result.files`` will be moved to when a stage runs by itself, else ``None``.
+        wait_seconds: Seconds to wait for MLflow while it cannot be reached; ``None`` where the caller waits.
+        output_dir: The folder that ``Result.files`` are moved to when a stage runs by itself, else ``None``.
         progress: Where to report progress.
-        announce: Told the message of work that has begun and that others may be waiting for, as JSON.
+        announce: Called with a message, as JSON, about work that has begun and that others may wait for.
     """
 
     inputs: Mapping[str, InputArtifact]
@@ -115,15 +152,15 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Result:
-    """What a stage produced.
+    """The result of a run.
 
     Attributes:
         artifacts: One entry for every declared output artifact, by name.
         parameters: One entry for every declared output parameter.
-        message: One closing line for people: what was made, with its key figures.
+        message: A closing line for people: what was made, with its key figures.
         files: Files or folders under ``work_dir`` by the relative name they get in ``output_dir``; standalone only.
         cached: Whether an earlier result was reused.
-        notes: Warnings that people should read, one sentence each.
+        notes: Warnings for people, one sentence each.
     """
 
     artifacts: Mapping[str, Artifact]

@@ -1,4 +1,7 @@
-"""Write ``docs/stages/<stage>.md`` from the stages' declarations: ``make docs``; ``--check`` only lists stale pages."""
+"""Write ``docs/stages/<stage>.md`` and the tables of ``docs/kafka.md`` from the stages' declarations: ``make docs``.
+
+``--check`` only lists the pages that are out of date.
+"""
 
 import argparse
 import sys
@@ -9,9 +12,11 @@ from flts.runtime.cli import example, group, variable
 from flts.runtime.parameters import describe_limits, flag
 from flts.stage_interface import Stage
 from flts.stages import STAGES
+from scripts.kafka_docs import with_tables
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docs" / "stages"
+KAFKA = ROOT / "docs" / "kafka.md"
 
 EXIT_CODES = (
     ("0", "done"),
@@ -102,6 +107,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a page is out of date")
     check = parser.parse_args().check
     pages = {FOLDER / f"{name}.md": page(stage) for name, stage in STAGES.items()}
+    pages[KAFKA] = with_tables(KAFKA.read_text(encoding="utf-8"))
     obsolete = set(FOLDER.glob("*.md")) - set(pages)
     stale = [path for path, text in pages.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     if check:

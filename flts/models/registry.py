@@ -1,4 +1,4 @@
-"""The model types: what trains each, what loads it, and what it needs. Everything else loops over ``MODELS``."""
+"""The registry of model types: the trainer, the forecaster and the needs of each; everything else loops over it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from flts.models.files import LARGEST_DOCUMENTS, LARGEST_MODEL
 from flts.params import ProphetParams, RecurrentParams, TrainerParams
 from flts.progress import Progress
 
-# The stages' declarations come from here, and `--help` imports no NumPy.
+# The stages' declarations use this module, and `--help` must not import NumPy.
 if TYPE_CHECKING:
     from flts.models.base import BundledForecaster, FitResult
     from flts.models.config import BundleConfig
@@ -27,15 +27,15 @@ class ModelEntry:
 
     Attributes:
         model_type: Its name in messages.
-        title: What people call it.
-        summary: What its training stage does, one sentence.
+        title: Its name for people.
+        summary: The task of its training stage, one sentence.
         params: The parameters of its training stage.
         trainer: ``"module:function"`` that fits it; called with data, parameters and progress, returns a ``FitResult``.
         forecaster: ``"module:class"`` of the ``BundledForecaster`` that its bundles are loaded with.
-        weights_file: The model file in its bundle; what the ending promises, ``.json`` or ``.safetensors``, it holds.
-        extra: The extra of flts that it needs.
-        remark: What readers of its report should know, if anything.
-        libraries: Packages that its trainer imports only when it fits.
+        weights_file: The model file in its bundle, JSON or safetensors as its suffix says.
+        extra: The extra of flts with its libraries.
+        remark: A note for readers of its report, if any.
+        libraries: Packages that its trainer imports only in a fit.
     """
 
     model_type: ModelType
@@ -55,7 +55,7 @@ class ModelEntry:
         return self.model_type.lower()
 
     def fit(self, data: "ProcessedData", params: TrainerParams, progress: Progress) -> "FitResult":
-        """Import the trainer and fit a model; errors as the trainer's."""
+        """Import the trainer and fit a model; errors as of the trainer."""
         fit: FitResult = resolve(self.trainer)(data, params, progress)
         return fit
 
@@ -65,7 +65,7 @@ class ModelEntry:
         return loaded
 
 
-# In the order in which a tie is decided.
+# In the order that decides ties.
 MODELS: Mapping[ModelType, ModelEntry] = MappingProxyType(
     {
         entry.model_type: entry
@@ -109,13 +109,13 @@ MODELS: Mapping[ModelType, ModelEntry] = MappingProxyType(
 
 
 def largest_files() -> dict[str, int]:
-    """Return the names that may be in a bundle, and how many bytes each file may have."""
+    """Return the files that a bundle may have, and the largest size of each in bytes."""
     weights_files = {known.weights_file for known in MODELS.values()}
     return {**LARGEST_DOCUMENTS, **{name: LARGEST_MODEL[PurePath(name).suffix] for name in sorted(weights_files)}}
 
 
 def entry(model_type: ModelType, where: str) -> ModelEntry:
-    """Return the entry of a type that a message or bundle names; ``where`` is its file or address.
+    """Return the entry of a type that a message or bundle names; ``where`` is its file or address, for the error.
 
     Raises:
         BadInputError: This version does not know the type.

@@ -9,7 +9,6 @@ from pydantic.fields import FieldInfo
 
 from flts.boundary.paths import read_path
 from flts.errors import BadInputError
-from flts.params import Params
 from flts.runtime.output import check_input
 from flts.runtime.parameters import (
     describe_default,
@@ -20,7 +19,7 @@ from flts.runtime.parameters import (
     standalone_defaults,
     suggest,
 )
-from flts.stage_interface import InputArtifact, Stage
+from flts.stage_interface import InputArtifact, P, Stage
 from flts.version import __version__
 
 _GROUP_NOTES = {"Services": "A stage that runs by itself uses a service only when its address is given."}
@@ -74,7 +73,7 @@ def build_parser(stage: Stage) -> argparse.ArgumentParser:
         groups[title].add_argument(flag(name), **options)
     others = parser.add_argument_group("Other")
     others.add_argument("--executor-input", metavar="JSON", help="task of Kubeflow Pipelines; takes no other options")
-    if stage.listens:
+    if stage.worker and stage.worker.messages_of_run:
         others.add_argument(
             "--listen", action="store_true", help="run as a Kafka worker that answers requests, instead of once"
         )
@@ -112,7 +111,7 @@ def read_command_line(stage: Stage, argv: Sequence[str]) -> CommandLine:
     )
 
 
-def read_params(stage: Stage, flags: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[Params, set[str]]:
+def read_params(stage: Stage[P], flags: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[P, set[str]]:
     """Check parameters from flags and the environment; flags win, and an empty variable counts as unset.
 
     Returns:

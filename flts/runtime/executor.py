@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 from urllib.parse import unquote
 
 from flts.boundary.paths import read_path
@@ -18,7 +18,7 @@ from flts.errors import BadInputError
 from flts.params import Params
 from flts.runtime.output import check_input, write_whole
 from flts.runtime.parameters import check_params, is_typo, standalone_defaults, suggest
-from flts.stage_interface import Artifact, InputArtifact, Result, Stage
+from flts.stage_interface import Artifact, InputArtifact, P, Result, Stage
 
 _MOUNTS = {"gs://": "/gcs/", "s3://": "/s3/", "minio://": "/minio/"}
 
@@ -51,10 +51,10 @@ class OutputArtifact:
 
 
 @dataclass(frozen=True)
-class ExecutorTask:
+class ExecutorTask(Generic[P]):
     """The task of an executor input; ``ignored_outputs`` are those in it that are KFP's own."""
 
-    params: Params
+    params: P
     inputs: Mapping[str, InputArtifact]
     artifacts: Mapping[str, OutputArtifact]
     parameter_files: Mapping[str, Path]
@@ -62,7 +62,7 @@ class ExecutorTask:
     ignored_outputs: tuple[str, ...] = ()
 
 
-def read_executor_input(stage: Stage, text: str) -> ExecutorTask:
+def read_executor_input(stage: Stage[P], text: str) -> ExecutorTask[P]:
     """Read the JSON by which KFP replaces ``{{$}}``.
 
     Raises:

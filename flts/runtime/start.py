@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from flts.boundary import retries
 from flts.boundary.environment import limit_threads
@@ -15,7 +15,7 @@ from flts.errors import BadInputError
 from flts.observability.exit_codes import Failure, redact_uncaught
 from flts.observability.redaction import redact
 from flts.observability.termination import write_termination_log
-from flts.params import Params
+from flts.params import Params, ServiceParams
 from flts.runtime import cli, executor, output, reporters
 from flts.runtime.parameters import flag
 from flts.runtime.reporters import Reporter
@@ -186,21 +186,28 @@ def _ids_of(fields: Mapping[str, Any]) -> dict[str, str]:
     return {name: value for name, value in values if isinstance(value, str) and value}
 
 
-def store_of(params: Params, *, wait: bool = False) -> ObjectStore:
+class _StoreParams(Protocol):
+    """The part of a stage's parameters that names the store; every stage has it."""
+
+    @property
+    def gateway_url(self) -> str: ...
+
+
+def store_of(params: _StoreParams, *, wait: bool = False) -> ObjectStore:
     """Open the store that a stage's parameters name; ``wait`` and errors as ``open_store``."""
-    # Every stage declares it; the base model has none.
-    return open_store(getattr(params, "gateway_url"), wait=wait)  # noqa: B009
+    return open_store(params.gateway_url, wait=wait)
 
 
 def tracking_uri_of(params: Params) -> str | None:
     """Return MLflow's address: the parameter, or ``MLFLOW_TRACKING_URI`` where it is empty; ``None`` without either."""
-    named: str | None = getattr(params, "mlflow_tracking_uri", None)
-    return os.environ.get("MLFLOW_TRACKING_URI") or None if named == "" else named
+    if not isinstance(params, ServiceParams):
+        return None
+    return params.mlflow_tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or None
 
 
 def _required_tracking_uri(params: Params) -> str | None:
     uri = tracking_uri_of(params)
-    if uri is None and "mlflow_tracking_uri" in type(params).model_fields:
+    if uri is None and isinstance(params, ServiceParams):
         raise BadInputError(
             "parameter mlflow_tracking_uri is empty, and environment variable MLFLOW_TRACKING_URI is not set: one of "
             "them must name MLflow's address"

@@ -1,11 +1,12 @@
-"""Declarations of the stages: parameters, artifacts and the function that runs each."""
+"""The declarations of the stages: parameters, artifacts, the function that runs each, and its worker."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
 from flts.models.registry import MODELS
 from flts.params import EvalParams, InferenceParams, PreprocessParams
-from flts.stage_interface import Input, Output, Stage
+from flts.stage_interface import Input, Output, Stage, WorkerDeclaration
+from flts.stages import topics
 
 PREPROCESS = Stage(
     name="preprocess",
@@ -30,9 +31,16 @@ PREPROCESS = Stage(
         "report": Output("HTML", "report on the data"),
     },
     function="flts.stages.preprocessing.stage:run",
-    listens=True,
     checks={f"train-{model.slot}": model.params for model in MODELS.values()}
     | {"eval": EvalParams, "inference": InferenceParams},
+    worker=WorkerDeclaration(
+        group="preprocess",
+        group_variable="CONSUMER_GROUP_ID",
+        consumes={topics.REQUESTS: "CONSUMER_TOPIC"},
+        produces={topics.TRAINING_DATA: "PRODUCER_TOPIC_0", topics.INFERENCE_DATA: "PRODUCER_TOPIC_1"},
+        handler="flts.workers.handlers.preprocessing:handle",
+        messages_of_run="flts.workers.handlers.preprocessing:claim_checks",
+    ),
 )
 
 _TRAINING_DATA = Input(
@@ -47,6 +55,19 @@ _TRAINING_OUTPUTS: Mapping[str, Output] = {
     "run_id": Output("str", "id of the MLflow run with the model"),
     "report": Output("HTML", "report on the training"),
 }
+# A name that others know from before; the group of any other trainer has the name of its stage.
+_GROUPS = {"train-prophet": "nonml-prophet"}
+
+
+def _trainer_worker(stage: str) -> WorkerDeclaration:
+    return WorkerDeclaration(
+        group=_GROUPS.get(stage, stage),
+        group_variable="CONSUMER_GROUP_ID",
+        consumes={topics.TRAINING_DATA: "CONSUMER_TOPIC"},
+        produces={topics.TRAINED_MODELS: "PRODUCER_TOPIC"},
+        handler="flts.workers.handlers.training:handle",
+    )
+
 
 TRAINERS: Mapping[str, Stage] = {
     f"train-{model.slot}": Stage(
@@ -57,12 +78,13 @@ TRAINERS: Mapping[str, Stage] = {
         outputs=_TRAINING_OUTPUTS,
         function="flts.stages.training.stage:run",
         arguments={"model_type": model.model_type},
+        worker=_trainer_worker(f"train-{model.slot}"),
     )
     for model in MODELS.values()
 }
 
 
-def _of_trainer(slot: str) -> Mapping[str, Input]:
+def _trainer_artifacts(slot: str) -> Mapping[str, Input]:
     return {
         f"{slot}_model": Input("Model", f"model from train-{slot}", example=f"{slot}/model.json"),
         f"{slot}_metrics": Input("Artifact", f"metrics from train-{slot}", example=f"{slot}/metrics.json"),
@@ -73,7 +95,7 @@ EVAL = Stage(
     name="eval",
     summary="Compare the trained models and promote the best.",
     params=EvalParams,
-    inputs={name: item for model in MODELS.values() for name, item in _of_trainer(model.slot).items()}
+    inputs={name: item for model in MODELS.values() for name, item in _trainer_artifacts(model.slot).items()}
     | {
         "training_data": Input(
             "Dataset",
@@ -91,6 +113,14 @@ EVAL = Stage(
         "report": Output("HTML", "report with all scores, the best model, and whether it was promoted"),
     },
     function="flts.stages.evaluation.stage:run",
+    worker=WorkerDeclaration(
+        group="eval-promoter",
+        group_variable="EVAL_GROUP_ID",
+        consumes={topics.TRAINED_MODELS: "MODEL_TRAINING_TOPIC"},
+        produces={topics.SELECTED_MODELS: "MODEL_SELECTED_TOPIC"},
+        handler="flts.workers.handlers.evaluation:handle",
+        dead_letter_variable="DLQ_MODEL_SELECTED",
+    ),
 )
 
 INFERENCE = Stage(
@@ -117,6 +147,13 @@ INFERENCE = Stage(
     },
     function="flts.stages.forecasting.stage:run",
     also="flts-inference --serve serves live forecasts over HTTP instead; see flts-inference --serve --help.",
+    worker=WorkerDeclaration(
+        group="batch-forecasting-v2",
+        group_variable="CONSUMER_GROUP_ID",
+        consumes={topics.INFERENCE_DATA: "CONSUMER_TOPIC_0", topics.SELECTED_MODELS: "PROMOTION_TOPIC"},
+        produces={topics.PERFORMANCE: "PRODUCER_TOPIC"},
+        handler="flts.workers.handlers.forecasting:handle",
+    ),
 )
 
 STAGES: Mapping[str, Stage] = MappingProxyType(

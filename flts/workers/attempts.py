@@ -1,4 +1,4 @@
-"""How often a message was tried, kept in the store, so that one that kills whoever works on it is given up too."""
+"""Counts attempts at a message in the store, so that one that kills every worker ends as a dead letter too."""
 
 import threading
 from contextlib import suppress
@@ -13,25 +13,25 @@ from flts.store import ObjectStore
 from flts.store.swap import get_or_none
 from flts.workers.messages import ReceivedMessage
 
-# No identifier can be called so: the name is one of those that keys use.
+# No identifier can be called "trained": the name is one of those that keys use.
 _PREFIX = "trained/tries"
-# A worker that dies as a whole may have been killed by anybody, for example by a node that is drained.
-_DEATHS_PER_TRY = 3
+# The death of a whole worker may have other causes, such as a drained node.
+_DEATHS_PER_ATTEMPT = 3
 _SECONDS_UNTIL_RECORDED = 0.2
 
 
-class GivenUpError(Exception):
-    """A message failed as often as it may; the text is the last reason, ``tries`` how often."""
+class AttemptsExhaustedError(Exception):
+    """A message failed as often as it may; the text is the last reason, ``attempts`` the number of failures."""
 
-    def __init__(self, reason: str, tries: int) -> None:
+    def __init__(self, reason: str, attempts: int) -> None:
         super().__init__(reason)
-        self.tries = tries
+        self.attempts = attempts
 
 
 class _Record(Message):
-    """What is kept: tries that failed, and tries that began and of which no end is known."""
+    """The record of a message: failed attempts, and attempts that began and whose end is not known."""
 
-    kind: ClassVar[str] = "record of tries"
+    kind: ClassVar[str] = "record of attempts"
     timestamp: int | None = None
     failed: int = 0
     begun: int = 0
@@ -39,10 +39,11 @@ class _Record(Message):
 
 
 class Attempt:
-    """One try of a message; the body of ``with`` works on it, and afterwards one of the methods says how it ended.
+    """An attempt at a message; the body of ``with`` does the work, then a method records how it ended.
 
-    Most messages take no time at all, and are not worth two requests to the store. So a try is recorded when it has
-    lasted for a moment; or at once, where the worker has just begun, and the message may be what ended the last one.
+    Most messages are handled within milliseconds, and not worth two requests to the store. So an attempt is recorded
+    once it has lasted for a moment; or before it begins, if the worker has just started and the message may have killed
+    the one before.
     """
 
     def __init__(
@@ -53,22 +54,22 @@ class Attempt:
         received: ReceivedMessage,
         limit: int,
         *,
-        at_once: bool,
+        record_now: bool,
         crash: str = "",
     ) -> None:
-        """Prepare a try.
+        """Prepare an attempt.
 
         Args:
-            store: Where tries are recorded.
-            bucket: The bucket of promotions, which has them too.
+            store: The store that keeps the record.
+            bucket: The bucket of promotions, which holds the record as well.
             group: The consumer group.
             received: The message.
-            limit: How many tries it has.
-            at_once: Look at earlier tries, and record this one, before the body begins.
-            crash: Why the process of the try before this one ended, where it did.
+            limit: The number of attempts that it has.
+            record_now: Read the record and count this attempt before the body begins.
+            crash: How the process of the attempt before this one crashed, if it did.
 
         Raises:
-            GivenUpError: There were as many as may be.
+            AttemptsExhaustedError: There are none left.
         """
         self._store = store
         self._bucket = bucket
@@ -80,19 +81,19 @@ class Attempt:
         self._counted = False
         self._over = threading.Event()
         self._recorder: threading.Thread | None = None
-        if crash or at_once:
+        if crash or record_now:
             self._read()
             if crash:
                 self._change(failed=1, begun=-1, reason=crash)
-            tries = self._record.failed + self._record.begun // _DEATHS_PER_TRY
-            if tries >= limit:
-                raise GivenUpError(self._record.reason or "whoever works on it dies", tries)
+            attempts = self._record.failed + self._record.begun // _DEATHS_PER_ATTEMPT
+            if attempts >= limit:
+                raise AttemptsExhaustedError(self._record.reason or "every worker that handles it dies", attempts)
             self._count()
         else:
             self._recorder = threading.Thread(target=self._count_later, daemon=True)
 
     def __enter__(self) -> Self:
-        """Begin."""
+        """Start counting."""
         if self._recorder:
             self._recorder.start()
         return self
@@ -100,7 +101,7 @@ class Attempt:
     def __exit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        """End; a process that is told to end takes the try back."""
+        """Stop counting; an attempt of a process that is being stopped does not count."""
         self._over.set()
         if self._recorder:
             self._recorder.join()
@@ -110,39 +111,39 @@ class Attempt:
 
     @property
     def number(self) -> int:
-        """Which try it is, from 1."""
+        """The number of this attempt, from 1."""
         return self._record.failed + 1
 
     def failed(self, reason: str) -> None:
-        """Count the try.
+        """Count the attempt as failed.
 
         Raises:
-            GivenUpError: It was the last.
+            AttemptsExhaustedError: It was the last one.
         """
         if not self._stored:
             self._read()
         self._change(failed=1, begun=-1 if self._counted else 0, reason=redact(reason))
         if self._record.failed >= self._limit:
-            raise GivenUpError(reason, self._record.failed)
+            raise AttemptsExhaustedError(reason, self._record.failed)
         self._write()
 
     def postponed(self) -> None:
-        """Take the try back: that it did not come to an end has nothing to do with the message."""
+        """Take the attempt back: the message is not the reason that it ended early."""
         if self._counted:
             self._change(begun=-1)
             self._counted = False
-            with suppress(FltsError):  # a try too many is recorded, of nine
+            with suppress(FltsError):  # one of nine deaths is recorded that was none
                 self._write()
 
     def done(self) -> None:
-        """Forget the message's tries: it needs no more."""
+        """Delete the message's record."""
         if self._stored:
             self._store.delete(self._bucket, self._key)
 
     def _count_later(self) -> None:
         if self._over.wait(_SECONDS_UNTIL_RECORDED):
             return
-        with suppress(FltsError):  # the stage will notice the same, and say it
+        with suppress(FltsError):  # the stage meets the same error, and reports it
             self._read()
             self._count()
 
@@ -166,9 +167,9 @@ class Attempt:
         if found is None:
             return
         self._stored = True
-        with suppress(BadInputError):  # of a damaged record nothing is known
+        with suppress(BadInputError):  # a damaged record counts as none
             record = _Record.parse(found[0], source=self._key)
-            if record.timestamp == self._received.timestamp:  # else it is of a topic that was deleted and made again
+            if record.timestamp == self._received.timestamp:  # otherwise it belongs to a deleted topic of the same name
                 self._record = record
 
     def _write(self) -> None:

@@ -1,6 +1,6 @@
-"""Dead letters: messages that were given up, unchanged, with headers that say why.
+"""Dead letters: messages that failed for good, unchanged, with headers that say why.
 
-One that no broker takes for its size is cut, and what is missing of it lies in the store.
+A letter that is too large for its topic is cut, and its whole body goes to the store.
 """
 
 import hashlib
@@ -16,9 +16,9 @@ ERROR, STAGE, ATTEMPTS = "error", "stage", "attempts"
 TOPIC, PARTITION, OFFSET, TIME = "original_topic", "original_partition", "original_offset", "original_timestamp"
 SHA256, OBJECT = "body_sha256", "body_object"
 _OWN = frozenset({ERROR, STAGE, ATTEMPTS, TOPIC, PARTITION, OFFSET, TIME, SHA256, OBJECT})
-# No identifier can be called so: the name is one of those that keys use.
+# No identifier can be called "trained": the name is one of those that keys use.
 _PREFIX = "trained/dead-letters"
-# What is kept of each part of a letter that is cut; all of it together is less than any topic takes.
+# The size of each part of a cut letter; all parts together are small enough for any topic.
 _CUT_BYTES = 1000
 _CUT_HEADERS = 20
 
@@ -28,7 +28,7 @@ def dead_letter(received: ReceivedMessage, stage: str, topics: Topics, dead: Dea
     headers = {
         ERROR: redact(dead.reason),
         STAGE: stage,
-        ATTEMPTS: str(dead.tries),
+        ATTEMPTS: str(dead.attempts),
         TOPIC: received.topic,
         PARTITION: str(received.partition),
         OFFSET: str(received.offset),
@@ -51,7 +51,7 @@ def cut(letter: OutgoingMessage, store: ObjectStore, bucket: str) -> OutgoingMes
     """Put the body of a dead letter into the store, and return a letter that is small enough for any topic.
 
     Raises:
-        ServiceUnavailableError: The store is away.
+        ServiceUnavailableError: The store cannot be reached.
         RefusedError: It refuses the credentials.
     """
     body = letter.value or b""
@@ -67,19 +67,19 @@ def cut(letter: OutgoingMessage, store: ObjectStore, bucket: str) -> OutgoingMes
 
 
 def whole_body(letter: ReceivedMessage, store: ObjectStore, bucket: str) -> bytes | None:
-    """Return the body of a message that became a dead letter, also of one that was cut.
+    """Return the whole body of a dead letter, from the store if the letter was cut.
 
     Raises:
-        BadInputError: What was cut off is not in the store any more, or is something else.
-        ServiceUnavailableError: The store is away.
+        BadInputError: The body is no longer in the store, or differs from its checksum.
+        ServiceUnavailableError: The store cannot be reached.
     """
-    said = dict(letter.headers)
-    if OBJECT not in said:
+    headers = dict(letter.headers)
+    if OBJECT not in headers:
         return letter.value
-    place, _, key = said[OBJECT].decode(errors="replace").partition("/")
+    place, _, key = headers[OBJECT].decode(errors="replace").partition("/")
     if place != bucket or not key.startswith(f"{_PREFIX}/"):
         raise BadInputError(f"{letter.place}: its header {OBJECT} names no body of a dead letter in bucket {bucket}")
     body, _ = store.get(bucket, key)
-    if hashlib.sha256(body).hexdigest().encode() != said.get(SHA256):
+    if hashlib.sha256(body).hexdigest().encode() != headers.get(SHA256):
         raise ChecksumMismatchError(f"{letter.place}: {bucket}/{key} is not the body that its header {SHA256} names")
     return body

@@ -1,4 +1,4 @@
-"""What workers keep in the store between messages, of which there may be a later version already."""
+"""Messages that workers keep in the store: the latest version of each wins, in whichever order they come."""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -12,7 +12,7 @@ from flts.store.swap import Found, get_or_none, swap
 
 
 def get_json(store: ObjectStore, bucket: str, key: str) -> tuple[dict[str, Any], str] | None:
-    """Return a JSON object of the store and its etag, ``None`` where there is no such object; errors as ``get``."""
+    """Return a JSON object of the store and its etag, ``None`` if it does not exist; errors as ``get``."""
     found = get_or_none(store, bucket, key)
     return (json_object(found[0], f"{bucket}/{key}", "a JSON object", allow_nan=True), found[1].etag) if found else None
 
@@ -25,19 +25,19 @@ def keep_latest(
     place: str,
     when: Callable[[Mapping[str, Any], str], Any],
 ) -> None:
-    """Keep a message unless one as late is kept: messages come again, and in any order.
+    """Keep a message, unless the one that is kept is as late: messages come again, and in any order.
 
     Args:
-        store: Where it is kept.
-        bucket: Its bucket.
-        key: Its key.
+        store: The store.
+        bucket: The bucket.
+        key: The key to keep it under.
         message: The message.
-        place: What sentences call it.
-        when: Tells what orders two such messages, of the fields of one and what sentences call it.
+        place: The name of the message in sentences.
+        when: Returns what two such messages are ordered by, from the fields of one and its name in sentences.
 
     Raises:
-        BadInputError: ``when`` finds nothing in one of them.
-        ServiceUnavailableError: The object kept changing.
+        BadInputError: ``when`` does not find that value.
+        ServiceUnavailableError: The store cannot be reached, or the object changed during each attempt.
     """
     ours = when(message.model_dump(mode="json"), place)
 

@@ -1,6 +1,6 @@
-"""Whether a worker lives: it touches a file while it talks to Kafka.
+"""Liveness of a worker: it touches a file while it polls Kafka.
 
-``python -m flts.workers.liveness`` looks at the file: exit code 0 for a worker that lives, else 1.
+``python -m flts.workers.liveness`` checks the file: exit code 0 for a worker that lives, else 1.
 """
 
 import os
@@ -11,21 +11,21 @@ from contextlib import suppress
 from pathlib import Path
 
 VARIABLE = "FLTS_LIVENESS_FILE"
-_DEFAULT = "/tmp/flts-alive"  # noqa: S108 - in a container, whose own it is
+_DEFAULT = "/tmp/flts-alive"  # noqa: S108 - each container has its own
 _SECONDS_BETWEEN = 5.0
 _OLDEST_SECONDS = 60.0
 
 
 class Heartbeat:
-    """Touches the file every few seconds, as long as it is called."""
+    """Touches the file every few seconds for as long as ``beat`` is called."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
-        """Prepare it; where the file cannot be written, nobody can ask for it."""
+        """Read the file's path; a file that cannot be written is ignored, as no probe can read it either."""
         self._path = path_of(environ)
         self._next = 0.0
 
     def beat(self) -> None:
-        """Tell that the worker lives."""
+        """Touch the file."""
         now = time.monotonic()
         if now >= self._next:
             self._next = now + _SECONDS_BETWEEN
@@ -33,18 +33,18 @@ class Heartbeat:
                 self._path.touch()
 
     def end(self) -> None:
-        """Tell that it ends."""
+        """Remove the file."""
         with suppress(OSError):
             self._path.unlink(missing_ok=True)
 
 
 def path_of(environ: Mapping[str, str]) -> Path:
-    """Return the file."""
+    """Return the path of the file."""
     return Path(environ.get(VARIABLE) or _DEFAULT)
 
 
 def is_alive(environ: Mapping[str, str]) -> bool:
-    """Tell whether a worker touched the file within the last minute."""
+    """Return whether a worker touched the file within the last minute."""
     try:
         return time.time() - path_of(environ).stat().st_mtime < _OLDEST_SECONDS
     except OSError:

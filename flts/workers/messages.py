@@ -1,4 +1,4 @@
-"""What goes over topics: records as they came, records to send, and how the ones become FLTS' messages."""
+"""Records of Kafka: received ones, ones to send, and FLTS' messages in them."""
 
 import json
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ LARGEST_BYTES = 8 << 20
 
 @dataclass(frozen=True)
 class ReceivedMessage:
-    """A record as it came; ``timestamp`` in milliseconds since 1970, ``None`` where the broker keeps none."""
+    """A received record; ``timestamp`` in milliseconds since 1970, ``None`` if the broker keeps none."""
 
     topic: str
     partition: int
@@ -37,7 +37,7 @@ class ReceivedMessage:
 
     @property
     def place(self) -> str:
-        """What sentences and logs call it."""
+        """Its name in sentences and logs."""
         return f"message {self.partition}:{self.offset} of {self.topic}"
 
 
@@ -55,7 +55,7 @@ def fields_of(received: ReceivedMessage) -> dict[str, Any]:
     """Return the JSON object that a record holds.
 
     Raises:
-        BadInputError: It holds none, a larger one than any stage writes, or one of another version.
+        BadInputError: It holds none, one larger than any stage writes, or one of another version.
     """
     value = received.value or b""
     if len(value) > LARGEST_BYTES:
@@ -68,7 +68,7 @@ def fields_of(received: ReceivedMessage) -> dict[str, Any]:
 
 
 def parse(kind: type[M], received: ReceivedMessage, fields: dict[str, Any] | None = None) -> M:
-    """Return a record as a message of a kind; ``fields`` where they are known already; errors as ``fields_of``."""
+    """Parse a record as a message; ``fields`` take the place of those in the record; errors as ``fields_of``."""
     if fields is None:
         fields_of(received)
         return kind.parse(received.value or b"", source=received.place)
@@ -76,15 +76,15 @@ def parse(kind: type[M], received: ReceivedMessage, fields: dict[str, Any] | Non
 
 
 def claim_check(received: ReceivedMessage, store: ObjectStore, identifier: str) -> ClaimCheck:
-    """Return a record as a claim check; what older producers left out is filled in from the object.
+    """Parse a record as a claim check; fields that older producers left out are filled in from the object.
 
     Args:
         received: The record.
-        store: Where the object lies.
-        identifier: Whose data it is where the message does not say.
+        store: The store that holds the object.
+        identifier: The identifier for a message that brings none.
 
     Raises:
-        BadInputError: It is no claim check, there is no such object, or no processed data in it.
+        BadInputError: It is no claim check, or the object is missing or holds no processed data.
     """
     fields = fields_of(received)
     place = {name: fields.get(name) for name in ("bucket", "object")}
@@ -108,23 +108,23 @@ def _describe(store: ObjectStore, bucket: str, key: str) -> dict[str, Any]:
         info = store.download(bucket, key, path)
         data, digest = read_processed(path), sha256_file(path)
     if not data.config_hash:
-        raise BadInputError(f"{bucket}/{key} says no config_hash, and neither does the message that names it")
+        raise BadInputError(f"{bucket}/{key} has no config_hash, and neither has the message that names it")
     return {"size": info.size, "sha256": digest, "config_hash": data.config_hash, "rows": len(data)}
 
 
-def headers_at_hand(received: ReceivedMessage) -> dict[str, str]:
-    """Return the request ids that join the work on a record with the work that led to it."""
+def received_request_ids(received: ReceivedMessage) -> dict[str, str]:
+    """Return the request ids of a record, which connect the work on it with the work before."""
     found = {name: value.decode("latin-1") for name, value in received.headers}
     return request_ids.make_headers(found.get(_REQUEST_ID, ""), found.get(_TRACEPARENT, ""))
 
 
-def traced(outgoing: OutgoingMessage) -> OutgoingMessage:
-    """Add the headers that join what all workers log of one dataset."""
-    at_hand = request_ids.headers()
-    found = {_REQUEST_ID: at_hand["X-Request-ID"], _TRACEPARENT: at_hand.get("traceparent", "")}
+def with_request_ids(outgoing: OutgoingMessage) -> OutgoingMessage:
+    """Add the headers that connect the log lines of all workers about one dataset."""
+    current = request_ids.headers()
+    found = {_REQUEST_ID: current["X-Request-ID"], _TRACEPARENT: current.get("traceparent", "")}
     return replace(outgoing, headers=tuple((name, text.encode()) for name, text in found.items() if text))
 
 
-def encoded(artifact: Artifact) -> bytes:
+def encode(artifact: Artifact) -> bytes:
     """Return the content of an artifact as bytes."""
     return artifact.content.encode() if isinstance(artifact.content, str) else artifact.content

@@ -1,4 +1,4 @@
-"""What a worker and the process that works on its messages tell each other."""
+"""Messages between a worker and the process that works for it: work items, and how they ended."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ class WorkItem:
 
     Attributes:
         received: The message.
-        first: Whether it is the first one of its partition.
-        crash: How the process before ended over it.
-        letter: Its dead letter, where that is too large for its topic: it is cut, and nothing else is done.
+        first: Whether it is the first message of its partition since the worker started.
+        crash: How the process ended that worked on it before, if it crashed.
+        letter: Its dead letter, if that is too large for its topic: then the letter is cut, and nothing else done.
     """
 
     received: ReceivedMessage
@@ -25,44 +25,44 @@ class WorkItem:
 
 @dataclass(frozen=True)
 class Announced:
-    """A message to send while the work goes on."""
+    """A message to send before the work is done."""
 
     outgoing: OutgoingMessage
 
 
 @dataclass(frozen=True)
 class Completed:
-    """The work is done: its outputs are kept, and these messages are to be sent."""
+    """Success: the outputs are stored; the messages are still to be sent."""
 
     outgoing: Sequence[OutgoingMessage]
 
 
 @dataclass(frozen=True)
 class DeadLettered:
-    """No try will do better: the message is a dead letter; ``bad`` is one that is wrong by itself."""
+    """Final failure: the message becomes a dead letter; ``invalid`` if the message itself is wrong."""
 
     reason: str
-    tries: int
-    bad: bool
+    attempts: int
+    invalid: bool
 
 
 @dataclass(frozen=True)
 class Failed:
-    """The try failed, and another one may not."""
+    """A failed attempt, after which another may succeed."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class Postponed:
-    """A service is out of reach, refuses the credentials, or a disk is full: the message can do nothing for it."""
+    """An attempt that does not count: a service cannot be reached or refuses the credentials, or a disk is full."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class Crashed:
-    """The process ended over the message."""
+    """A crash of the process that worked on the message."""
 
     reason: str
 

@@ -1,10 +1,9 @@
-"""What each worker and command must be allowed where Kafka has ACLs: no more, and nothing works with less."""
+"""The permissions that each worker and command needs where Kafka has ACLs, and no others."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from flts.stages import STAGES
-from flts.workers.settings import CONSUMED, DEAD_LETTER_GROUP, PERFORMANCE, dead_letter_topic, prefix, read_topics
+from flts.workers.settings import CONSUMED, DEAD_LETTER_GROUP, TOPICS, WORKERS, dead_letter_topic, prefix, read_topics
 
 TOPIC, GROUP = "topic", "group"
 READ, WRITE, CREATE, DESCRIBE, DESCRIBE_CONFIGS = "READ", "WRITE", "CREATE", "DESCRIBE", "DESCRIBE_CONFIGS"
@@ -12,12 +11,12 @@ READ, WRITE, CREATE, DESCRIBE, DESCRIBE_CONFIGS = "READ", "WRITE", "CREATE", "DE
 
 @dataclass(frozen=True, order=True)
 class Permission:
-    """That somebody may do something; READ and WRITE of a topic have DESCRIBE in them, as Kafka sees it.
+    """An operation on a topic or group; in Kafka, READ and WRITE of a topic include DESCRIBE.
 
     Attributes:
         resource: ``topic`` or ``group``.
-        name: Of the topic or group.
-        operation: As Kafka calls it.
+        name: The topic or group.
+        operation: Kafka's name of the operation.
     """
 
     resource: str
@@ -25,7 +24,7 @@ class Permission:
     operation: str
 
     def __str__(self) -> str:
-        """Return it as sentences say it."""
+        """Return it for use in a sentence."""
         return f"{self.operation} the {self.resource} {self.name}"
 
 
@@ -45,7 +44,7 @@ def _of_preprocess_once(environ: Mapping[str, str]) -> Iterator[Permission]:
 
 def _of_topics(environ: Mapping[str, str]) -> Iterator[Permission]:
     begin = prefix(environ)
-    names = [begin + name for name in (*CONSUMED, PERFORMANCE)]
+    names = [begin + name for name in TOPICS]
     names += [dead_letter_topic(begin + name, begin) for name in CONSUMED]
     for name in names:
         for operation in (CREATE, DESCRIBE, DESCRIBE_CONFIGS):
@@ -53,7 +52,7 @@ def _of_topics(environ: Mapping[str, str]) -> Iterator[Permission]:
 
 
 def _of_status(environ: Mapping[str, str]) -> Iterator[Permission]:
-    for stage in STAGES:
+    for stage in WORKERS:
         topics = read_topics(stage, environ)
         yield Permission(GROUP, topics.group, DESCRIBE)
         for topic in topics.consumes.values():
@@ -67,7 +66,7 @@ def _of_status(environ: Mapping[str, str]) -> Iterator[Permission]:
 def _of_dead_letters(environ: Mapping[str, str]) -> Iterator[Permission]:
     begin = prefix(environ)
     yield Permission(GROUP, begin + DEAD_LETTER_GROUP, READ)
-    for stage in STAGES:
+    for stage in WORKERS:
         for topic, letters in read_topics(stage, environ).dead_letters.items():
             yield Permission(TOPIC, letters, READ)
             yield Permission(TOPIC, topic, WRITE)
@@ -79,11 +78,11 @@ _COMMANDS: Mapping[str, Callable[[Mapping[str, str]], Iterator[Permission]]] = {
     "flts-status": _of_status,
     "flts-dlq": _of_dead_letters,
 }
-# Whom rights can be given: the workers of the stages, and what else talks to Kafka.
-ROLES = (*STAGES, *_COMMANDS)
+# The workers of the stages, and the commands that use Kafka.
+ROLES = (*WORKERS, *_COMMANDS)
 
 
-def rights(role: str, environ: Mapping[str, str]) -> list[Permission]:
-    """Return what one of ``ROLES`` must be allowed, with the names of topics and groups that the environment gives."""
+def permissions_of(role: str, environ: Mapping[str, str]) -> list[Permission]:
+    """Return the permissions of one of ``ROLES``, for topics and groups as the environment names them."""
     found = _COMMANDS[role](environ) if role in _COMMANDS else _of_worker(role, environ)
     return sorted(set(found))

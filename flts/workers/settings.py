@@ -1,4 +1,4 @@
-"""How to reach Kafka, and what its topics and groups are called."""
+"""Settings of Kafka, and names of its topics and groups."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,16 +9,17 @@ from pydantic import Field
 
 from flts.boundary.files import readable
 from flts.errors import BadInputError
-from flts.models.registry import MODELS
 from flts.params import Params
 from flts.runtime.parameters import read_values, suggest
+from flts.stage_interface import WorkerDeclaration
+from flts.stages import STAGES
 
 _PREFIX = "KAFKA_"
 _SECRETS = ("kafka_sasl_password", "kafka_ssl_key_password")
 
 
 class KafkaSettings(Params):
-    """The variables that say how to reach Kafka, by the names that its clients usually give them."""
+    """The environment variables for the connection to Kafka, under the names that its clients usually have."""
 
     kafka_bootstrap_servers: str = Field(..., description="host:port of some brokers, separated by commas")
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
@@ -39,11 +40,11 @@ class KafkaSettings(Params):
 
     @property
     def where(self) -> str:
-        """What sentences call the brokers."""
+        """The name of the brokers in sentences."""
         return f"Kafka at {self.kafka_bootstrap_servers}"
 
     def client(self) -> dict[str, Any]:
-        """Return what every client of librdkafka is configured with.
+        """Return the configuration of every client of librdkafka.
 
         Raises:
             BadInputError: A file that a variable names cannot be read.
@@ -78,7 +79,7 @@ class KafkaSettings(Params):
         return config
 
     def membership(self) -> dict[str, Any]:
-        """Return how a consumer takes part in its group; under KIP-848 the brokers say most of it."""
+        """Return the configuration of a group member; under KIP-848 the brokers decide most of it."""
         config: dict[str, Any] = {"group_protocol": self.kafka_group_protocol}
         if self.kafka_group_instance_id:
             config["group_instance_id"] = self.kafka_group_instance_id
@@ -117,9 +118,9 @@ class Topics:
 
     Attributes:
         group: The consumer group.
-        consumes: The topics it reads, by what comes in them.
-        produces: The topics it writes, by what goes into them.
-        dead_letters: Where dead letters go, by the topic that they come from.
+        consumes: The topics that it reads, by their declared names.
+        produces: The topics that it writes, by their declared names.
+        dead_letters: The topics of dead letters, by the topic that these come from.
     """
 
     group: str
@@ -130,74 +131,49 @@ class Topics:
 
 PREFIX_VARIABLE = "FLTS_TOPIC_PREFIX"
 DEAD_LETTER_PREFIX = "DLQ-"
-TRAINING_DATA = "training-data"
-INFERENCE_DATA = "inference-data"
-TRAINED_MODELS = "model-training"
-SELECTED_MODELS = "model-selected"
-PERFORMANCE = "performance-eval"
-REQUESTS = "preprocess-requests"
-CONSUMED = (TRAINING_DATA, INFERENCE_DATA, TRAINED_MODELS, SELECTED_MODELS, REQUESTS)
-# Remembers which dead letters were sent again.
+# The group that remembers which dead letters were replayed.
 DEAD_LETTER_GROUP = "flts-dlq"
 
-_GROUPS = {
-    "preprocess": "preprocess",
-    "train-prophet": "nonml-prophet",
-    "eval": "eval-promoter",
-    "inference": "batch-forecasting-v2",
-}
-_TRAINER = (
-    "CONSUMER_GROUP_ID",
-    {TRAINING_DATA: "CONSUMER_TOPIC"},
-    {TRAINED_MODELS: "PRODUCER_TOPIC"},
-)
-# The variables that rename group and topics, as deployments of the older version set them.
-_VARIABLES: Mapping[str, tuple[str, Mapping[str, str], Mapping[str, str]]] = {
-    "preprocess": (
-        "CONSUMER_GROUP_ID",
-        {REQUESTS: "CONSUMER_TOPIC"},
-        {TRAINING_DATA: "PRODUCER_TOPIC_0", INFERENCE_DATA: "PRODUCER_TOPIC_1"},
-    ),
-    **{f"train-{model.slot}": _TRAINER for model in MODELS.values()},
-    "eval": (
-        "EVAL_GROUP_ID",
-        {TRAINED_MODELS: "MODEL_TRAINING_TOPIC"},
-        {SELECTED_MODELS: "MODEL_SELECTED_TOPIC"},
-    ),
-    "inference": (
-        "CONSUMER_GROUP_ID",
-        {INFERENCE_DATA: "CONSUMER_TOPIC_0", SELECTED_MODELS: "PROMOTION_TOPIC"},
-        {PERFORMANCE: "PRODUCER_TOPIC"},
-    ),
-}
+# The declared workers, by stage.
+WORKERS: Mapping[str, WorkerDeclaration] = {stage.name: stage.worker for stage in STAGES.values() if stage.worker}
+# The topics that some worker reads, and all topics, in the order in which the stages follow each other.
+CONSUMED = tuple(dict.fromkeys(topic for worker in WORKERS.values() for topic in worker.consumes))
+TOPICS = tuple(dict.fromkeys(topic for worker in WORKERS.values() for topic in (*worker.consumes, *worker.produces)))
 
 
 def prefix(environ: Mapping[str, str]) -> str:
-    """Return what the names of all topics and groups begin with, where several deployments share a cluster."""
+    """Return the prefix of all topics and groups, for deployments that share a cluster."""
     return environ.get(PREFIX_VARIABLE, "")
 
 
 def dead_letter_topic(topic: str, prefix: str) -> str:
-    """Return the topic for dead letters from a topic."""
+    """Return the topic for the dead letters of a topic."""
     return f"{prefix}{DEAD_LETTER_PREFIX}{topic.removeprefix(prefix)}"
 
 
 def read_topics(stage: str, environ: Mapping[str, str]) -> Topics:
-    """Return what the worker of a stage reads and writes; variables of the older deployment rename them."""
-    group, consumes, produces = _VARIABLES[stage]
+    """Return what the worker of a stage reads and writes, with the names that the environment gives.
+
+    Raises:
+        BadInputError: The stage has no worker.
+    """
+    worker = WORKERS.get(stage)
+    if worker is None:
+        raise BadInputError(f"the stage {stage} has no part in Kafka mode: its declaration names no worker")
     begin = prefix(environ)
 
     def named(names: Mapping[str, str]) -> dict[str, str]:
-        return {kind: begin + (environ.get(variable) or kind) for kind, variable in names.items()}
+        return {topic: begin + (environ.get(variable) or topic) for topic, variable in names.items()}
 
-    read = named(consumes)
+    read = named(worker.consumes)
     dead = {topic: dead_letter_topic(topic, begin) for topic in read.values()}
-    if stage == "eval" and environ.get("DLQ_MODEL_SELECTED"):
-        dead = dict.fromkeys(dead, begin + environ["DLQ_MODEL_SELECTED"])
-    return Topics(begin + (environ.get(group) or _GROUPS.get(stage, stage)), read, named(produces), dead)
+    if renamed := environ.get(worker.dead_letter_variable):
+        dead = dict.fromkeys(dead, begin + renamed)
+    group = begin + (environ.get(worker.group_variable) or worker.group)
+    return Topics(group, read, named(worker.produces), dead)
 
 
-# What variables of the older deployment stood for, and what does it now.
+# Variables of the older deployment, and what takes their place.
 _OBSOLETE = {
     "TRAIN_TEST_SPLIT": "the parts are fixed: 70 % fit, 15 % validation, 15 % selection",
     "LOOKBACK_RUNS": "eval compares the models of one config_hash",
@@ -210,7 +186,7 @@ _OBSOLETE_PREFIX = "ENABLE_"
 
 
 def warnings(environ: Mapping[str, str]) -> list[str]:
-    """Return a sentence for each variable that means nothing any more, or that is probably misspelt."""
+    """Return a sentence for each variable that has no meaning any more, or is probably misspelt."""
     found = [f"environment variable {name} is ignored: {now}" for name, now in _OBSOLETE.items() if environ.get(name)]
     found += [
         f"environment variable {name} is ignored: there is nothing to switch on"
@@ -219,7 +195,7 @@ def warnings(environ: Mapping[str, str]) -> list[str]:
     ]
     known = [name.upper() for name in KafkaSettings.model_fields]
     found += [
-        f"environment variable {name} is ignored: it is not one of FLTS'{suggest(name, known)}"
+        f"environment variable {name} is ignored: FLTS has no such variable{suggest(name, known)}"
         for name in sorted(environ)
         if name.startswith(_PREFIX) and name not in known
     ]

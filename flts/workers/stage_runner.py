@@ -1,45 +1,47 @@
-"""Where a message is worked on: the stage, its parameters and services, and the running of it."""
+"""Runs of a stage for the messages of its worker."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Generic
 
-from flts.params import Params
+from flts.contracts import ModelType
 from flts.runtime import output
 from flts.runtime.parameters import check_params
 from flts.runtime.reporters import Reporter
 from flts.runtime.start import tracking_uri_of
 from flts.runtime.work_folders import work_folder
-from flts.stage_interface import Context, InputArtifact, Result, Stage
+from flts.stage_interface import Context, InputArtifact, P, Result, Stage
 from flts.store import ObjectStore
 from flts.workers.messages import OutgoingMessage
 from flts.workers.settings import Topics
 
 
 @dataclass(frozen=True)
-class StageRunner:
-    """What a role works with.
+class StageRunner(Generic[P]):
+    """Runs a stage for a handler.
 
     Attributes:
         stage: The stage.
-        params: The worker's parameters; a message says the rest.
+        params: The worker's parameters; those that a message gives take their place.
         topics: Its topics.
         store: The object store.
-        reporter: Where the stage tells how far it is.
+        reporter: Takes the stage's progress and result.
         announce: Sends a message before the work is done; it may get lost.
+        expected_types: The model types that eval waits for.
     """
 
-    stage: Stage
-    params: Params
+    stage: Stage[P]
+    params: P
     topics: Topics
     store: ObjectStore
     reporter: Reporter
     announce: Callable[[OutgoingMessage], None]
+    expected_types: Sequence[ModelType] = ()
 
     @property
     def identifier(self) -> str:
-        """Whose data it is where a message does not say."""
-        return str(getattr(self.params, "identifier", ""))
+        """The identifier for messages that bring none."""
+        return str(self.params.model_dump().get("identifier", ""))
 
     def run(
         self,
@@ -52,10 +54,10 @@ class StageRunner:
         """Run the stage.
 
         Args:
-            changes: Parameters that the message gives.
+            changes: The parameters that the message gives.
             inputs: Content of the input artifacts, by name.
-            arguments: What the stage's function gets beside parameters and context.
-            announce: Told what the stage has begun.
+            arguments: Further arguments of the stage's function.
+            announce: Called with the message of work that the stage has begun.
 
         Raises:
             BadInputError: A parameter or an input is wrong.

@@ -8,7 +8,7 @@ import pytest
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
-from flts.stages import STAGES
+from flts.stages import STAGES, TRAINERS
 from tests.support.launcher import Launched, Launcher
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("launcher")]
@@ -33,16 +33,16 @@ METADATA = {
     "eval.scores": {"test_rmse", "test_mae", "test_mse", "composite_score", "promoted"},
     "eval.promotion_metadata": {"model_uri", "rmse", "mae", "mse", "score", "timestamp", "weights"},
     **{
-        f"train-{name}.model": {"model_type", "run_id", "config_hash", "test_rmse", "train_end", "mlflow_uri"}
-        for name in ("gru", "lstm", "prophet")
+        f"{name}.model": {"model_type", "run_id", "config_hash", "test_rmse", "train_end", "mlflow_uri"}
+        for name in TRAINERS
     },
     **{
-        f"train-{name}.metrics": {"test_rmse", "composite_score", "persistence_test_rmse", "linear_test_rmse"}
-        for name in ("gru", "lstm", "prophet")
+        f"{name}.metrics": {"test_rmse", "composite_score", "persistence_test_rmse", "linear_test_rmse"}
+        for name in TRAINERS
     },
     **{
-        f"train-{name}.scores": {"test_rmse", "test_mae", "test_mse", "composite_score", "persistence_test_rmse"}
-        for name in ("gru", "lstm", "prophet")
+        f"{name}.scores": {"test_rmse", "test_mae", "test_mse", "composite_score", "persistence_test_rmse"}
+        for name in TRAINERS
     },
 }
 
@@ -60,7 +60,7 @@ def launcher(root, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def launched(launcher) -> dict[str, Launched]:
-    for name in ("preprocess", "train-gru", "train-lstm", "train-prophet", "eval", "inference"):
+    for name in STAGES:
         task = launcher.run(name)
         assert task.code == 0, task.stderr
         launcher.launched[name] = task

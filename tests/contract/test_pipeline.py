@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from flts.stages import STAGES
+from flts.models.registry import MODELS
+from flts.stages import STAGES, TRAINERS
 
 PIPELINE_DEFAULTS = {
     "dataset_name": "PobleSec",
@@ -99,14 +100,12 @@ def test_data_flows_from_preprocess_through_the_trainers_and_eval_to_inference(t
 
     assert {task: edges(tasks, task) for task in tasks} == {
         "preprocess": {},
-        "train-gru": training,
-        "train-lstm": training,
-        "train-prophet": training,
+        **dict.fromkeys(TRAINERS, training),
         "eval": hashed
         | {"training_data": "preprocess.training_data"}
         | {
-            f"{model}_{output}": f"train-{model}.{output}"
-            for model in ("gru", "lstm", "prophet")
+            f"{model.slot}_{output}": f"train-{model.slot}.{output}"
+            for model in MODELS.values()
             for output in ("model", "metrics")
         },
         "inference": hashed | {"inference_data": "preprocess.inference_data", "selected_model": "eval.selected_model"},
@@ -115,9 +114,7 @@ def test_data_flows_from_preprocess_through_the_trainers_and_eval_to_inference(t
 
 def test_the_trainers_wait_for_preprocess_alone(tasks: dict[str, Any]) -> None:
     assert {task: tasks[task]["dependentTasks"] for task in tasks if task.startswith("train-")} == {
-        "train-gru": ["preprocess"],
-        "train-lstm": ["preprocess"],
-        "train-prophet": ["preprocess"],
+        trainer: ["preprocess"] for trainer in TRAINERS
     }
 
 
@@ -241,9 +238,7 @@ def test_resources_come_from_the_pipelines_parameters(document: dict[str, Any]) 
 
     assert {stage: resolved(document, stage) for stage in STAGES} == {
         "preprocess": usual | {"resourceMemoryLimit": "8Gi"},
-        "train-gru": usual | none,
-        "train-lstm": usual | none,
-        "train-prophet": usual,
+        **{f"train-{model.slot}": usual | (none if model.extra == "torch" else {}) for model in MODELS.values()},
         "eval": usual,
         "inference": usual,
     }
@@ -273,9 +268,7 @@ def test_promotion_forecasts_and_hash_are_outputs_of_the_whole(document: dict[st
 def test_every_task_has_a_title(tasks: dict[str, Any]) -> None:
     assert [tasks[task]["taskInfo"]["name"] for task in STAGES] == [
         "Preprocess",
-        "Train GRU",
-        "Train LSTM",
-        "Train Prophet",
+        *(f"Train {model.title}" for model in MODELS.values()),
         "Evaluate and promote",
         "Forecast",
     ]

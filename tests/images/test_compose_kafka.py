@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from flts.errors import ServiceUnavailableError
+from flts.stages import STAGES
 from flts.store import open_store
 from tests.support.compose import KAFKA_FILE, ROOT, Project, locked_down, project, put_demo, stand_ins
 from tests.support.metrics import documented, told
@@ -16,7 +17,7 @@ from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 SERVICES = {"minio", "mlflow", "fastapi-app", "inference", "kafka"}
-WORKERS = {"preprocess", "train-gru", "train-lstm", "train-prophet", "eval", "batch-forecasting"}
+WORKERS = {"batch-forecasting" if stage == "inference" else stage for stage in STAGES}
 ONCE = {"volumes", "init", "topics"}
 SMALL = {"EPOCHS": "1", "MEMBERS": "1", "HIDDEN_SIZE": "8", "INFERENCE_LENGTH": "5"}
 SAMPLE = {"SAMPLE_TRAIN_ROWS": "600", "SAMPLE_TEST_ROWS": "300"}

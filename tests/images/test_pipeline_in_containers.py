@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from flts.stages import STAGES
 from flts.store import open_store
 from pipeline.runner.summary import Summary
 from tests.support import engine
@@ -17,8 +18,6 @@ from tests.support.services import Services
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(900)
-
-STAGES = ["preprocess", "train-gru", "train-lstm", "train-prophet", "eval", "inference"]
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +53,7 @@ def test_a_run_in_containers_ends_like_any_other(in_containers: Ended) -> None:
     places = in_containers.places()
 
     assert summary.status == "done"
-    assert [name for name, stage in summary.stages.items() if stage.exit_code == 0 and stage.seconds] == STAGES
+    assert [name for name, stage in summary.stages.items() if stage.exit_code == 0 and stage.seconds] == list(STAGES)
     assert places["Promotion"] == "s3://model-promotion/in-containers/current.json"
     index = Path(places["Report"]).read_text()
     for stage in STAGES:

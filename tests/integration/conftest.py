@@ -1,4 +1,4 @@
-"""The six commands, run once by themselves on the demo dataset; and a browser."""
+"""The stages' commands, run once by themselves on the demo dataset; and a browser."""
 
 import shutil
 from collections.abc import Iterator
@@ -8,19 +8,22 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from flts.models.registry import MODELS
+from flts.params import RecurrentParams
 from tests.support.commands import Ended, run
 
+SLOTS = [model.slot for model in MODELS.values()]
+_SMALL_NETWORK = " --hidden-size 4 --num-layers 1 --epochs 2"
 COMMANDS = {
     "preprocess": "flts-preprocess --input jfk_weather.csv --output-dir preprocess"
     " --sample-train-rows 300 --sample-test-rows 60",
     **{
-        f"train-{name}": f"flts-train-{name} --training-data preprocess/processed_data.parquet --output-dir {name}"
-        " --hidden-size 4 --num-layers 1 --epochs 2"
-        for name in ("gru", "lstm")
+        f"train-{model.slot}": f"flts-train-{model.slot} --training-data preprocess/processed_data.parquet"
+        f" --output-dir {model.slot}" + (_SMALL_NETWORK if model.params is RecurrentParams else "")
+        for model in MODELS.values()
     },
-    "train-prophet": "flts-train-prophet --training-data preprocess/processed_data.parquet --output-dir prophet",
     "eval": "flts-eval --output-dir eval"
-    + "".join(f" --{m}-model {m}/model.json --{m}-metrics {m}/metrics.json" for m in ("gru", "lstm", "prophet")),
+    + "".join(f" --{m}-model {m}/model.json --{m}-metrics {m}/metrics.json" for m in SLOTS),
     "inference": "flts-inference --inference-data preprocess/test_processed_data.parquet"
     " --selected-model eval/selected_model.json --output-dir inference --inference-length 5",
 }

@@ -1,81 +1,60 @@
-"""A model is added in the places that CONTRIBUTING.md names and in no other, and the whole pipeline knows it."""
+"""``make model`` adds a model that trains at once: by its command, in the pipeline and over Kafka."""
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.support import brokers, kafka
+from tests.support.commands import BIN
 from tests.support.pipelines import command
 
-MODEL = '''"""Seasonal naive as a model: the value of ``input_seq_len`` rows before."""
-
-from pathlib import Path
-from typing import Any, Self
-
-import numpy as np
-
-from flts.contracts import ModelType, canonical_json
-from flts.models.base import Fit
-from flts.models.config import BundleConfig
-from flts.params import TrainerParams
-from flts.progress import Progress
-from flts.timeseries.arrays import Floats, Indices
-from flts.timeseries.frame import Frame
-from flts.timeseries.processed import ProcessedData
-from flts.timeseries.scaling import Scaler
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("add_a_model")]
+# What compares lists with the models, and what belongs to the new one.
+QUICK_TESTS = (
+    "tests/unit/models/test_nhits.py",
+    "tests/unit/test_glossary.py",
+    "tests/unit/workers/test_docs.py",
+    "tests/unit/workers/test_settings.py",
+    "tests/unit/deploy/test_compose_files.py",
+    "tests/unit/deploy/test_kubernetes.py",
+    "tests/unit/deploy/test_observability.py",
+    "tests/unit/scripts/test_stage_docs.py",
+    "tests/contract/test_pipeline.py",
+    "tests/integration/test_standalone.py::test_a_command_writes_its_files_and_says_where",
+)
 
 
-class SeasonalForecaster:
-    model_type: ModelType = "SEASONAL"
+@dataclass(frozen=True)
+class Clone:
+    """A copy of the repository with one more model, and where its command is."""
 
-    def __init__(self, targets: tuple[str, ...], input_seq_len: int, output_seq_len: int) -> None:
-        self.targets = self.features = targets
-        self.input_seq_len = self.history_rows = input_seq_len
-        self.output_seq_len = output_seq_len
+    folder: Path
+    bin: Path
+    told: str
 
-    def forecast(self, frame: Frame, origins: Indices) -> Floats:
-        steps = np.arange(self.output_seq_len) % self.input_seq_len
-        return frame.matrix(self.targets)[origins[:, None] - self.input_seq_len + steps]
+    @property
+    def environ(self) -> dict[str, str]:
+        return os.environ | {
+            "PYTHONPATH": str(self.folder),
+            "PATH": f"{self.bin}{os.pathsep}{BIN}{os.pathsep}{os.environ['PATH']}",
+        }
 
-    def config(self) -> dict[str, Any]:
-        return {}
-
-    def save(self, directory: Path) -> None:
-        (directory / "seasonal.json").write_text(canonical_json({"season": self.input_seq_len}))
-
-    @classmethod
-    def load(cls, directory: Path, config: BundleConfig, scaler: Scaler) -> Self:
-        return cls(config.targets, config.input_seq_len, config.output_seq_len)
+    def run(self, *words: str | Path) -> str:
+        done = subprocess.run(words, cwd=self.folder, env=self.environ, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
 
-def fit_seasonal(data: ProcessedData, params: TrainerParams, progress: Progress) -> Fit:
-    model = SeasonalForecaster(data.targets, params.input_seq_len, params.output_seq_len)
-    return Fit(model, refit=lambda progress: model)
-'''
-ENTRY = """            ModelEntry(
-                model_type="SEASONAL",
-                title="Seasonal",
-                summary="Forecast what was measured a season before.",
-                params=TrainerParams,
-                trainer="flts.models.seasonal:fit_seasonal",
-                forecaster="flts.models.seasonal:SeasonalForecaster",
-                weights_file="seasonal.json",
-                extra="numeric",
-            ),
-"""
-# Written by the commands that the page names, not by hand.
-GENERATED = ("component_specs/", "docs/stages/", "pipeline/pipeline.yaml")
-
-
-@pytest.fixture
-def clone(root: Path, tmp_path: Path) -> Path:
-    """A copy of the repository's tracked files, as a repository of its own."""
-    folder = tmp_path / "clone"
+@pytest.fixture(scope="module")
+def clone(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A copy of the repository's tracked files, as a repository of its own, in which a model was made."""
+    folder, bin_folder = tmp_path_factory.mktemp("clone"), tmp_path_factory.mktemp("bin")
     for name in _git(root, "ls-files").splitlines():
         if (root / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -83,77 +62,90 @@ def clone(root: Path, tmp_path: Path) -> Path:
     _git(folder, "init", "--quiet")
     _git(folder, "add", "--all")
     _git(folder, "-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "--quiet", "--message", "before")
-    return folder
+    told = Clone(folder, bin_folder, "").run(sys.executable, "-m", "scripts.new_model", "nhits")
+    # As an image does: the command is its main.py.
+    shutil.copy(folder / "images" / "train-nhits" / "main.py", bin_folder / "flts-train-nhits")
+    (bin_folder / "flts-train-nhits").chmod(0o755)
+    return Clone(folder, bin_folder, told)
 
 
-def add_seasonal(clone: Path) -> None:
-    (clone / "flts/models/seasonal.py").write_text(MODEL)
-    registry = clone / "flts/models/registry.py"
-    before = "        )\n    }\n)\n"
-    assert registry.read_text().count(before) == 1
-    registry.write_text(registry.read_text().replace(before, ENTRY + before))
-    shutil.copytree(clone / "images/train-gru", clone / "images/train-seasonal")
-    for path in (clone / "images/train-seasonal").iterdir():
-        path.write_text(path.read_text().replace("train-gru", "train-seasonal").replace("train_gru", "train_seasonal"))
-    pyproject = clone / "pyproject.toml"
-    line = 'flts-train-gru = "flts.commands:train_gru"\n'
-    pyproject.write_text(pyproject.read_text().replace(line, line + line.replace("gru", "seasonal")))
+def test_it_names_what_it_wrote_and_ends_with_what_remains(clone: Clone) -> None:
+    wrote, _, remains = clone.told.partition("flts-train-nhits trains")
+    changed = {line[3:] for line in _git(clone.folder, "status", "--porcelain", "-uall").splitlines()}
+    assert all(name in wrote for name in changed), changed
+    assert "flts/models/nhits.py: replace the bodies of fit_nhits" in remains
 
 
-def places(clone: Path) -> set[str]:
-    """What CONTRIBUTING.md names under "Add a model", with the name filled in."""
-    section = (clone / "CONTRIBUTING.md").read_text().split("## Add a model\n")[1].split("\n## ")[0]
-    steps = [line for line in section.splitlines() if re.match(r"\d\. ", line)]
-    named = {re.findall(r"`([^`]+)`", step)[0].replace("<name>", "seasonal") for step in steps}
-    return {place for place in named if not place.startswith("make ")}
+def test_code_and_documents_are_in_the_style_of_the_house(clone: Clone) -> None:
+    clone.run(BIN / "ruff", "check", ".")
+    clone.run(BIN / "ruff", "format", "--check", ".")
+    clone.run(BIN / "mypy", "flts/models/nhits.py", "flts/models/registry.py")
+    clone.run(BIN / "lint-imports", "--no-logo", "--no-cache")
+    clone.run(BIN / "hadolint", "images/train-nhits/Dockerfile")
+    for module in ("scripts.compile_specs", "scripts.stage_docs", "scripts.architecture"):
+        clone.run(sys.executable, "-m", module, "--check")
 
 
-@pytest.mark.slow
-def test_a_model_is_added_in_the_places_that_the_page_names(clone: Path, demo: Path, tmp_path: Path):
-    add_seasonal(clone)
-    environ = os.environ | {"PYTHONPATH": str(clone), "PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"}
-    for module in ("scripts.compile_specs", "scripts.stage_docs"):
-        subprocess.run([sys.executable, "-m", module], cwd=clone, env=environ, check=True)
-    changed = _git(clone, "status", "--porcelain", "--untracked-files=all").splitlines()
-    by_hand = {line[3:] for line in changed if not line[3:].startswith(GENERATED)}
-    assert {next((place for place in places(clone) if name.startswith(place)), name) for name in by_hand} == places(
-        clone
-    )
+def test_tests_that_list_the_models_are_green_and_its_command_runs_by_itself(clone: Clone) -> None:
+    clone.run(sys.executable, "-m", "pytest", "--suite", "all", "-q", "-n", "0", "-p", "no:cacheprovider", *QUICK_TESTS)
 
-    # As its image does: the command is its main.py.
-    (tmp_path / "bin").mkdir()
-    shutil.copy(clone / "images/train-seasonal/main.py", tmp_path / "bin" / "flts-train-seasonal")
-    (tmp_path / "bin" / "flts-train-seasonal").chmod(0o755)
-    done = subprocess.run(
-        command(tmp_path / "home", demo), cwd=clone, env=environ, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+
+def test_the_pipeline_trains_it_and_its_model_forecasts(clone: Clone, demo: Path, tmp_path: Path) -> None:
+    clone.run(*command(tmp_path / "home", demo))
 
     latest = tmp_path / "home" / "latest"
     summary = json.loads((latest / "summary.json").read_text())
-    assert list(summary["models"]) == ["GRU", "LSTM", "PROPHET", "SEASONAL"]
-    assert summary["stages"]["train-seasonal"]["status"] == "done"
-    assert "SEASONAL" in (latest / "eval" / "report.html").read_text()
-    assert "Seasonal" in (latest / "index.html").read_text()
-    forecast = subprocess.run(
-        [
-            *(shutil.which("flts-inference", path=f"{Path(sys.executable).parent}"),),
-            *("--inference-data", _processed(tmp_path / "home", summary["config_hash"])),
-            *("--selected-model", str(latest / "train-seasonal" / "model")),
-            *("--mlflow-tracking-uri", summary["parameters"]["mlflow_tracking_uri"]),
-            *("--output-dir", str(tmp_path / "forecast")),
-        ],
-        env=environ,
-        capture_output=True,
-        text=True,
-        check=False,
+    assert set(summary["models"]) == {"GRU", "LSTM", "PROPHET", "NHITS"}
+    assert summary["stages"]["train-nhits"]["status"] == "done"
+    assert "NHITS" in (latest / "eval" / "report.html").read_text()
+    assert "NHITS" in (latest / "index.html").read_text()
+    processed = tmp_path / "home" / "store" / "processed-data" / summary["config_hash"]
+    clone.run(
+        *("flts-inference", "--inference-data", processed / "test_processed_data.parquet"),
+        *("--selected-model", latest / "train-nhits" / "model"),
+        *("--mlflow-tracking-uri", summary["parameters"]["mlflow_tracking_uri"]),
+        *("--output-dir", tmp_path / "forecast"),
     )
-    assert forecast.returncode == 0, forecast.stderr
-    assert json.loads((tmp_path / "forecast" / "predictions.json").read_text())["model_type"] == "SEASONAL"
+    assert json.loads((tmp_path / "forecast" / "predictions.json").read_text())["model_type"] == "NHITS"
 
 
-def _processed(home: Path, config_hash: str) -> str:
-    return str(home / "store" / "processed-data" / config_hash / "test_processed_data.parquet")
+def test_its_worker_trains_over_kafka_and_its_model_is_promoted(clone: Clone, root: Path, tmp_path: Path) -> None:
+    variables = {name: clone.environ[name] for name in ("PATH", "PYTHONPATH")} | {"EXPECTED_MODEL_TYPES": "NHITS"}
+    with (
+        brokers.shared(tmp_path / "broker") as broker,
+        kafka.place(tmp_path / "place", broker.servers, **variables) as place,
+    ):
+        kafka.put_slices(place, root)
+        for stage in ("train-nhits", "eval", "inference"):
+            place.start(stage)
+        place.preprocess("slice-0", "one")
+
+        place.until(lambda: kafka.finished(place, "one"))
+
+        (promotion,) = place.documents("model-selected")
+        assert promotion["model_type"] == "NHITS"
+        assert "eval waits for NHITS\n" in place.run("flts-status").stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("N-HiTS", "NAME must be at most 32 lower-case letters and digits, the first one a letter, got 'N-HiTS'"),
+        ("", "NAME must be at most 32 lower-case letters and digits, the first one a letter, got ''"),
+        ("gru", "there is already a model type GRU"),
+        ("registry", "flts/models/registry.py exists already: choose another name"),
+        ("recurrent", "flts/models/recurrent exists already: choose another name"),
+    ],
+)
+def test_a_name_that_cannot_be_taken_is_one_sentence_and_writes_nothing(
+    root: Path, tmp_path: Path, name: str, sentence: str
+) -> None:
+    before = _git(root, "status", "--porcelain")
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts.new_model", name], cwd=root, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (2, f"make model: {sentence}\n")
+    assert _git(root, "status", "--porcelain") == before
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from flts.contracts import TrainedModel
+from flts.models.registry import MODELS
 from flts.store import open_store
 from flts.tracking import Tracking, prepare
 from tests.support.launcher import Launched, Launcher, Task
@@ -24,7 +25,7 @@ from tests.support.results import plain, tree
 
 pytestmark = pytest.mark.slow
 
-TRAINERS = {"train-gru": "GRU", "train-lstm": "LSTM", "train-prophet": "PROPHET"}
+TRAINERS = {f"train-{model.slot}": model.model_type for model in MODELS.values()}
 BEFORE = {
     "preprocess": (),
     **dict.fromkeys(TRAINERS, ("preprocess",)),

@@ -14,10 +14,12 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
+from flts.models.registry import MODELS
+from flts.stages import TRAINERS
 from pipeline.runner.summary import Summary
 from tests.support.pipelines import PARAMETERS, Ended, command, run
 
-TRAINERS = ("train-gru", "train-lstm", "train-prophet")
+TITLES = [f"Train {model.title}" for model in MODELS.values()]
 AT_ONCE = min(len(TRAINERS), len(os.sched_getaffinity(0)))
 
 pytestmark = pytest.mark.slow
@@ -54,7 +56,7 @@ def interrupted(place: Place) -> Ended:
         lines = []
         for line in process.stdout:
             lines.append(line)
-            if line == f"{TRAINERS[AT_ONCE - 1]}: started\n":
+            if line == f"{list(TRAINERS)[AT_ONCE - 1]}: started\n":
                 break
         children = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGINT)
@@ -76,7 +78,7 @@ def second(place: Place, first: Ended) -> Ended:
 
 def test_ctrl_c_ends_the_run_and_says_what_did_not_run(interrupted: Ended) -> None:
     assert interrupted.code == 130
-    titles = ["Train GRU", "Train LSTM", "Train Prophet", "Evaluate and promote", "Forecast"]
+    titles = [*TITLES, "Evaluate and promote", "Forecast"]
     assert f"Stopped: {', '.join(titles[:AT_ONCE])}\n" in interrupted.stderr
     assert f"Not run: {', '.join(titles[AT_ONCE:])}\n" in interrupted.stderr
     assert interrupted.summary["status"] == "stopped"
@@ -106,7 +108,7 @@ def test_the_summary_is_whole(first: Ended) -> None:
     assert summary.status == "done"
     assert {stage.exit_code for stage in summary.stages.values()} == {0}
     assert list(summary.stages) == ["preprocess", *TRAINERS, "eval", "inference"]
-    assert summary.run_ids.keys() == summary.models.keys() == {"GRU", "LSTM", "PROPHET"}
+    assert summary.run_ids.keys() == summary.models.keys() == set(MODELS)
     for model in summary.models.values():
         assert model.composite_score is not None
         assert None not in (model.test.rmse, model.test_original.rmse, model.persistence.rmse, model.linear.rmse)
@@ -151,10 +153,7 @@ def test_a_second_run_reuses_everything_with_the_same_results(first: Ended, seco
     )
     assert results(second) == results(first)
     assert second.folder != first.folder
-    assert (
-        "Reused from earlier runs: Preprocess, Train GRU, Train LSTM, Train Prophet, Evaluate and promote, Forecast"
-        in second.stdout
-    )
+    assert f"Reused from earlier runs: Preprocess, {', '.join(TITLES)}, Evaluate and promote, Forecast" in second.stdout
 
 
 def test_nothing_half_written_is_left(place: Place, second: Ended) -> None:
@@ -180,7 +179,7 @@ def test_failed_stages_are_named_with_their_sentence(too_short: Ended) -> None:
     summary = Summary.model_validate(too_short.summary)
 
     assert too_short.code == summary.exit_code == 2
-    for title in ("Train GRU", "Train LSTM", "Train Prophet"):
+    for title in TITLES:
         assert re.search(rf"^{title} failed: the training data has 8 rows", too_short.stderr, re.MULTILINE)
     assert "Not run: Evaluate and promote, Forecast" in too_short.stderr
     assert "Traceback" not in too_short.stderr

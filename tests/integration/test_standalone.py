@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from flts.stages import STAGES
+from flts.models.registry import MODELS
+from flts.stages import STAGES, TRAINERS
 from tests.support.commands import BIN, run
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("standalone")]
@@ -23,9 +24,7 @@ FILES = {
         "test_processed_data.parquet",
         "test_processed_data.parquet.meta.json",
     },
-    "train-gru": _TRAINED,
-    "train-lstm": _TRAINED,
-    "train-prophet": _TRAINED,
+    **dict.fromkeys(TRAINERS, _TRAINED),
     "eval": {"selected_model.json", "promotion_metadata.json", "scores.json", "report.html"},
     "inference": {
         *("predictions.json", "metrics.json", "scores.json", "report.html"),
@@ -59,7 +58,7 @@ def test_stderr_is_json_lines_that_end_with_done_where_they_are_asked_for(standa
 
 def test_the_winner_is_one_of_the_trained_and_its_forecast_is_in_original_units(standalone):
     selected = json.loads((standalone.folder / "eval" / "selected_model.json").read_text())
-    trained = [json.loads((standalone.folder / name / "model.json").read_text()) for name in ("gru", "lstm", "prophet")]
+    trained = [json.loads((standalone.folder / each.slot / "model.json").read_text()) for each in MODELS.values()]
     assert selected["run_id"] in {model["run_id"] for model in trained}
     forecast = json.loads((standalone.folder / "inference" / "predictions.json").read_text())
     assert len(forecast["samples"]) == 5

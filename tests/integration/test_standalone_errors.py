@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from flts.models.registry import MODELS
 from tests.support.commands import listing, run
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("standalone")]
@@ -110,7 +111,7 @@ PREPROCESS = "flts-preprocess --input jfk_weather.csv"
         (f"{INFER} pickled", "model.pkl"),
         (f"{INFER} eval/selected_model.json --sample-idx 1000000", "sample_idx"),
         ("flts-eval --output-dir out" + "".join(f" --{m}-model {m}/model.json --{m}-metrics nan.json"
-                                                for m in ("gru", "lstm", "prophet")), "nan.json"),
+                                                for m in (model.slot for model in MODELS.values())), "nan.json"),
     ],
 )  # fmt: skip
 def test_wrong_arguments_and_damaged_files(command, said, damaged):

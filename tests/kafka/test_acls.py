@@ -15,7 +15,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourceType,
 )
 
-from flts.workers.permissions import ROLES, rights
+from flts.workers.permissions import ROLES, permissions_of
 from tests.support import kafka
 from tests.support.acls import PASSWORD, Users, add_user
 
@@ -51,7 +51,7 @@ def test_the_command_allows_what_the_table_says_and_nothing_else(place: kafka.Pl
         for _ in range(2 if role == "eval" else 1):  # a second time nothing changes
             ended = place.run("flts-acls", f"User:{place.prefix}{role}", role)
             assert (ended.returncode, ended.stderr) == (0, "")
-        expected = {(each.resource, each.name, each.operation) for each in rights(role, place.environ)}
+        expected = {(each.resource, each.name, each.operation) for each in permissions_of(role, place.environ)}
         assert granted(guard, f"User:{place.prefix}{role}") == expected
         assert ended.stdout.count(f"User:{place.prefix}{role} may ") == len(expected)
 

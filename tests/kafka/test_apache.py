@@ -100,7 +100,7 @@ def test_a_message_that_its_topic_does_not_take_is_a_dead_letter(place: kafka.Pl
     worker = place.start("preprocess", "--listen")
     place.send("preprocess-requests", json.dumps({"dataset_name": "slice-0", "identifier": "x"}).encode())
     place.until(lambda: worker.events("dead_letter"), 120)
-    assert "takes no message so large for" in worker.events("dead_letter")[0]["message"]
+    assert "the message is too large for" in worker.events("dead_letter")[0]["message"]
     assert not worker.events("waiting")
     ended = place.run("flts-preprocess", DATASET_NAME="slice-0", IDENTIFIER="x")
     assert ended.returncode == 2, ended.stderr

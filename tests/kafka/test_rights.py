@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from flts.workers.permissions import CREATE, GROUP, TOPIC, Permission, rights
+from flts.workers.permissions import CREATE, GROUP, TOPIC, Permission, permissions_of
 from tests.support import kafka
 from tests.support.acls import PASSWORD, Users, add_user, allow
 
@@ -21,7 +21,10 @@ def admitted(place: kafka.Place, users: Users | None, role: str, lacking: Permis
     assert users is not None
     user = f"{place.prefix}{role}"
     add_user(users.admin, user, PASSWORD)
-    allow(users.admin, {f"User:{user}": [each for each in rights(role, place.environ | environ) if each != lacking]})
+    allow(
+        users.admin,
+        {f"User:{user}": [each for each in permissions_of(role, place.environ | environ) if each != lacking]},
+    )
     place.users = None
     return {
         "KAFKA_BOOTSTRAP_SERVERS": users.guarded_servers,
@@ -51,7 +54,7 @@ def test_a_worker_names_the_right_that_it_lacks_and_goes_on_when_it_has_it(
     place.send("preprocess-requests", json.dumps({"dataset_name": "slice-0", "identifier": "x"}).encode())
     worker = place.start("preprocess", "--listen", **environ, KAFKA_GROUP_PROTOCOL=protocol)
 
-    said = f"the right is missing to {lacking}"
+    said = f"the permission to {lacking} is missing"
     place.until(lambda: [each for each in worker.events("waiting") if each["message"].endswith(said)], 120)
     assert users is not None
     allow(users.admin, {f"User:{environ['KAFKA_SASL_USERNAME']}": [lacking]})
@@ -84,7 +87,7 @@ def test_a_command_names_the_right_that_it_lacks(
     assert ended.returncode == 2, ended.stderr
     last = ended.stderr.splitlines()[-1]
     named = str(lacking).removeprefix(lacking.operation)
-    assert "the right is missing to " in last
+    assert "the permission to " in last
     assert last.endswith(named) or f"{named}" in last
     assert "%" not in {line[:1] for line in ended.stderr.splitlines()}
 
@@ -94,4 +97,4 @@ def test_who_may_make_no_topic_is_told_so(place: kafka.Place, users: Users | Non
     environ = admitted(place, users, "flts-topics", lacking, FLTS_TOPIC_PREFIX=f"{place.prefix}other-")
     ended = place.run("flts-topics", **environ)
     assert ended.returncode == 2
-    assert ended.stderr.endswith(f"cannot be made: the right is missing to {lacking}\n")
+    assert ended.stderr.endswith(f"cannot be made: the permission to {lacking} is missing\n")

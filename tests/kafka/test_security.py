@@ -119,7 +119,7 @@ def test_a_broker_whom_nobody_vouches_for_is_not_trusted(secured: Secured, tmp_p
     assert ended.returncode == 2
     where = secured.entry["KAFKA_BOOTSTRAP_SERVERS"]
     assert ended.stderr.startswith(f"{command}: Kafka at {where} cannot be trusted: ")
-    assert ended.stderr.endswith("KAFKA_SSL_CA_LOCATION names the certificates of who vouches for it\n")
+    assert ended.stderr.endswith("KAFKA_SSL_CA_LOCATION names the authorities to trust\n")
     assert ended.stderr.count("\n") == 1
 
 
@@ -130,7 +130,7 @@ def test_a_certificate_of_another_host_is_told_as_that(secured: Secured, tmp_pat
         changes = {"KAFKA_BOOTSTRAP_SERVERS": servers, "KAFKA_SSL_CA_LOCATION": str(pair[0])}
         ended = run(command, tmp_path, secured, **changes)
     assert ended.returncode == 2
-    assert "its certificate is for another name than 127.0.0.1" in ended.stderr
+    assert "its certificate is not for the name 127.0.0.1" in ended.stderr
     assert "KAFKA_SSL_CA_LOCATION" not in ended.stderr
     assert ended.stderr.count("\n") == 1
 
@@ -210,8 +210,8 @@ def test_a_certificate_for_another_name_is_told_as_that(secured: Secured, tmp_pa
     ended = run(command, tmp_path, secured, KAFKA_BOOTSTRAP_SERVERS=address)
     assert ended.returncode == 2
     assert ended.stderr == (
-        f"{command}: Kafka at {address} cannot be trusted: its certificate is for another name than localhost, "
-        "by which it is asked\n"
+        f"{command}: Kafka at {address} cannot be trusted: its certificate is not for the name "
+        "localhost, under which it was contacted\n"
     )
 
 

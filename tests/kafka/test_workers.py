@@ -70,21 +70,39 @@ def test_eval_promotes_from_messages_of_older_trainers_whatever_their_order(plac
     assert [event["message"] for event in worker.events("ended")] == ["left the group"]
 
 
-def test_fewer_trainers_can_be_awaited(place: kafka.Place) -> None:
-    place.start("eval", EXPECTED_MODEL_TYPES="lstm,GRU")
+def test_eval_can_wait_for_fewer_trainers_and_everybody_sees_which(place: kafka.Place) -> None:
+    assert "eval has not been started on this store" in place.run("flts-status").stdout
+    eval_worker = place.start("eval", EXPECTED_MODEL_TYPES="lstm,GRU")
     lstm, prophet, gru = (json.dumps(message).encode() for message in trained(2, "two"))
     for message in (lstm, prophet):
         place.send("model-training", message)
     place.until(lambda: kafka.waiting(place) == 0)
-    status = place.run("flts-status", EXPECTED_MODEL_TYPES="LSTM,GRU").stdout
+    status = place.run("flts-status").stdout
+    assert "\neval waits for GRU, LSTM\n" in status
     assert re.search(r"two +c{12} +GRU to be trained", status), status
     assert not place.messages("model-selected")
+    (event,) = eval_worker.events("expected")
+    assert event["message"] == "comparing the models of a dataset when these are trained: GRU, LSTM"
 
     place.send("model-training", gru)
 
     (promotion,) = place.until(lambda: place.documents("model-selected"))
     assert promotion["model_type"] == "LSTM"
-    assert "no dataset waits for anything" in place.run("flts-status", EXPECTED_MODEL_TYPES="LSTM,GRU").stdout
+    assert "no dataset waits for anything" in place.run("flts-status").stdout
+
+
+def test_eval_and_status_name_a_model_type_that_nobody_trains(place: kafka.Place) -> None:
+    worker = place.start("eval")
+    gru, lstm = (json.dumps(each).encode() for each in trained(4, "four") if each["model_type"] != "PROPHET")
+    for message in (gru, lstm):
+        place.send("model-training", message)
+
+    (event,) = place.until(lambda: worker.events("waiting"))
+
+    sentence = "datasets wait for PROPHET, but no trainer has ever reported a PROPHET model: start flts-train-prophet, "
+    sentence += "or leave PROPHET out of EXPECTED_MODEL_TYPES of eval"
+    assert event["message"] == sentence
+    assert f"warning: {sentence}\n" in place.run("flts-status").stdout
 
 
 def all_but_one(place: kafka.Place, identifier: str, **environ: str) -> bytes:
@@ -154,7 +172,7 @@ def test_dead_letters_are_listed_shown_and_sent_again(place: kafka.Place) -> Non
     wrong = place.run("flts-dlq", "show", topic, "0:7")
     assert (wrong.returncode, wrong.stderr) == (
         2,
-        f"flts-dlq: {topic} has no message 0:7: the command list shows what there is\n",
+        f"flts-dlq: {topic} has no message 0:7: flts-dlq list shows all\n",
     )
 
 

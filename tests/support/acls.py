@@ -15,7 +15,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     UserScramCredentialUpsertion,
 )
 
-from flts.workers.permissions import ROLES, Permission, rights
+from flts.workers.permissions import ROLES, Permission, permissions_of
 from tests.support.brokers import Started, await_answer
 
 PASSWORD = "a-password-of-the-tests"  # noqa: S105
@@ -46,7 +46,7 @@ class Users:
 
     def admit(self, role: str, environ: Mapping[str, str]) -> dict[str, str]:
         """Allow a role what it needs in an environment, and return the variables with which it comes in."""
-        wanted = {(role, right) for right in rights(role, environ)} - self._allowed
+        wanted = {(role, right) for right in permissions_of(role, environ)} - self._allowed
         allow(self.admin, {f"User:{role}": [right for _, right in wanted]})
         self._allowed |= wanted
         return {

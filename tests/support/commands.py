@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 BIN = Path(sys.executable).parent
+# Where the tests run in a clone, its code is what the commands run.
+PYTHONPATH = {name: value for name, value in os.environ.items() if name == "PYTHONPATH"}
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ def start(folder: Path, *command: str, environ: Mapping[str, str] | None = None)
     return subprocess.Popen(
         command,
         cwd=folder,
-        env={"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", **(environ or {})},
+        env={"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", **PYTHONPATH, **(environ or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

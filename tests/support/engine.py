@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from flts.models.registry import MODELS
 from tests.support.waiting import wait_until
 
 CLIENT = os.environ.get("DOCKER", "docker")
@@ -22,9 +23,7 @@ MB = 1_000_000
 LIMITS = {
     "preprocess": 500,
     "eval": 1300,
-    "train-prophet": 850,
-    "train-gru": 1300,
-    "train-lstm": 1300,
+    **{f"train-{model.slot}": 1300 if model.extra == "torch" else 850 for model in MODELS.values()},
     "inference": 1300,
 }
 UNIQUE_LIMIT = 2000

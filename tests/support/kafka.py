@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 from collections import Counter
@@ -18,7 +19,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from flts.store import ObjectStore
 from flts.store.file import FileStore
 from flts.workers.client import received_of
-from flts.workers.settings import CONSUMED, DEAD_LETTER_PREFIX
+from flts.workers.settings import CONSUMED, DEAD_LETTER_PREFIX, WORKERS
 from tests.support import brokers
 from tests.support.acls import Users, role_of
 from tests.support.commands import BIN
@@ -27,7 +28,8 @@ from tests.support.waiting import wait_until
 # The shortest that Apache Kafka takes; a dead worker's partitions are others' after it, and tansu has those who join
 # wait for half of it.
 SESSION_TIMEOUT_MS = "6000"
-STAGES = ("train-gru", "train-lstm", "train-prophet", "eval", "inference")
+# Those that always listen; preprocess is run for a dataset.
+STAGES = tuple(name for name, worker in WORKERS.items() if not worker.messages_of_run)
 # What a broker says of a topic that was just made.
 _SOON_OVER = {
     KafkaError.NOT_LEADER_FOR_PARTITION,
@@ -88,7 +90,7 @@ class Place:
         """Start a worker."""
         number = len(self.workers)
         log = self.folder / f"{stage}-{number}.log"
-        command = [str(BIN / f"flts-{stage}"), *arguments]
+        command = [self._command(f"flts-{stage}"), *arguments]
         alive = {"FLTS_LIVENESS_FILE": str(self.folder / f"{stage}-{number}.alive")}
         variables = self._variables(f"flts-{stage}", arguments, alive | environ)
         with log.open("wb") as sink:
@@ -102,7 +104,7 @@ class Place:
     def run(self, command: str, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
         return subprocess.run(
-            [str(BIN / command), *arguments],
+            [self._command(command), *arguments],
             env=self._variables(command, arguments, environ),
             cwd=self.folder,
             capture_output=True,
@@ -110,6 +112,9 @@ class Place:
             timeout=240,
             check=False,
         )
+
+    def _command(self, name: str) -> str:
+        return shutil.which(name, path=os.pathsep.join([self.environ.get("PATH", ""), str(BIN)])) or name
 
     def _variables(self, command: str, arguments: Sequence[str], environ: dict[str, str]) -> dict[str, str]:
         role = role_of(command, arguments)

@@ -1,4 +1,4 @@
-"""What the commands around the workers have in common."""
+"""Common parts of the commands around the workers."""
 
 import argparse
 import os
@@ -17,8 +17,8 @@ def parser(command: str, description: str, epilog: str = "") -> Parser:
     made = Parser(
         prog=command,
         description=description,
-        epilog=f"{epilog} Kafka is reached as by the workers: KAFKA_BOOTSTRAP_SERVERS, KAFKA_SECURITY_PROTOCOL, .. "
-        "Exit codes: 0 done, 2 wrong input or refused credentials, 3 Kafka or the store is out of reach.".strip(),
+        epilog=f"{epilog} The variables for Kafka are those of the workers: KAFKA_BOOTSTRAP_SERVERS, .. "
+        "Exit codes: 0 done, 2 wrong input or refused credentials, 3 Kafka or the store cannot be reached.".strip(),
         allow_abbrev=False,
     )
     made.add_argument("--version", action="version", version=f"{command} {__version__}")
@@ -31,12 +31,12 @@ def run(command: str, do: Callable[[Sequence[str]], int], argv: Sequence[str] | 
 
 
 def store_address() -> str:
-    """Return where the store is, as for the stages."""
+    """Return the address of the store, as for the stages."""
     return os.environ.get("GATEWAY_URL") or str(EvalParams.model_fields["gateway_url"].default)
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]], numbers: Sequence[str] = ()) -> None:
-    """Print a table; the columns of ``numbers`` to the right."""
+    """Print a table; the columns in ``numbers`` are aligned to the right."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

@@ -1,4 +1,4 @@
-"""The command ``flts-dlq``: shows dead letters, and sends them again to where they came from."""
+"""The command ``flts-dlq``: shows dead letters, and sends them back to their topics."""
 
 import json
 import os
@@ -34,53 +34,53 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 def _start(argv: Sequence[str]) -> int:
     parser = common.parser(
         COMMAND,
-        "Show the messages that workers gave up, and send them again once what was wrong is mended.",
+        "Show dead letters, the messages that failed for good, and send them again once the cause is mended.",
         "A dead letter is named by its topic, partition and offset as the list shows them: DLQ-model-training 0:17. "
-        "GATEWAY_URL names the store, and PROMOTION_BUCKET the bucket, where the bodies of very large ones are.",
+        "GATEWAY_URL names the store, and PROMOTION_BUCKET the bucket, with the bodies of very large ones.",
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="list|show|replay")
     for name, text in (
-        ("list", "list what was not replayed yet"),
-        ("show", "print one, with its headers"),
-        ("replay", "send one, or all of a topic, again to the topic they came from"),
+        ("list", "list dead letters that were not replayed yet"),
+        ("show", "print one dead letter with its headers"),
+        ("replay", "send one dead letter, or all of a topic, back to the topic that they came from"),
     ):
         action = actions.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
         if name == "list":
-            action.add_argument("topic", nargs="?", help="of dead letters; default: all")
-            action.add_argument("--all", action="store_true", help="also what was replayed")
+            action.add_argument("topic", nargs="?", help="topic of dead letters; default: all")
+            action.add_argument("--all", action="store_true", help="include replayed ones")
         else:
-            action.add_argument("topic", help="of dead letters")
+            action.add_argument("topic", help="topic of dead letters")
         if name == "show":
             action.add_argument("id", metavar="PARTITION:OFFSET")
         if name == "replay":
             what = action.add_mutually_exclusive_group(required=True)
             what.add_argument("id", nargs="?", metavar="PARTITION:OFFSET")
-            what.add_argument("--all", action="store_true", help="everything that was not replayed yet")
-    given = parser.parse_args(argv)
+            what.add_argument("--all", action="store_true", help="all that were not replayed yet")
+    arguments = parser.parse_args(argv)
     settings = read_settings(os.environ)
     begin = prefix(os.environ)
-    topics = [given.topic] if given.topic else [dead_letter_topic(begin + name, begin) for name in CONSUMED]
-    if given.action == "list":
-        return _list(settings, begin, topics, everything=given.all)
-    partition, offset = _place(given.id) if given.id else (None, None)
-    found = list(_letters(settings, begin, given.topic, everything=partition is not None))
+    topics = [arguments.topic] if arguments.topic else [dead_letter_topic(begin + name, begin) for name in CONSUMED]
+    if arguments.action == "list":
+        return _list(settings, begin, topics, everything=arguments.all)
+    partition, offset = _place(arguments.id) if arguments.id else (None, None)
+    found = list(_letters(settings, begin, arguments.topic, everything=partition is not None))
     if partition is not None:
         found = [each for each in found if (each.partition, each.offset) == (partition, offset)]
         if not found:
-            raise BadInputError(f"{given.topic} has no message {given.id}: the command list shows what there is")
-    if given.action == "show":
+            raise BadInputError(f"{arguments.topic} has no message {arguments.id}: flts-dlq list shows all")
+    if arguments.action == "show":
         return _show(found[0])
-    return _replay(settings, begin, found, remember=partition is None)
+    return _replay(settings, begin, found, commit=partition is None)
 
 
 def _list(settings: KafkaSettings, begin: str, topics: Sequence[str], *, everything: bool) -> int:
     rows = [
-        (each.topic, f"{each.partition}:{each.offset}", _time(each), *_said(each, STAGE, ATTEMPTS, ERROR))
+        (each.topic, f"{each.partition}:{each.offset}", _time(each), *_header_values(each, STAGE, ATTEMPTS, ERROR))
         for topic in topics
         for each in _letters(settings, begin, topic, everything=everything)
     ]
     if rows:
-        common.print_table(("Topic", "ID", "Time", "Stage", "Tries", "Error"), rows, numbers=("Tries",))
+        common.print_table(("Topic", "ID", "Time", "Stage", "Attempts", "Error"), rows, numbers=("Attempts",))
     else:
         print("no dead letters")
     return 0
@@ -98,20 +98,20 @@ def _show(letter: ReceivedMessage) -> int:
     return 0
 
 
-def _replay(settings: KafkaSettings, begin: str, letters: Sequence[ReceivedMessage], *, remember: bool) -> int:
+def _replay(settings: KafkaSettings, begin: str, letters: Sequence[ReceivedMessage], *, commit: bool) -> int:
     from flts.workers.producer import MessageProducer
 
-    sender = MessageProducer(settings)
+    producer = MessageProducer(settings)
     bucket = read_bucket("promotion_bucket", os.environ)
     for each in letters:
         topic = _header(each, TOPIC)
         if not topic:
-            raise BadInputError(f"{each.place} does not say which topic it came from")
+            raise BadInputError(f"{each.place} has no header with the topic that it came from")
         body = whole_body(each, open_store(common.store_address()), bucket) if _header(each, OBJECT) else each.value
-        sender.send_now([OutgoingMessage(topic, each.key, body, original_headers(each.headers))])
+        producer.send_all([OutgoingMessage(topic, each.key, body, original_headers(each.headers))])
         print(f"{each.topic} {each.partition}:{each.offset} sent to {topic}")
-    if remember:
-        _remember(settings, begin, letters)
+    if commit:
+        _commit_replayed(settings, begin, letters)
     if not letters:
         print("no dead letters")
     return 0
@@ -121,9 +121,9 @@ def _letters(settings: KafkaSettings, begin: str, topic: str, *, everything: boo
     """Yield the dead letters of a topic, unless they were replayed; the earliest of a partition first."""
     from confluent_kafka import TopicPartition
 
-    from flts.workers.client import ANSWER_SECONDS, backlogs, looking, received_of
+    from flts.workers.client import ANSWER_SECONDS, backlogs, passive_consumer, received_of
 
-    with looking(settings, begin + DEAD_LETTER_GROUP, READ) as consumer:
+    with passive_consumer(settings, begin + DEAD_LETTER_GROUP, READ) as consumer:
         found = backlogs(consumer, topic)
         if found is None:
             raise BadInputError(f"{settings.where} has no topic {printable(topic)}: flts-topics makes those of FLTS")
@@ -133,19 +133,21 @@ def _letters(settings: KafkaSettings, begin: str, topic: str, *, everything: boo
             while position < each.end:
                 message = consumer.poll(ANSWER_SECONDS)
                 if message is None or message.error():
-                    raise ServiceUnavailableError(f"{settings.where} does not give {topic} {each.partition}:{position}")
+                    raise ServiceUnavailableError(
+                        f"{settings.where} does not return {topic} {each.partition}:{position}"
+                    )
                 position = (message.offset() or 0) + 1
                 yield received_of(message)
 
 
-def _remember(settings: KafkaSettings, begin: str, letters: Sequence[ReceivedMessage]) -> None:
+def _commit_replayed(settings: KafkaSettings, begin: str, letters: Sequence[ReceivedMessage]) -> None:
     from confluent_kafka import TopicPartition
 
-    from flts.workers.client import looking
+    from flts.workers.client import passive_consumer
 
     last = {(each.topic, each.partition): each.offset + 1 for each in letters}
     if last:
-        with looking(settings, begin + DEAD_LETTER_GROUP, READ) as consumer:
+        with passive_consumer(settings, begin + DEAD_LETTER_GROUP, READ) as consumer:
             offsets = [TopicPartition(topic, partition, offset) for (topic, partition), offset in last.items()]
             consumer.commit(offsets=offsets, asynchronous=False)
 
@@ -153,16 +155,16 @@ def _remember(settings: KafkaSettings, begin: str, letters: Sequence[ReceivedMes
 def _place(text: str) -> tuple[int, int]:
     partition, _, offset = text.partition(":")
     if not (partition.isdecimal() and offset.isdecimal()):
-        raise BadInputError(f"{text!r} names no message: PARTITION:OFFSET is expected, such as 0:17")
+        raise BadInputError(f"{text!r} is not the ID of a message: PARTITION:OFFSET is expected, such as 0:17")
     return int(partition[:10]), int(offset[:19])
 
 
 def _header(letter: ReceivedMessage, name: str) -> str:
-    """Return the last header of a name: a message may have come with one like it."""
+    """Return the last header of a name: the original message may have had one like it."""
     return next((_text(value) for each, value in reversed(letter.headers) if each == name), "")
 
 
-def _said(letter: ReceivedMessage, *names: str) -> list[str]:
+def _header_values(letter: ReceivedMessage, *names: str) -> list[str]:
     return [_header(letter, name) for name in names]
 
 

@@ -1,18 +1,18 @@
-"""The command ``flts-status``: what waits in topics, and what datasets wait for."""
+"""The command ``flts-status``: messages that wait, and datasets that wait for models or data."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NoReturn
 
-from flts.stages import STAGES
 from flts.store import open_store
 from flts.store.buckets import read_bucket
-from flts.workers.command import expected_types
 from flts.workers.commands import common
-from flts.workers.pending import awaited_forecasts, awaited_models
+from flts.workers.expected_models import read_expected_types, recorded_expected_types
+from flts.workers.pending import pending_forecasts, pending_models
 from flts.workers.settings import (
     CONSUMED,
     DEAD_LETTER_GROUP,
+    WORKERS,
     KafkaSettings,
     dead_letter_topic,
     prefix,
@@ -31,8 +31,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 def _start(argv: Sequence[str]) -> int:
     parser = common.parser(
         COMMAND,
-        "Show how many messages wait for each worker, how many dead letters there are, and what datasets wait for: "
-        "a model that no trainer has reported, or data to forecast.",
+        "Show how many messages wait for each worker, how many dead letters there are, which models eval waits for, "
+        "and what each unfinished dataset waits for.",
         "GATEWAY_URL names the store, PROMOTION_BUCKET and INFERENCE_LOG_BUCKET its buckets.",
     )
     parser.parse_args(argv)
@@ -42,11 +42,13 @@ def _start(argv: Sequence[str]) -> int:
     common.print_table(("Topic", "Group", "Waiting"), waiting, numbers=("Waiting",))
     promotions = read_bucket("promotion_bucket", os.environ)
     forecasts = read_bucket("inference_log_bucket", os.environ)
-    rows = [
-        (each.owner, each.config_hash[:12], f"{', '.join(each.missing)} to be trained")
-        for each in awaited_models(store, promotions, expected_types(os.environ))
-    ]
-    rows += [(each.owner, each.config_hash[:12], each.missing[0]) for each in awaited_forecasts(store, forecasts)]
+    expected = recorded_expected_types(store, promotions, read_topics("eval", os.environ).group)
+    models = pending_models(store, promotions, expected or read_expected_types(os.environ))
+    print(f"\neval waits for {', '.join(expected)}" if expected else "\neval has not been started on this store")
+    for sentence in models.warnings():
+        print(f"warning: {sentence}")
+    rows = [(each.owner, each.config_hash[:12], f"{', '.join(each.missing)} to be trained") for each in models.datasets]
+    rows += [(each.owner, each.config_hash[:12], each.missing[0]) for each in pending_forecasts(store, forecasts)]
     print()
     if rows:
         common.print_table(("Identifier", "Data", "Waits for"), sorted(rows))
@@ -56,14 +58,14 @@ def _start(argv: Sequence[str]) -> int:
 
 
 def _waiting(settings: KafkaSettings, environ: Mapping[str, str]) -> Iterator[tuple[str, str, int]]:
-    """Yield topic, group and number of messages that wait; none wait of a topic that there is not."""
-    from flts.workers.client import backlogs, looking
+    """Yield topic, group and number of messages that wait; 0 for a topic that does not exist."""
+    from flts.workers.client import backlogs, passive_consumer
 
     begin = prefix(environ)
-    topics = [read_topics(stage, environ) for stage in STAGES]
+    topics = [read_topics(stage, environ) for stage in WORKERS]
     groups = [(names.group, list(names.consumes.values())) for names in topics]
     groups.append((begin + DEAD_LETTER_GROUP, [dead_letter_topic(begin + name, begin) for name in CONSUMED]))
     for group, consumed in groups:
-        with looking(settings, group) as consumer:
+        with passive_consumer(settings, group) as consumer:
             for topic in consumed:
                 yield topic, group, sum(max(0, each.end - each.next) for each in backlogs(consumer, topic) or ())

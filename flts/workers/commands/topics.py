@@ -1,4 +1,4 @@
-"""The command ``flts-topics``: makes the topics, and says how those that are there differ."""
+"""The command ``flts-topics``: makes missing topics, and reports how existing ones differ."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 from flts.workers.commands import common
 from flts.workers.messages import LARGEST_BYTES
 from flts.workers.permissions import CREATE, DESCRIBE, DESCRIBE_CONFIGS, TOPIC, Permission
-from flts.workers.settings import CONSUMED, PERFORMANCE, dead_letter_topic, prefix, read_settings
+from flts.workers.settings import CONSUMED, TOPICS, dead_letter_topic, prefix, read_settings
 
 if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient, PartitionMetadata  # type: ignore[attr-defined]
@@ -18,7 +18,7 @@ COMMAND = "flts-topics"
 
 @dataclass(frozen=True)
 class TopicSpec:
-    """A topic as it should be."""
+    """The intended settings of a topic."""
 
     name: str
     partitions: int
@@ -30,11 +30,11 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     common.run(COMMAND, _make, argv)
 
 
-def wanted(environ: Mapping[str, str], partitions: int, retention_hours: int) -> list[TopicSpec]:
+def topic_specs(environ: Mapping[str, str], partitions: int, retention_hours: int) -> list[TopicSpec]:
     """Return the topics of a deployment; dead letters are kept ten times as long, in one partition."""
     begin = prefix(environ)
     retention = retention_hours * 3_600_000
-    topics = {begin + name: (partitions, retention) for name in (*CONSUMED, PERFORMANCE)}
+    topics = {begin + name: (partitions, retention) for name in TOPICS}
     topics |= {dead_letter_topic(begin + name, begin): (1, 10 * retention) for name in CONSUMED}
     config = {"cleanup.policy": "delete", "max.message.bytes": str(LARGEST_BYTES)}
     return [TopicSpec(name, count, {**config, "retention.ms": str(kept)}) for name, (count, kept) in topics.items()]
@@ -43,10 +43,10 @@ def wanted(environ: Mapping[str, str], partitions: int, retention_hours: int) ->
 def _make(argv: Sequence[str]) -> int:
     parser = common.parser(
         COMMAND,
-        "Make the topics of Kafka mode that are missing, and say how the others differ. A second time nothing changes.",
-        "FLTS_TOPIC_PREFIX goes before the name of every topic.",
+        "Make the missing topics of Kafka mode, and report how existing ones differ. A second run changes nothing.",
+        "FLTS_TOPIC_PREFIX is the prefix of every topic.",
     )
-    parser.add_argument("--partitions", type=common.positive, default=3, metavar="N", help="of a topic (default 3)")
+    parser.add_argument("--partitions", type=common.positive, default=3, metavar="N", help="for each topic (default 3)")
     parser.add_argument(
         "--replication-factor", type=common.positive, metavar="N", help="copies of each topic (default: the broker's)"
     )
@@ -57,41 +57,41 @@ def _make(argv: Sequence[str]) -> int:
         metavar="N",
         help="how long messages are kept, dead letters ten times as long (default 168)",
     )
-    given = parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
     settings = read_settings(os.environ)
     from flts.workers.client import open_admin
 
     admin = open_admin(settings)
-    topics = wanted(os.environ, given.partitions, given.retention_hours)
-    there = {topic.name: _look(admin, topic.name) for topic in topics}
-    made = _create(admin, [topic for topic in topics if not there[topic.name]], given.replication_factor or -1)
+    topics = topic_specs(os.environ, arguments.partitions, arguments.retention_hours)
+    existing = {topic.name: _partitions_of(admin, topic.name) for topic in topics}
+    made = _create(admin, [topic for topic in topics if not existing[topic.name]], arguments.replication_factor or -1)
     for topic in topics:
         differences: list[str] = []
         if topic.name not in made:
-            found = there[topic.name] or _look(admin, topic.name)  # somebody else was quicker
-            differences = list(_differences(admin, topic, found, given.replication_factor))
+            found = existing[topic.name] or _partitions_of(admin, topic.name)  # another run made it in between
+            differences = list(_differences(admin, topic, found, arguments.replication_factor))
         print(f"{topic.name}: {'made' if topic.name in made else '; '.join(differences) or 'there already'}")
     return 0
 
 
-def _look(admin: "AdminClient", name: str) -> "Mapping[int, PartitionMetadata]":
-    """Return the partitions of a topic, none where it is not there."""
+def _partitions_of(admin: "AdminClient", name: str) -> "Mapping[int, PartitionMetadata]":
+    """Return the partitions of a topic, none if it does not exist."""
     from flts.workers.client import ANSWER_SECONDS
-    from flts.workers.kafka_errors import NO_RIGHT, refusal
+    from flts.workers.kafka_errors import NOT_AUTHORIZED, request_error
 
     found = admin.list_topics(name, timeout=ANSWER_SECONDS).topics[name]
-    if found.error and found.error.code() in NO_RIGHT:
-        raise refusal(f"the topic {name} cannot be looked at", found.error, Permission(TOPIC, name, DESCRIBE))
+    if found.error and found.error.code() in NOT_AUTHORIZED:
+        raise request_error(f"the topic {name} cannot be described", found.error, Permission(TOPIC, name, DESCRIBE))
     return found.partitions or {}
 
 
 def _create(admin: "AdminClient", topics: Sequence[TopicSpec], replication: int) -> set[str]:
-    """Make topics, and return the names of those that were made, not by somebody else meanwhile."""
+    """Make topics, and return the names of those that did not exist."""
     from confluent_kafka import KafkaError, KafkaException
     from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 
     from flts.workers.client import ANSWER_SECONDS
-    from flts.workers.kafka_errors import refusal
+    from flts.workers.kafka_errors import request_error
 
     made: set[str] = set()
     if not topics:
@@ -103,7 +103,7 @@ def _create(admin: "AdminClient", topics: Sequence[TopicSpec], replication: int)
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 right = Permission(TOPIC, name, CREATE)
-                raise refusal(f"the topic {name} cannot be made", error.args[0], right) from None
+                raise request_error(f"the topic {name} cannot be made", error.args[0], right) from None
         else:
             made.add(name)
     return made
@@ -116,7 +116,7 @@ def _differences(
     from confluent_kafka.admin import ConfigResource, ResourceType  # type: ignore[attr-defined]
 
     from flts.workers.client import ANSWER_SECONDS
-    from flts.workers.kafka_errors import refusal
+    from flts.workers.kafka_errors import request_error
 
     if len(partitions) != topic.partitions:
         yield f"has {len(partitions)} partitions instead of {topic.partitions}"
@@ -128,7 +128,7 @@ def _differences(
         entries = admin.describe_configs([resource])[resource].result(timeout=ANSWER_SECONDS)
     except KafkaException as error:
         right = Permission(TOPIC, topic.name, DESCRIBE_CONFIGS)
-        raise refusal(f"the topic {topic.name} cannot be looked at", error.args[0], right) from None
+        raise request_error(f"the topic {topic.name} cannot be described", error.args[0], right) from None
     for name, value in topic.config.items():
         if name in entries and entries[name].value != value:
             yield f"has {name} {entries[name].value} instead of {value}"

@@ -1,1 +1,1 @@
-"""What the worker of each stage makes of the messages it receives: ``handle(received, desk)`` of each module."""
+"""Handlers of messages, one module for each kind of stage: ``handle(received, runner)`` returns what to send."""

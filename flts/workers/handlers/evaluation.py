@@ -1,66 +1,64 @@
-"""Eval: trained models come in one by one; the store knows which are there, and the last one starts the comparison."""
+"""Handler of eval: the store records which models of a dataset are trained; the last one starts the comparison."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from flts.contracts import ModelType, TrainedModel, canonical_json, past_moment
 from flts.models.registry import MODELS, entry
+from flts.params import EvalParams
 from flts.promotion import owner
+from flts.stages.topics import SELECTED_MODELS
 from flts.workers.latest import get_json, keep_latest
-from flts.workers.messages import OutgoingMessage, ReceivedMessage, encoded, parse
-from flts.workers.settings import SELECTED_MODELS
+from flts.workers.messages import OutgoingMessage, ReceivedMessage, encode, parse
 from flts.workers.stage_runner import StageRunner
 
 _SCORES = ("test_rmse", "test_mae", "test_mse")
 
 
-def handle(received: ReceivedMessage, desk: StageRunner, expected: Sequence[ModelType]) -> list[OutgoingMessage]:
-    """Note that a model is trained; compare all of its data's when it is the last one.
-
-    Args:
-        received: A trained-model message.
-        desk: Where to work.
-        expected: The types that are awaited.
-    """
+def handle(received: ReceivedMessage, runner: StageRunner[EvalParams]) -> list[OutgoingMessage]:
+    """Record that a model is trained; compare the models of its data when it is the last one that was missing."""
     message = parse(TrainedModel, received)
     entry(message.model_type, received.place)
     if message.status != "SUCCESS":
         return []
-    identifier = message.identifier or desk.identifier
+    identifier = message.identifier or runner.identifier
+    expected = runner.expected_types
     folder = f"{owner(identifier)}/{message.config_hash}"
-    bucket = str(getattr(desk.params, "promotion_bucket"))  # noqa: B009 - a parameter of eval
-    keep_latest(desk.store, bucket, trained_key(folder, message.model_type), message, received.place, _train_end)
-    found = {name: get_json(desk.store, bucket, trained_key(folder, name)) for name in expected}
-    trained = {name: content[0] for name, content in found.items() if content}
-    if len(trained) < len(expected):
-        return []
-    result = desk.run(
+    bucket = runner.params.promotion_bucket
+    keep_latest(runner.store, bucket, trained_key(folder, message.model_type), message, received.place, _train_end)
+    trained: dict[ModelType, Mapping[str, Any]] = {}
+    for name in expected:
+        found = get_json(runner.store, bucket, trained_key(folder, name))
+        if found is None:
+            return []
+        trained[name] = found[0]
+    result = runner.run(
         {"config_hash": message.config_hash, "identifier": identifier},
         _inputs(trained),
         arguments={"model_types": ",".join(expected)},
     )
-    desk.store.put(bucket, f"{folder}/report.html", encoded(result.artifacts["report"]))
+    runner.store.put(bucket, f"{folder}/report.html", encode(result.artifacts["report"]))
     return [
         OutgoingMessage(
-            desk.topics.produces[SELECTED_MODELS], b"promotion", encoded(result.artifacts["selected_model"])
+            runner.topics.produces[SELECTED_MODELS], b"promotion", encode(result.artifacts["selected_model"])
         )
     ]
 
 
 def trained_key(folder: str, model_type: ModelType) -> str:
-    """Return the key of the object that says that a type is trained; ``folder`` is of an owner and its data."""
+    """Return the key of the record of a trained model; ``folder`` is that of an owner and its data."""
     return f"{folder}/trained/{model_type}.json"
 
 
 def _train_end(fields: Mapping[str, Any], place: str) -> tuple[datetime, str]:
-    """Return what orders two trainings: when they ended; their runs decide between two at the same moment."""
+    """Return the order of a training: its end, and its run where two ended at the same moment."""
     return past_moment(fields.get("train_end"), f"{place}: train_end"), str(fields.get("run_id"))
 
 
 def _inputs(trained: Mapping[ModelType, Mapping[str, Any]]) -> dict[str, str]:
-    """Return the stage's input artifacts. Messages of older trainers have no metrics but the three that decide."""
+    """Return the stage's input artifacts. Messages of older trainers have only the three metrics that decide."""
     inputs = {}
     for name, fields in trained.items():
         slot = MODELS[name].slot

@@ -1,23 +1,24 @@
-"""Preprocess: a request is the stage's parameters; the claim checks on what it makes go to trainers and inference."""
+"""Handler of preprocess: a request names parameters; claim checks of the results go to trainers and inference."""
 
 from flts.stage_interface import Result
-from flts.workers.messages import OutgoingMessage, ReceivedMessage, encoded, fields_of
-from flts.workers.settings import INFERENCE_DATA, TRAINING_DATA, Topics
+from flts.stages.topics import INFERENCE_DATA, TRAINING_DATA
+from flts.workers.messages import OutgoingMessage, ReceivedMessage, encode, fields_of
+from flts.workers.settings import Topics
 from flts.workers.stage_runner import StageRunner
 
 
-def handle(received: ReceivedMessage, desk: StageRunner) -> list[OutgoingMessage]:
-    """Preprocess what a request asks for."""
+def handle(received: ReceivedMessage, runner: StageRunner) -> list[OutgoingMessage]:
+    """Preprocess the dataset of a request."""
     changes = {name: value for name, value in fields_of(received).items() if name != "v"}
-    result = desk.run(changes, {})
-    identifier = str(changes.get("identifier", desk.identifier))
-    return claim_checks(result, identifier, desk.topics)
+    result = runner.run(changes, {})
+    identifier = str(changes.get("identifier", runner.identifier))
+    return claim_checks(result, identifier, runner.topics)
 
 
 def claim_checks(result: Result, identifier: str, topics: Topics) -> list[OutgoingMessage]:
-    """Return what a run of the stage tells the others."""
+    """Return the messages that follow a run: the claim checks of its data."""
     made = {TRAINING_DATA: "training_data", INFERENCE_DATA: "inference_data"}
     return [
-        OutgoingMessage(topics.produces[kind], identifier.encode(), encoded(result.artifacts[name]))
-        for kind, name in made.items()
+        OutgoingMessage(topics.produces[topic], identifier.encode(), encode(result.artifacts[name]))
+        for topic, name in made.items()
     ]

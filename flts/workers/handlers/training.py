@@ -1,22 +1,22 @@
-"""Trainers: a claim check on training data comes in; that a training began, and the trained model, go out."""
+"""Handler of the trainers: a claim check of training data comes in; start and end of the training go out."""
 
 import json
 
 from flts.contracts import ClaimCheck, TrainedModel, canonical_json
+from flts.stages.topics import TRAINED_MODELS
 from flts.workers.messages import OutgoingMessage, ReceivedMessage, claim_check
-from flts.workers.settings import TRAINED_MODELS
 from flts.workers.stage_runner import StageRunner
 
 
-def handle(received: ReceivedMessage, desk: StageRunner) -> list[OutgoingMessage]:
-    """Train on the data that a claim check names."""
-    claim = claim_check(received, desk.store, desk.identifier)
-    topic = desk.topics.produces[TRAINED_MODELS]
+def handle(received: ReceivedMessage, runner: StageRunner) -> list[OutgoingMessage]:
+    """Train on the data of a claim check."""
+    claim = claim_check(received, runner.store, runner.identifier)
+    topic = runner.topics.produces[TRAINED_MODELS]
 
     def announce(message: str) -> None:
-        desk.announce(_trained(topic, TrainedModel.parse(message, source="what began"), claim))
+        runner.announce(_trained(topic, TrainedModel.parse(message, source="the training that began"), claim))
 
-    result = desk.run(
+    result = runner.run(
         {"config_hash": claim.config_hash, "identifier": claim.identifier},
         {"training_data": claim.to_json()},
         announce=announce,

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import yaml
 
 from flts.params import GATEWAY_URL, MLFLOW_TRACKING_URI
 from flts.stages import STAGES
@@ -23,14 +24,8 @@ FILES = pytest.mark.parametrize("file", [KFP, KAFKA], ids=["kfp", "kafka"])
 CLIENT = Path(sys.executable).parent / "docker-compose"
 ONCE = {"volumes", "init", "topics", "pipeline", "request"}
 COMMON = {"volumes", "minio", "init", "mlflow", "fastapi-app", "inference"}
-WORKERS = {
-    "preprocess": "preprocess",
-    "train-gru": "train-gru",
-    "train-lstm": "train-lstm",
-    "train-prophet": "train-prophet",
-    "eval": "eval",
-    "batch-forecasting": "inference",
-}
+# The service of each stage; `inference` answers requests.
+WORKERS = {"batch-forecasting" if stage == "inference" else stage: stage for stage in STAGES}
 Services = dict[str, dict[str, Any]]
 
 
@@ -74,7 +69,6 @@ def test_over_kafka_every_stage_has_a_worker_on_its_own_image() -> None:
     found = services(KAFKA)
 
     assert usual(KAFKA) == {*COMMON, "kafka", "topics", *WORKERS}
-    assert set(WORKERS.values()) == set(STAGES)
     assert found["request"]["profiles"] == ["request"]
     for name, stage in WORKERS.items():
         worker = found[name]
@@ -90,6 +84,13 @@ def test_over_kafka_every_stage_has_a_worker_on_its_own_image() -> None:
         )
         assert worker["stop_grace_period"] == "30s"
         assert worker["command"] == (["--listen"] if name == "preprocess" else None)
+
+
+def test_prometheus_scrapes_the_worker_of_every_stage() -> None:
+    jobs = yaml.safe_load((DEPLOY / "observability" / "prometheus.yaml").read_text())["scrape_configs"]
+    (worker,) = (job for job in jobs if job["job_name"] == "worker")
+    (discovery,) = worker["dns_sd_configs"]
+    assert set(discovery["names"]) == set(WORKERS)
 
 
 def test_workers_take_the_defaults_of_their_stages() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from flts.errors import BadInputError, ServiceUnavailableError
-from flts.params import Params
+from flts.params import ServiceParams
 from flts.runtime import main
 from flts.runtime.start import run
 from flts.stage_interface import Artifact, Context, Input, Output, Result, Stage
@@ -23,12 +23,10 @@ from flts.store.file import FileStore
 TRAIN_GRU = STAGES["train-gru"]
 
 
-class EchoParams(Params):
+class EchoParams(ServiceParams):
     """Parameters of a stage that tells what it was given."""
 
     word: str = TRAIN_GRU.params.model_fields["identifier"]
-    gateway_url: str = TRAIN_GRU.params.model_fields["gateway_url"]
-    mlflow_tracking_uri: str = TRAIN_GRU.params.model_fields["mlflow_tracking_uri"]
 
 
 def echo(params: EchoParams, context: Context) -> Result:

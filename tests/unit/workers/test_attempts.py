@@ -10,7 +10,7 @@ import pytest
 from flts.errors import BadInputError, ServiceUnavailableError
 from flts.runtime.signals import Stopped
 from flts.store.file import FileStore
-from flts.workers.attempts import Attempt, GivenUpError
+from flts.workers.attempts import Attempt, AttemptsExhaustedError
 from flts.workers.messages import ReceivedMessage
 from tests.support.waiting import wait_until
 
@@ -24,9 +24,9 @@ def store(tmp_path) -> FileStore:
     return FileStore(tmp_path)
 
 
-def attempt(store: FileStore, *, limit: int = 3, at_once: bool = False, crash: str = "", **changes: Any) -> Attempt:
+def attempt(store: FileStore, *, limit: int = 3, record_now: bool = False, crash: str = "", **changes: Any) -> Attempt:
     received = ReceivedMessage(**{**vars(RECEIVED), **changes})
-    return Attempt(store, BUCKET, "train-gru", received, limit, at_once=at_once, crash=crash)
+    return Attempt(store, BUCKET, "train-gru", received, limit, record_now=record_now, crash=crash)
 
 
 def record(store: FileStore) -> dict[str, Any] | None:
@@ -38,30 +38,30 @@ def record(store: FileStore) -> dict[str, Any] | None:
 
 def die(store: FileStore) -> None:
     """Begin a try and never end it, as a worker does that is killed as a whole."""
-    attempt(store, at_once=True).__enter__()
+    attempt(store, record_now=True).__enter__()
 
 
 def test_a_message_is_given_up_when_it_failed_three_times(store):
     for number in (1, 2):
-        with attempt(store, at_once=number == 1) as tried:
+        with attempt(store, record_now=number == 1) as tried:
             pass
         assert tried.number == 1  # before it is known what came before
         tried.failed(f"reason {number}")
         assert record(store) == {"failed": number, "begun": 0, "reason": f"reason {number}"}
     with attempt(store) as last:
         pass
-    with pytest.raises(GivenUpError, match="reason 3") as caught:
+    with pytest.raises(AttemptsExhaustedError, match="reason 3") as caught:
         last.failed("reason 3")
-    assert caught.value.tries == 3
+    assert caught.value.attempts == 3
 
 
 @pytest.mark.parametrize("limit", [1, 2, 5])
 def test_the_limit_is_what_was_asked_for(store, limit):
     for _ in range(limit - 1):
         attempt(store, limit=limit).failed("no")
-    with pytest.raises(GivenUpError) as caught:
+    with pytest.raises(AttemptsExhaustedError) as caught:
         attempt(store, limit=limit).failed("no")
-    assert caught.value.tries == limit
+    assert caught.value.attempts == limit
 
 
 def test_a_crash_of_the_stage_counts_one_and_says_why(store):
@@ -69,18 +69,18 @@ def test_a_crash_of_the_stage_counts_one_and_says_why(store):
     for number in (1, 2):
         attempt(store, crash="was ended by SIGSEGV").__enter__()
         assert record(store) == {"failed": number, "begun": 1, "reason": "was ended by SIGSEGV"}
-    with pytest.raises(GivenUpError, match="was ended by SIGSEGV") as caught:
+    with pytest.raises(AttemptsExhaustedError, match="was ended by SIGSEGV") as caught:
         attempt(store, crash="was ended by SIGSEGV")
-    assert caught.value.tries == 3
+    assert caught.value.attempts == 3
 
 
 def test_a_death_of_the_whole_worker_counts_a_third(store):
     for number in range(1, 10):
         die(store)
         assert record(store) == {"failed": 0, "begun": number, "reason": ""}
-    with pytest.raises(GivenUpError, match="whoever works on it dies") as caught:
-        attempt(store, at_once=True)
-    assert caught.value.tries == 3
+    with pytest.raises(AttemptsExhaustedError, match="every worker that handles it dies") as caught:
+        attempt(store, record_now=True)
+    assert caught.value.attempts == 3
 
 
 def test_deaths_and_failures_add_up(store):
@@ -88,8 +88,8 @@ def test_deaths_and_failures_add_up(store):
     attempt(store).failed("no, again")
     for _ in range(3):
         die(store)
-    with pytest.raises(GivenUpError, match="no, again"):
-        attempt(store, at_once=True)
+    with pytest.raises(AttemptsExhaustedError, match="no, again"):
+        attempt(store, record_now=True)
 
 
 def test_a_quick_message_asks_nothing_of_the_store(store):
@@ -110,7 +110,7 @@ def test_a_try_is_recorded_when_it_has_lasted_for_a_moment_and_forgotten_when_it
 
 
 def test_the_first_message_after_a_start_is_recorded_before_it_begins(store):
-    tried = attempt(store, at_once=True)
+    tried = attempt(store, record_now=True)
     assert record(store) == {"failed": 0, "begun": 1, "reason": ""}
     with tried:
         pass
@@ -119,7 +119,7 @@ def test_the_first_message_after_a_start_is_recorded_before_it_begins(store):
 
 
 def test_a_failure_after_a_record_counts_once(store):
-    with attempt(store, at_once=True) as tried:
+    with attempt(store, record_now=True) as tried:
         pass
     tried.failed("no")
     assert record(store) == {"failed": 1, "begun": 0, "reason": "no"}
@@ -128,7 +128,7 @@ def test_a_failure_after_a_record_counts_once(store):
 @pytest.mark.parametrize("end", [Stopped(), KeyboardInterrupt()], ids=["SIGTERM", "Ctrl-C"])
 def test_who_is_told_to_end_takes_the_try_back(store, end):
     attempt(store).failed("no")
-    tried = attempt(store, at_once=True)
+    tried = attempt(store, record_now=True)
     assert record(store) == {"failed": 1, "begun": 1, "reason": "no"}
     with pytest.raises(type(end)), tried:
         raise end
@@ -137,7 +137,7 @@ def test_who_is_told_to_end_takes_the_try_back(store, end):
 
 def test_a_service_that_is_away_takes_the_try_back(store):
     for _ in range(20):
-        tried = attempt(store, at_once=True)
+        tried = attempt(store, record_now=True)
         with pytest.raises(ServiceUnavailableError), tried:
             raise ServiceUnavailableError("MLflow cannot be reached")
         tried.postponed()
@@ -156,7 +156,7 @@ def test_nothing_is_taken_back_that_was_not_recorded(store):
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"failed": "many"}', b"\xff"])
 def test_of_a_damaged_record_nothing_is_known(store, content):
     store.put(BUCKET, KEY, content)
-    with attempt(store, at_once=True) as tried:
+    with attempt(store, record_now=True) as tried:
         assert tried.number == 1
     tried.done()
     assert record(store) is None
@@ -173,7 +173,7 @@ def test_every_message_of_every_group_has_a_record_of_its_own(store):
     attempt(store).failed("no")
     for changes in ({"topic": "inference-data"}, {"partition": 1}, {"offset": 18}):
         attempt(store, **changes).failed("no")
-    Attempt(store, BUCKET, "train-lstm", RECEIVED, 3, at_once=True)
+    Attempt(store, BUCKET, "train-lstm", RECEIVED, 3, record_now=True)
     assert sorted(info.key for info in store.list(BUCKET)) == [
         "trained/tries/train-gru/inference-data/2/17.json",
         "trained/tries/train-gru/training-data/1/17.json",

@@ -7,7 +7,7 @@ import pytest
 from flts.errors import BadInputError
 from flts.runtime.cli import read_params
 from flts.stages import STAGES
-from flts.workers.command import expected_types, older_names
+from flts.workers.command import older_names
 
 PREPROCESS, TRAIN_GRU, TRAIN_PROPHET = (STAGES[name] for name in ("preprocess", "train-gru", "train-prophet"))
 
@@ -85,24 +85,3 @@ def test_another_model_type_is_refused():
         BadInputError, match=r"^environment variable MODEL_TYPE is LSTM, but flts-train-gru trains GRU$"
     ):
         older_names(TRAIN_GRU, {"MODEL_TYPE": "lstm"})
-
-
-@pytest.mark.parametrize(
-    ("said", "awaited"),
-    [
-        (None, ("GRU", "LSTM", "PROPHET")),
-        ("", ("GRU", "LSTM", "PROPHET")),
-        ("PROPHET, gru", ("GRU", "PROPHET")),
-        ("lstm,LSTM,", ("LSTM",)),
-    ],
-)
-def test_eval_awaits_all_models_or_those_that_are_named(said, awaited):
-    assert expected_types({} if said is None else {"EXPECTED_MODEL_TYPES": said}) == awaited
-
-
-@pytest.mark.parametrize("said", [",", "GRU,ARIMA", "GRU;LSTM"])
-def test_models_that_there_are_not_cannot_be_awaited(said):
-    with pytest.raises(
-        BadInputError, match=r"^environment variable EXPECTED_MODEL_TYPES must be some of GRU, LSTM, PRO"
-    ):
-        expected_types({"EXPECTED_MODEL_TYPES": said})

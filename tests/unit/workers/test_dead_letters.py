@@ -12,7 +12,7 @@ from flts.workers.outcomes import DeadLettered
 from flts.workers.settings import read_topics
 
 BUCKET = "our-promotions"
-DEAD = DeadLettered("column temp is empty", 3, bad=False)
+DEAD = DeadLettered("column temp is empty", 3, invalid=False)
 TOPICS = read_topics("train-gru", {"FLTS_TOPIC_PREFIX": "blue-"})
 
 
@@ -51,7 +51,7 @@ def test_a_message_without_a_time_says_none():
 
 
 def test_a_reason_in_any_language_is_kept():
-    letter = dead_letter(received(), "train-gru", TOPICS, DeadLettered("größer als 3", 1, bad=True))
+    letter = dead_letter(received(), "train-gru", TOPICS, DeadLettered("größer als 3", 1, invalid=True))
     assert dict(letter.headers)["error"].decode() == "größer als 3"
 
 
@@ -66,7 +66,9 @@ def test_a_letter_that_is_too_large_is_cut_and_becomes_the_whole_message_again(t
     body = b"x" * 3_000_000
     headers = [("request_id", b"r1"), ("huge", b"h" * 2_000_000)]
     message = received(key=b"k" * 1_000_000, value=body, headers=headers)
-    small = cut(dead_letter(message, "train-gru", TOPICS, DeadLettered("e" * 1_000_000, 3, bad=False)), store, BUCKET)
+    small = cut(
+        dead_letter(message, "train-gru", TOPICS, DeadLettered("e" * 1_000_000, 3, invalid=False)), store, BUCKET
+    )
     said = dict(small.headers)
 
     size = len(small.key) + len(small.value) + sum(len(name) + len(value) for name, value in small.headers)

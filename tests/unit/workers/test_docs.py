@@ -9,10 +9,11 @@ from flts.params import BUCKETS
 from flts.stages import STAGES
 from flts.workers import attempts, dead_letters, liveness
 from flts.workers.handlers.evaluation import trained_key
-from flts.workers.handlers.forecasting import DATA_FILE, MODEL_FILE, awaited_folder
+from flts.workers.handlers.forecasting import DATA_FILE, MODEL_FILE, pending_folder
 from flts.workers.metrics import WorkerMetrics
-from flts.workers.permissions import ROLES, rights
-from flts.workers.settings import _OBSOLETE, _VARIABLES, PREFIX_VARIABLE, KafkaSettings, read_topics
+from flts.workers.permissions import ROLES
+from flts.workers.settings import _OBSOLETE, PREFIX_VARIABLE, WORKERS, KafkaSettings, read_topics
+from scripts.kafka_docs import permissions_table, with_tables
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +40,8 @@ def test_every_setting_of_kafka_and_none_that_there_is_not(page):
 
 
 def test_variables_that_rename_and_those_that_mean_nothing(page):
-    for group, read, written in _VARIABLES.values():
-        for name in (group, *read.values(), *written.values()):
+    for worker in WORKERS.values():
+        for name in (worker.group_variable, *worker.consumes.values(), *worker.produces.values()):
             assert f"`{name}`" in page
     for name in (*_OBSOLETE, PREFIX_VARIABLE, liveness.VARIABLE):
         assert f"`{name}`" in page
@@ -52,14 +53,14 @@ def test_headers_of_dead_letters(page):
 
 
 def test_metrics_that_a_worker_tells(page):
-    measures = WorkerMetrics("eval")
-    measures.begun(0.1)
-    measures.handled("model-training", 1.0)
-    measures.failed("model-training", "error")
-    measures.dead("model-training")
-    measures.lost("model-training", 3)
-    measures.lag("model-training", 0, 3)
-    told = [metric for metric in measures.registry.collect() if metric.samples]
+    metrics = WorkerMetrics("eval")
+    metrics.started(0.1)
+    metrics.handled("model-training", 1.0)
+    metrics.failed("model-training", "error")
+    metrics.dead_lettered("model-training")
+    metrics.lost("model-training", 3)
+    metrics.lag("model-training", 0, 3)
+    told = [metric for metric in metrics.registry.collect() if metric.samples]
     assert len(told) == 9
     for metric in told:
         assert metric.name.removeprefix("flts_worker") + ("_total" if metric.type == "counter" else "") in page
@@ -68,23 +69,11 @@ def test_metrics_that_a_worker_tells(page):
 def test_where_state_lies(page):
     bucket, folder = BUCKETS["promotion_bucket"].default, "<identifier or global>/<config_hash>"
     assert trained_key(f"{bucket}/{folder}", "TYPE").replace("TYPE", "<TYPE>") in page
-    assert awaited_folder("", "<config_hash>").replace("global", "<identifier or global>") + f"/{DATA_FILE}" in page
+    assert pending_folder("", "<config_hash>").replace("global", "<identifier or global>") + f"/{DATA_FILE}" in page
     assert f"`{MODEL_FILE}`" in page
     assert f"{bucket}/{attempts._PREFIX}/" in page
 
 
-def rights_row(role: str) -> str:
-    """Return the row of the table of rights, as the page has it."""
-    names: dict[tuple[str, str], list[str]] = {}
-    for right in rights(role, {}):
-        names.setdefault((right.resource, right.name), []).append(right.operation)
-    kinds: dict[tuple[str, str], list[str]] = {}
-    for (resource, name), operations in names.items():
-        kinds.setdefault((" and ".join(operations), resource), []).append(f"`{name}`")
-    may = [f"{operations} {resource} {', '.join(found)}" for (operations, resource), found in kinds.items()]
-    return f"| `{role}` | {'; '.join(may)} |"
-
-
-@pytest.mark.parametrize("role", ROLES)
-def test_the_rights_that_each_worker_and_command_needs(role, page):
-    assert rights_row(role) in page.splitlines()
+def test_the_tables_of_topics_and_permissions_are_those_of_the_declarations(page):
+    assert with_tables(page) == page
+    assert all(f"| `{role}` | " in permissions_table() for role in ROLES)

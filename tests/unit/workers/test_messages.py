@@ -193,7 +193,7 @@ def test_foreign_data_are_called_by_their_sha256(place, scratch, tmp_path):
 
 def test_data_that_nobody_says_the_config_hash_of_are_refused(place, scratch, tmp_path):
     store = copied(place, tmp_path, {b"config_hash": b""})
-    with pytest.raises(BadInputError, match=r"^theirs/copy.parquet says no config_hash, and neither does the message"):
+    with pytest.raises(BadInputError, match=r"^theirs/copy.parquet has no config_hash, and neither has the message"):
         claim_check(document({"bucket": "theirs", "object": "copy.parquet"}), store, "")
 
 

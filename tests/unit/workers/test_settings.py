@@ -4,8 +4,9 @@ import pytest
 from confluent_kafka.admin import AdminClient
 
 from flts.errors import BadInputError
+from flts.lazy import resolve
 from flts.stages import STAGES
-from flts.workers.settings import KafkaSettings, dead_letter_topic, read_settings, read_topics, warnings
+from flts.workers.settings import WORKERS, KafkaSettings, dead_letter_topic, read_settings, read_topics, warnings
 
 SERVERS = {"KAFKA_BOOTSTRAP_SERVERS": "a:9092,b:9092"}
 SASL = {**SERVERS, "KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT", "KAFKA_SASL_USERNAME": "flts"}
@@ -187,8 +188,8 @@ def test_a_prefix_stands_before_every_name():
         ("USE_QUEUE", "Kafka is the queue"),
         ("AUTO_OFFSET_RESET", "a new group always begins with the first message"),
         ("ENABLE_DLQ", "there is nothing to switch on"),
-        ("KAFKA_BOOTSTRAP_SERVER", "it is not one of FLTS'; did you mean KAFKA_BOOTSTRAP_SERVERS?"),
-        ("KAFKA_HEAP_OPTS", "it is not one of FLTS'"),
+        ("KAFKA_BOOTSTRAP_SERVER", "FLTS has no such variable; did you mean KAFKA_BOOTSTRAP_SERVERS?"),
+        ("KAFKA_HEAP_OPTS", "FLTS has no such variable"),
     ],
 )
 def test_a_variable_that_means_nothing_is_named_once_with_what_does(name, now):
@@ -216,3 +217,13 @@ def test_what_brokers_decide_by_the_newer_protocol_is_not_sent_to_them():
         "group_protocol": "consumer",
         "group_instance_id": "eval-0",
     }
+
+
+def test_every_declared_handler_can_be_imported():
+    assert all(callable(resolve(worker.handler)) for worker in WORKERS.values())
+    assert callable(resolve(WORKERS["preprocess"].messages_of_run))
+
+
+def test_a_stage_without_a_declared_worker_has_no_part_in_kafka_mode():
+    with pytest.raises(BadInputError, match="the stage report has no part in Kafka mode"):
+        read_topics("report", {})

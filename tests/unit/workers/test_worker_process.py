@@ -22,16 +22,16 @@ RECEIVED = ReceivedMessage("model-training", 1, 5, 1_700_000_000_000, b"key", b"
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> StageRunner:
+def runner(tmp_path: Path) -> StageRunner:
     params = EvalParams(config_hash="", identifier="", gateway_url=f"file://{tmp_path}")
     reporter = JsonReporter(STAGES["eval"], sys.stderr)
     return StageRunner(STAGES["eval"], params, read_topics("eval", {}), FileStore(tmp_path), reporter, lambda _: None)
 
 
-def handle(desk: StageRunner, error: BaseException | None = None, cause: BaseException | None = None) -> Reply:
+def handle(runner: StageRunner, error: BaseException | None = None, cause: BaseException | None = None) -> Reply:
     """Handle a message whose work ends so."""
 
-    def role(_received: ReceivedMessage, _desk: StageRunner) -> list[OutgoingMessage]:
+    def handler(_received: ReceivedMessage, _runner: StageRunner) -> list[OutgoingMessage]:
         if error is None:
             return [OutgoingMessage("model-selected", b"promotion", b"{}")]
         try:
@@ -41,12 +41,12 @@ def handle(desk: StageRunner, error: BaseException | None = None, cause: BaseExc
             raise error from None
         raise error
 
-    spec = WorkerSpec("eval", desk.params, desk.topics, 3, (), "our-promotions")
-    return _work(role, WorkItem(RECEIVED, first=True), desk, spec)
+    spec = WorkerSpec("eval", runner.params, runner.topics, 3, (), "our-promotions")
+    return _work(handler, WorkItem(RECEIVED, first=True), runner, spec)
 
 
-def test_what_comes_of_a_message_carries_its_request_id(desk: StageRunner) -> None:
-    reply = handle(desk)
+def test_what_comes_of_a_message_carries_its_request_id(runner: StageRunner) -> None:
+    reply = handle(runner)
     assert isinstance(reply, Completed)
     (outgoing,) = reply.outgoing
     assert dict(outgoing.headers)["request_id"]
@@ -63,22 +63,22 @@ def test_what_comes_of_a_message_carries_its_request_id(desk: StageRunner) -> No
     ],
 )
 def test_what_no_message_can_help_is_waited_for_and_not_counted(
-    desk: StageRunner, error: Exception, cause: Exception | None
+    runner: StageRunner, error: Exception, cause: Exception | None
 ) -> None:
     for _ in range(20):
-        assert isinstance(handle(desk, error, cause), Postponed)
-    assert isinstance(handle(desk), Completed)
+        assert isinstance(handle(runner, error, cause), Postponed)
+    assert isinstance(handle(runner), Completed)
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("oh"), MemoryError()])
-def test_what_may_not_happen_again_is_tried_three_times(desk: StageRunner, error: Exception) -> None:
+def test_what_may_not_happen_again_is_tried_three_times(runner: StageRunner, error: Exception) -> None:
     reason = NO_MEMORY if isinstance(error, MemoryError) else "ZeroDivisionError: oh"
-    assert [handle(desk, error) for _ in range(3)] == [
+    assert [handle(runner, error) for _ in range(3)] == [
         Failed(reason),
         Failed(reason),
-        DeadLettered(reason, 3, bad=False),
+        DeadLettered(reason, 3, invalid=False),
     ]
 
 
-def test_a_bad_message_is_dead_at_once(desk: StageRunner) -> None:
-    assert handle(desk, BadInputError("it is no message")) == DeadLettered("it is no message", 1, bad=True)
+def test_a_bad_message_is_dead_at_once(runner: StageRunner) -> None:
+    assert handle(runner, BadInputError("it is no message")) == DeadLettered("it is no message", 1, invalid=True)
