@@ -39,7 +39,7 @@ class Failure:
 
     @classmethod
     def of(cls, error: BaseException) -> "Failure":
-        """Tell errors that people can mend from bugs."""
+        """Tell errors that people can fix from bugs."""
         if isinstance(error, FltsError) and error.exit_code != _BUG:
             return cls(str(error), error.exit_code)
         if trouble := environment_trouble(error):

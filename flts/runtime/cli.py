@@ -38,7 +38,7 @@ class CommandLine:
 
     @property
     def is_single_run(self) -> bool:
-        """Whether it names the inputs or outputs of a single run."""
+        """True if it names the inputs or outputs of a single run."""
         return bool(self.inputs) or self.output_dir is not None or self.executor_input is not None
 
 

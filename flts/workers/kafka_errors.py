@@ -1,4 +1,4 @@
-"""Kafka's errors, in sentences for the person who can mend them."""
+"""Kafka's errors, in sentences for the person who can fix them."""
 
 import re
 import socket

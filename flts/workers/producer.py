@@ -80,7 +80,7 @@ class MessageProducer:
         self._poll(0, outgoing.topic)
 
     def stall_reason(self, topic: str) -> str:
-        """Return a sentence about why a message is not acknowledged; the library retries for ever in silence."""
+        """Return a sentence about why a message is not acknowledged; the library retries forever in silence."""
         problem = self._connection_errors.problem(self._producer)
         try:
             partitions = self._producer.list_topics(topic, timeout=1).topics[topic].partitions or {}

@@ -1,1 +1,1 @@
-"""What tests share: servers, faults, made-up data, and the stages as commands."""
+"""Helpers that tests share: servers, faults, made-up data, and the stages as commands."""

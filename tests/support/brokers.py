@@ -100,7 +100,7 @@ class Tansu:
 
     @property
     def bucket(self) -> str:
-        """Where it keeps everything."""
+        """The bucket that it keeps everything in."""
         return f"tansu-{self.servers.partition(':')[2]}"
 
 
@@ -115,7 +115,7 @@ class Started:
 
     @property
     def guarded_servers(self) -> str:
-        """Where they ask for credentials, if they know a user."""
+        """The addresses that ask for credentials, if there is a user."""
         pairs = (address.rpartition(":") for address in self.servers.split(","))
         return ",".join(f"{host}:{int(port) + 1}" for host, _, port in pairs)
 
@@ -167,7 +167,7 @@ def started(
         folder: Where they keep everything.
         count: How many: 1 or 3.
         user: ``name:password`` of a user (SCRAM-SHA-512), who is asked for on ``guarded_servers``.
-        acls: Whether users may do only what ACLs allow; whoever comes without credentials may do everything.
+        acls: Whether users may do only what ACLs allow; clients without credentials may do everything.
         settings: Further settings of each broker, as ``message.max.bytes=2000000``; without spaces.
     """
     folder.mkdir(parents=True, exist_ok=True)

@@ -66,7 +66,7 @@ def until(data: ProcessedData, row: int) -> str:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a trainer left in a folder."""
+    """The outputs of a trainer in a folder."""
 
     folder: Path
     message: TrainedModel

@@ -18,7 +18,7 @@ PYTHONPATH = {name: value for name, value in os.environ.items() if name == "PYTH
 
 @dataclass(frozen=True)
 class Ended:
-    """What a command said."""
+    """The exit code and output of a command."""
 
     code: int
     stdout: str

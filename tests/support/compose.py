@@ -63,7 +63,7 @@ class Project:
         return done
 
     def containers(self) -> dict[str, dict[str, Any]]:
-        """What the engine knows of the containers, by service."""
+        """Return the engine's view of the containers, by service."""
         ids = self.compose("ps", "--all", "--quiet").stdout.split()
         found = json.loads(engine.docker("inspect", *ids).stdout)
         return {one["Config"]["Labels"]["com.docker.compose.service"]: one for one in found}

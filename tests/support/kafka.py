@@ -267,12 +267,12 @@ def put_slices(at: Place, root: Path) -> None:
 
 
 def finished(at: Place, *identifiers: str) -> bool:
-    """Whether all of these have a promotion and a forecast."""
+    """Return whether all of these have a promotion and a forecast."""
     return all(at.history(each) and at.forecasts(each) for each in identifiers)
 
 
 def waiting(at: Place) -> int:
-    """How many messages wait, as ``flts-status`` says; dead letters do not count."""
+    """Return how many messages wait, as ``flts-status`` says; dead letters do not count."""
     ended = at.run("flts-status")
     assert ended.returncode == 0, ended.stderr
     rows = [line.split() for line in ended.stdout.split("\n\n")[0].splitlines()[1:]]
@@ -280,13 +280,13 @@ def waiting(at: Place) -> int:
 
 
 def trainings(at: Place, identifier: str) -> list[dict[str, Any]]:
-    """What is known of each training of an identifier."""
+    """Return the record of each training of an identifier."""
     found = at.store.list("model-promotion", f"{identifier}/trainings/")
     return [document(at.store, "model-promotion", info.key) for info in found]
 
 
 def finished_runs(at: Place, identifier: str) -> Counter[str]:
-    """How many trainings of each type finished for an identifier."""
+    """Return how many trainings of each type finished for an identifier."""
     return Counter(each["model_type"] for each in trainings(at, identifier) if each["status"] == "SUCCESS")
 
 

@@ -1,4 +1,4 @@
-"""How much memory a process takes that sends an object to a store and fetches it again."""
+"""Measure the memory of a process that sends an object to a store and fetches it again."""
 
 import subprocess
 import sys

@@ -39,7 +39,7 @@ class Ended:
         return summary
 
     def places(self) -> dict[str, str]:
-        """Where the closing lines say that things lie."""
+        """Return the locations that the closing lines name."""
         return dict(re.findall(r"^(Report|Summary|Promotion|Forecasts|MLflow) +(.+)$", self.stdout, re.MULTILINE))
 
 

@@ -1,4 +1,4 @@
-"""What runs left, without what two of them never share."""
+"""Results of runs, without what differs between any two."""
 
 import hashlib
 import re

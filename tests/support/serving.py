@@ -60,7 +60,7 @@ class Place:
         return FileStore(self.folder / "store")
 
     def data(self, name: str = TEST_FILE) -> Path:
-        """The processed test data, or another file beside it."""
+        """The processed test data, or another file next to it."""
         return self.folder / "store" / "processed-data" / self.config_hash / name
 
     def bundle(self, model_type: ModelType, params: TrainerParams | None = None) -> Path:
@@ -75,7 +75,7 @@ class Place:
         return folder
 
     def promotion(self, model_type: ModelType, *, folder: Path | None = None, **changes: Any) -> Promotion:
-        """What an evaluation would write that chose a model now."""
+        """Return the promotion that an evaluation choosing a model now would write."""
         chosen = folder or self.bundle(model_type)
         now, scores = utc_timestamp(), {"rmse": 0.1, "mae": 0.08, "mse": 0.01}
         fields: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""What every object store must do. A store's test module subclasses `StoreSuite` and provides the fixture `url`."""
+"""The behaviour of every object store. A store's test module subclasses `StoreSuite` and provides the fixture `url`."""
 
 import hashlib
 import json

@@ -32,7 +32,7 @@ class Place:
 
     @property
     def failures(self) -> Path:
-        """Where a process says why it failed."""
+        """The file in which a process says why it failed."""
         return self.training_data.with_name("failures.txt")
 
     def train(

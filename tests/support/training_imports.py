@@ -1,4 +1,4 @@
-"""What the server of training processes imports once, as the stages do one by one."""
+"""Imports that the server of training processes does once, as the stages do one by one."""
 
 from importlib import import_module
 

@@ -11,21 +11,15 @@ from flts.stages import STAGES
 
 ROOT = Path(__file__).parents[2]
 
-# Folders and files whose docstrings are checked.
-CODE = (
-    *("flts/__init__.py", "flts/api.py", "flts/commands.py", "flts/contracts.py", "flts/errors.py", "flts/lazy.py"),
-    *("flts/params.py", "flts/progress.py", "flts/version.py", "flts/serving", "flts/stages/__init__.py"),
-    *("pipeline", "scripts"),
-)
-# Pages that are checked.
-PAGES = ("docs/python.md", "docs/running.md", "docs/serving.md", "docs/summary.md", "docs/stages")
+# Folders whose docstrings are checked, and pages.
+CODE = ("flts", "pipeline", "scripts", "benchmarks", "images", "tests/support")
+PAGES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs", "images")
 
 BEGINNINGS = {"How", "That", "What", "When", "Where", "Whether", "Which", "Who", "Whose", "Why"}
 # Words that are used in another sense than readers expect, with the common ones.
 UNUSUAL = {
     r"\bbehind\b(?! an? (?:proxy|load balancer|gateway))": "after, or in",
     r"\bbeside\b": "next to, with, or in addition to",
-    r"\bbesides\b": "in addition to",
     r"\bonward\b": "after, or from",
     r"\bwhoever\b": "the person or program that",
     r"\bnobody's\b": "no one's",
@@ -72,7 +66,7 @@ def descriptions() -> Iterator[tuple[str, str]]:
 def pages() -> Iterator[tuple[str, str]]:
     for name in PAGES:
         path = ROOT / name
-        for file in sorted(path.glob("*.md")) if path.is_dir() else [path]:
+        for file in sorted(path.rglob("*.md")) if path.is_dir() else [path]:
             lines = enumerate(file.read_text().splitlines(), start=1)
             yield from ((f"{file.relative_to(ROOT)}:{number}", line) for number, line in lines)
 

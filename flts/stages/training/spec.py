@@ -22,7 +22,7 @@ class TrainingSpec:
     def fingerprint(self) -> str:
         """Return the SHA-256 over the training, the number of compute threads and the code that trains.
 
-        The experiment counts too: whoever names another one looks for the run there.
+        The experiment counts too, because the run is looked up there.
         """
         return hashlib.sha256(
             canonical_json(
