@@ -55,6 +55,7 @@ def test_the_forecast_server_answers_as_documented(case: Case) -> None:
     case.call_and_validate(excluded_checks=TOO_STRICT, timeout=PATIENCE_SECONDS)
 
 
+@pytest.mark.slow
 @of_gateway.parametrize()
 @EVERY
 def test_the_gateway_answers_as_documented(case: Case) -> None:

@@ -15,6 +15,7 @@ from flts.stages.training.source_digest import PACKAGE, SOURCES, source_digest, 
 # declarations shape no result.
 DECLARATIONS = {
     *("__init__.py", "version.py", "params.py", "stage_interface.py", "stages/__init__.py"),
+    "stages/topics.py",
     "stages/training/__init__.py",
 }
 
