@@ -231,16 +231,16 @@ def test_a_restart_in_the_middle_of_a_training_is_waited_for(
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("patience", [None, 1], ids=["a worker's", "a stage's"])
+@pytest.mark.parametrize("wait_seconds", [None, 1], ids=["a worker's", "a stage's"])
 def test_without_the_server_the_trained_model_is_kept_and_published_later(
     server: Restartable,
     tmp_path: Path,
     identifier: str,
     hurried: None,
-    patience: int | None,
+    wait_seconds: int | None,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    place = replace(place_at(tmp_path, server.uri), patience=patience)
+    place = replace(place_at(tmp_path, server.uri), wait_seconds=wait_seconds)
 
     def leave(message: str) -> None:
         if message.startswith("logging"):

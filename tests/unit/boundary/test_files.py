@@ -35,6 +35,7 @@ def test_a_dataset_is_named_without_its_suffix(name, parts):
     assert split_dataset_name(Path("folder") / name) == parts
 
 
+@pytest.mark.slow
 def test_sigterm_ends_the_hashing_of_a_huge_dataset_within_seconds(tmp_path):
     for name in ("big.csv", "big_test.csv"):
         (tmp_path / name).touch()

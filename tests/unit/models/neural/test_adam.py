@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import pytest
 import torch
 
 from flts.models.neural.adam import Adam
@@ -18,6 +19,7 @@ print("torch._dynamo" in sys.modules)
 """
 
 
+@pytest.mark.slow
 def test_steps_equal_those_of_the_optimizer_class():
     ours, theirs = ([torch.linspace(-1, 1, 12).view(3, 4).clone(), torch.ones(5)] for _ in range(2))
     mine, reference = Adam(ours, 3e-3), torch.optim.Adam(theirs, lr=3e-3, fused=True)

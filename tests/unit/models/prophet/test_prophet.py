@@ -142,6 +142,7 @@ def test_the_correction_beats_the_curve_alone(fitted):
     assert (corrected < 0.97 * plain).all()
 
 
+@pytest.mark.slow
 def test_the_residuals_that_forecast_the_validation_part_better_teach_the_correction():
     random = np.random.default_rng(3)
     rows = 24 * 20
