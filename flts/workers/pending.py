@@ -46,7 +46,7 @@ class PendingModels:
         """Yield a sentence about each unreported type."""
         for name in self.unreported:
             yield (
-                f"datasets wait for {name}, but no trainer has ever reported a {name} model: start "
+                f"datasets wait for a model of type {name}, which no trainer has ever reported: start "
                 f"flts-train-{name.lower()}, or leave {name} out of {VARIABLE} of eval"
             )
 

@@ -99,7 +99,9 @@ def test_eval_and_status_name_a_model_type_that_nobody_trains(place: kafka.Place
 
     (event,) = place.until(lambda: worker.events("waiting"))
 
-    sentence = "datasets wait for PROPHET, but no trainer has ever reported a PROPHET model: start flts-train-prophet, "
+    sentence = (
+        "datasets wait for a model of type PROPHET, which no trainer has ever reported: start flts-train-prophet, "
+    )
     sentence += "or leave PROPHET out of EXPECTED_MODEL_TYPES of eval"
     assert event["message"] == sentence
     assert f"warning: {sentence}\n" in place.run("flts-status").stdout

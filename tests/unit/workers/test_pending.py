@@ -67,7 +67,7 @@ def test_a_type_that_no_trainer_has_ever_reported_is_named(store):
     assert pending.unreported == ["PROPHET"]
     (sentence,) = pending.warnings()
     assert sentence == (
-        "datasets wait for PROPHET, but no trainer has ever reported a PROPHET model: start flts-train-prophet, "
+        "datasets wait for a model of type PROPHET, which no trainer has ever reported: start flts-train-prophet, "
         "or leave PROPHET out of EXPECTED_MODEL_TYPES of eval"
     )
     put(store, trained_key("three/h1", "PROPHET"))
