@@ -26,19 +26,19 @@ test-fast: venv ## Run the fast tests without the linters
 	@$(BIN)/pytest -n auto --dist loadgroup $(ARGS)
 
 test-slow: venv ## Run the slow tests (load, outages, kills, a browser, Kafka mode), which `make test` leaves out: ARGS="-m 'not browser'"
-	@$(BIN)/pytest --suite slow -n auto --dist loadgroup $(ARGS)
+	@$(BIN)/pytest --suite=slow -n auto --dist loadgroup $(ARGS)
 
 test-s3: venv ## Run the tests of the S3 store, fast and slow; FLTS_TEST_S3_ENDPOINT_URL= names another server
-	@$(BIN)/pytest --suite all -n auto --dist loadgroup tests/integration/test_s3_*.py $(ARGS)
+	@$(BIN)/pytest --suite=all -n auto --dist loadgroup tests/integration/test_s3_*.py $(ARGS)
 
 test-kafka: venv ## Run the tests of Kafka mode, fast and slow: KAFKA_START= or KAFKA_BOOTSTRAP_SERVERS=, see docs/kafka.md
-	@$(BIN)/pytest --suite all -n auto --dist loadgroup tests/kafka $(ARGS)
+	@$(BIN)/pytest --suite=all -n auto --dist loadgroup tests/kafka $(ARGS)
 
 chaos: venv ## Kill workers and brokers at 200 random moments (KILLS=200): is every dataset promoted once? (10 minutes)
-	@FLTS_CHAOS_KILLS=$(or $(KILLS),200) $(BIN)/pytest --suite all -n 0 tests/kafka/test_chaos.py $(ARGS)
+	@FLTS_CHAOS_KILLS=$(or $(KILLS),200) $(BIN)/pytest --suite=all -n 0 tests/kafka/test_chaos.py $(ARGS)
 
 test-images: venv images ## Build the images and test them; needs Docker and docker-registry: ARGS="-k readmes"
-	@$(BIN)/pytest --suite images $(ARGS)
+	@$(BIN)/pytest --suite=images $(ARGS)
 
 lint: venv ## Check format, style, types, imports, shell scripts, Dockerfiles and CI workflows
 	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --diff .; exit 1; }
