@@ -44,7 +44,7 @@ def log_event(service: str, event: str, message: str, level: str = "info", **fie
     try:
         loop = get_running_loop()
     except RuntimeError:
-        print(text, file=sys.stderr, flush=True)
+        _write(text)
         return
     if not _queued:
         loop.call_later(_WRITE_AFTER_SECONDS, flush)
@@ -59,4 +59,9 @@ def flush() -> None:
     if _queued:
         text = "\n".join(_queued)
         _queued.clear()
-        print(text, file=sys.stderr, flush=True)
+        _write(text)
+
+
+def _write(text: str) -> None:
+    # With its line end in one piece: a line that another thread writes must not come between.
+    print(f"{text}\n", end="", file=sys.stderr, flush=True)

@@ -85,7 +85,7 @@ def route_logging(reporter: Reporter) -> None:
 def write_line(stream: TextIO, line: str) -> None:
     """Write a line at once; when nobody reads it any more, the work goes on and its exit code stays."""
     try:
-        print(line, file=stream, flush=True)
+        print(f"{line}\n", end="", file=stream, flush=True)
     except OSError:
         # Otherwise Python would write the rest of the line when it exits, and fail then.
         with open(os.devnull, "wb") as nothing:
