@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from flts.diagnostics.system import reason
 from flts.errors import BadInputError
+from flts.observability.redaction import redact
 from flts.web.errors import HttpError
 
 Access = Literal["read", "write"]
@@ -97,7 +98,7 @@ class AccessControl:
         try:
             self._entries = _read(self._file)
         except BadInputError as error:
-            print(f"flts-gateway: {error}; the previous tokens stay valid", file=sys.stderr, flush=True)
+            print(redact(f"flts-gateway: {error}; the previous tokens stay valid"), file=sys.stderr, flush=True)
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
