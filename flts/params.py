@@ -15,6 +15,8 @@ from flts.diagnostics.terminal import printable
 # Limits of a model, trained here or read from a bundle; flts.models.recurrent.network limits the network as a whole.
 MAX_HIDDEN_SIZE, MAX_LAYERS, MAX_MEMBERS = 8192, 64, 64
 MAX_WINDOW = 10_000
+# Limits of a booster, trained here or read from a bundle.
+MAX_TREES, MAX_LEAVES = 10_000, 4096
 
 GATEWAY_URL = "http://fastapi-app:8000"
 MLFLOW_TRACKING_URI = "http://mlflow:5000"
@@ -288,6 +290,20 @@ class ProphetParams(TrainerParams):
         "", "Seasonality", "country whose holidays are modelled, as an ISO 3166 code; empty: none"
     )
     residual_ar: bool = _param(True, "Trend", "correct forecasts with a ridge regression on recent rows and residuals")
+
+
+class LightGBMParams(TrainerParams):
+    """Parameters of train-lightgbm."""
+
+    num_boost_round: int = _param(800, "Boosting", "maximum number of trees of a booster", ge=1, le=MAX_TREES)
+    early_stopping_round: int = _param(
+        40, "Boosting", "trees without improvement on the validation part before a booster stops", ge=1, le=MAX_TREES
+    )
+    shrinkage_rate: float = _param(
+        0.05, "Boosting", "factor by which the values of each tree are multiplied", gt=0, le=1
+    )
+    num_leaves: int = _param(31, "Boosting", "maximum number of leaves of a tree", ge=2, le=MAX_LEAVES)
+    min_data_in_leaf: int = _param(40, "Boosting", "fewest training rows of a leaf", ge=1, le=1_000_000)
 
 
 class EvalParams(ServiceParams):

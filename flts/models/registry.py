@@ -10,7 +10,7 @@ from flts.contracts import ModelType
 from flts.errors import BadInputError
 from flts.lazy import resolve
 from flts.models.files import LARGEST_DOCUMENTS, LARGEST_MODEL
-from flts.params import ProphetParams, RecurrentParams, TrainerParams
+from flts.params import LightGBMParams, ProphetParams, RecurrentParams, TrainerParams
 from flts.progress import Progress
 
 # The stages' declarations use this module, and `--help` must not import NumPy.
@@ -105,6 +105,18 @@ MODELS: Mapping[ModelType, ModelEntry] = MappingProxyType(
                 remark="Prophet's curve sees the time and its target only. What recent rows and other columns say "
                 "reaches it through the residual correction alone.",
                 libraries=("pandas", "prophet", "cmdstanpy"),
+            ),
+            ModelEntry(
+                model_type="LIGHTGBM",
+                title="LightGBM",
+                summary="Fit gradient-boosted trees and score them against three baselines.",
+                params=LightGBMParams,
+                trainer="flts.models.boosting.training:fit_lightgbm",
+                forecaster="flts.models.boosting.forecaster:LightGBMForecaster",
+                weights_file="lightgbm.json",
+                extra="lightgbm",
+                optional=True,
+                libraries=("lightgbm",),
             ),
         )
     }

@@ -1,0 +1,190 @@
+"""Views of a target's change: what a booster is trained on, and the forecast that its output means.
+
+Views fail differently, and their mean fails less. Each forecasts a mean, so that none has to be made of a median.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal, Protocol, Self
+
+import numpy as np
+
+from flts.models.boosting.features import Rows, volatilities
+from flts.models.target_transform import Log1p
+from flts.models.volatility import FLOOR
+from flts.timeseries.arrays import Floats
+
+ViewName = Literal["log1p", "volatility", "squared"]
+HUBER_DELTA = 1.5
+_USUAL = 1  # position of the volatility that is the unit of changes
+
+
+@dataclass(frozen=True)
+class SeenTarget:
+    """A target before (k,) origins: ``values`` (n,) on a view's scale, and the ``unit`` (k,) of their changes."""
+
+    rows: Rows
+    values: Floats
+    unit: Floats
+
+    @property
+    def last(self) -> Floats:
+        """The last values (k,) before the origins."""
+        return self.values[self.rows.last]
+
+
+@dataclass(frozen=True)
+class TrainingLabels:
+    """Labels (k,) that LightGBM fits, and the raw scores (k,) that mean no change."""
+
+    values: Floats
+    start: Floats
+
+    def at(self, rows: slice) -> "TrainingLabels":
+        """Return those of some rows."""
+        return TrainingLabels(self.values[rows], self.start[rows])
+
+    @classmethod
+    def joined(cls, labels: "Sequence[TrainingLabels]") -> Self:
+        """Return the labels of successive rows as one."""
+        return cls(np.concatenate([each.values for each in labels]), np.concatenate([each.start for each in labels]))
+
+
+class View(Protocol):
+    """A view of a target."""
+
+    name: ClassVar[ViewName]
+    objective: ClassVar[Mapping[str, Any]]
+    """LightGBM's parameters of its loss."""
+    weighted: ClassVar[bool]
+    """Whether errors are weighted by the inverse of recent volatility."""
+
+    @property
+    def scale(self) -> float:
+        """Return the statistic that its forecasts need."""
+        ...
+
+    def seen(self, values: Floats, rows: Rows) -> SeenTarget:
+        """Return (n,) values before the origins of ``rows``, on this view's scale."""
+        ...
+
+    def labels(self, seen: SeenTarget, later: Floats) -> TrainingLabels:
+        """Return what is fitted to ``later`` (k,) values of the target."""
+        ...
+
+    def losses(self, labels: TrainingLabels, outputs: Floats) -> Floats:
+        """Return (k,) losses of a booster's outputs (k,), before weights."""
+        ...
+
+    def forecast(self, seen: SeenTarget, outputs: Floats) -> Floats:
+        """Return (k,) forecasts in original units for a booster's outputs (k,)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Log1pView:
+    """The ratio ``(y + k) / (y[t-1] + k)``, fitted by the deviance of gamma distributions.
+
+    It is least where the output is the logarithm of the *mean* ratio; a squared error of logarithms would have to be
+    transformed back. Source: McCullagh and Nelder, "Generalized linear models" (1989), chapter 8.
+    """
+
+    transform: Log1p
+    name: ClassVar[ViewName] = "log1p"
+    objective: ClassVar[Mapping[str, Any]] = MappingProxyType({"objective": "gamma"})
+    weighted: ClassVar[bool] = False
+
+    @property
+    def scale(self) -> float:
+        """The constant ``k``."""
+        return self.transform.scale
+
+    def seen(self, values: Floats, rows: Rows) -> SeenTarget:
+        """See ``View.seen``."""
+        return SeenTarget(rows, self.transform.forward(values), np.ones(len(rows.last)))
+
+    def labels(self, seen: SeenTarget, later: Floats) -> TrainingLabels:
+        """See ``View.labels``."""
+        return TrainingLabels(np.exp(self.transform.forward(later)), seen.last)
+
+    def losses(self, labels: TrainingLabels, outputs: Floats) -> Floats:
+        """See ``View.losses``."""
+        log_mean = outputs + labels.start
+        losses: Floats = labels.values * np.exp(-log_mean) + log_mean
+        return losses
+
+    def forecast(self, seen: SeenTarget, outputs: Floats) -> Floats:
+        """See ``View.forecast``."""
+        last = self.scale * np.expm1(seen.last)
+        return self.transform.mean((seen.last + outputs)[:, None], last)[:, 0]
+
+
+@dataclass(frozen=True)
+class VolatilityView:
+    """The change ``(y - y[t-1]) / v``, ``v`` the recent volatility, fitted by Huber's loss.
+
+    Attributes:
+        scale: Usual volatility, the mean on the rows that it was learned from.
+    """
+
+    scale: float
+    name: ClassVar[ViewName] = "volatility"
+    objective: ClassVar[Mapping[str, Any]] = MappingProxyType({"objective": "huber", "alpha": HUBER_DELTA})
+    weighted: ClassVar[bool] = False
+
+    @classmethod
+    def learn(cls, values: Floats, rows: Rows) -> Self:
+        """Learn the usual volatility of (n,) values at ``rows``."""
+        known = volatilities(values, rows)[:, _USUAL]
+        known = known[~np.isnan(known)]
+        return cls(float(known.mean()) if known.any() else 1.0)
+
+    def seen(self, values: Floats, rows: Rows) -> SeenTarget:
+        """See ``View.seen``."""
+        recent = volatilities(values, rows)[:, _USUAL]
+        return SeenTarget(rows, values, np.where(np.isnan(recent), self.scale, recent) + FLOOR * self.scale)
+
+    def labels(self, seen: SeenTarget, later: Floats) -> TrainingLabels:
+        """See ``View.labels``."""
+        return TrainingLabels((later - seen.last) / seen.unit, np.zeros(len(later)))
+
+    def losses(self, labels: TrainingLabels, outputs: Floats) -> Floats:
+        """See ``View.losses``."""
+        error = np.abs(labels.values - outputs)
+        return np.where(error <= HUBER_DELTA, error**2 / 2, HUBER_DELTA * (error - HUBER_DELTA / 2))
+
+    def forecast(self, seen: SeenTarget, outputs: Floats) -> Floats:
+        """See ``View.forecast``."""
+        return seen.last + seen.unit * outputs
+
+
+@dataclass(frozen=True)
+class SquaredView:
+    """The change ``(y - y[t-1]) / s``, fitted by the squared error, weighted as that of the other trainers.
+
+    Attributes:
+        scale: ``s``, the standard deviation on the rows that it was learned from.
+    """
+
+    scale: float
+    name: ClassVar[ViewName] = "squared"
+    objective: ClassVar[Mapping[str, Any]] = MappingProxyType({"objective": "regression"})
+    weighted: ClassVar[bool] = True
+
+    def seen(self, values: Floats, rows: Rows) -> SeenTarget:
+        """See ``View.seen``."""
+        return SeenTarget(rows, values, np.full(len(rows.last), self.scale))
+
+    def labels(self, seen: SeenTarget, later: Floats) -> TrainingLabels:
+        """See ``View.labels``."""
+        return TrainingLabels((later - seen.last) / seen.unit, np.zeros(len(later)))
+
+    def losses(self, labels: TrainingLabels, outputs: Floats) -> Floats:
+        """See ``View.losses``."""
+        losses: Floats = (labels.values - outputs) ** 2
+        return losses
+
+    def forecast(self, seen: SeenTarget, outputs: Floats) -> Floats:
+        """See ``View.forecast``."""
+        return seen.last + seen.unit * outputs
