@@ -12,8 +12,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: venv ## Run the pipeline: DATASET=path/to/X.csv, PARAMS="epochs=5 target_columns=down", RUNNER=, STORE=, MLFLOW=
-	@$(BIN)/python -m pipeline.runner $(if $(DATASET),--dataset "$(DATASET)") $(if $(RUNNER),--runner "$(RUNNER)") \
+run: venv ## Run the pipeline: DATASET=path/to/X.csv, PARAMS="epochs=5 target_columns=down", PIPELINE=boosted, RUNNER=, STORE=, MLFLOW=
+	@$(BIN)/python -m pipeline.runner $(if $(PIPELINE),--pipeline "$(PIPELINE)") $(if $(DATASET),--dataset "$(DATASET)") $(if $(RUNNER),--runner "$(RUNNER)") \
 		$(if $(STORE),--store "$(STORE)") $(if $(MLFLOW),--mlflow "$(MLFLOW)") $(foreach p,$(PARAMS),--param "$(p)")
 
 serve: venv ## Serve live forecasts, and a page for people, with what the last `make run` promoted; PORT=8000

@@ -56,6 +56,13 @@ find "$packages" -type f \( -name '*.a' -o -name '*.h' -o -name '*.hpp' -o -name
 find "$packages" -path '*/stan_model/cmdstan-*' -type f ! -name 'libtbb*.so*' ! -name makefile -delete
 find "$packages" -path '*/stan_model/cmdstan-*' -depth -type d -empty -delete
 
+# Neither LightGBM's wheel nor the base has an OpenMP runtime: LD_LIBRARY_PATH leads to the one that torch, where it is
+# installed, or another package has. All of a process then use the same one.
+if [ -d "$packages/lightgbm" ] && [ ! -e /app/lib/libgomp.so.1 ]; then
+  openmp=$(find "$packages/torch/lib" "$packages/pykdtree.libs" -name 'libgomp*.so.1*' 2>/dev/null | head -n 1)
+  ln -s "${openmp:?is missing}" /app/lib/libgomp.so.1
+fi
+
 # Files that lower layers compiled stay untouched: written again, they would be in this layer too.
 find "$packages" -name '*.py' -cnewer "$marker" | sort >/tmp/modules.txt
 compile -i /tmp/modules.txt

@@ -1,6 +1,6 @@
-"""The DAG: preprocess, the trainers in parallel, eval, inference. Its tasks are the compiled component specs."""
+"""The pipelines: preprocess, trainers in parallel, eval, inference. Their tasks are the compiled component specs."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,7 +8,7 @@ from kfp import components, dsl, kubernetes
 from pydantic import Field
 from pydantic.fields import FieldInfo
 
-from flts.models.registry import REQUIRED_MODELS, TRAINED_MODELS
+from flts.models.registry import REQUIRED_MODELS, TRAINED_MODELS, ModelEntry
 from flts.params import Params
 from flts.stages import STAGES
 from flts.store import s3_settings
@@ -80,10 +80,11 @@ class PipelineOutputs(NamedTuple):
     predictions: dsl.Artifact
 
 
-def _parameters() -> dict[str, FieldInfo]:
-    """Return every parameter, as declared by the first stage that has it."""
+def _parameters(trained: Iterable[ModelEntry]) -> dict[str, FieldInfo]:
+    """Return every parameter of a pipeline with these trainers, as declared by the first stage that has it."""
     declared: dict[str, FieldInfo] = {}
-    models: list[type[Params]] = [*(stage.params for stage in STAGES.values()), ClusterParams]
+    stages = ["preprocess", *(f"train-{model.slot}" for model in trained), "eval", "inference"]
+    models: list[type[Params]] = [*(STAGES[name].params for name in stages), ClusterParams]
     for params in models:
         declared |= {name: field for name, field in params.model_fields.items() if name not in declared}
     return {name: declared[name] for name in dict.fromkeys([*FIRST, *declared]) if name not in HANDED_ON}
@@ -119,18 +120,14 @@ def _schedule(task: Any, name: str, title: str, values: Mapping[str, Any]) -> An
     return task
 
 
-@dsl.pipeline(  # type: ignore[untyped-decorator]  # kfp has no types
-    name="flts-time-series-training-pipeline",
-    display_name="FLTS Time Series Training Pipeline",
-)
-@with_parameters(_parameters(), DEFAULTS, _described(PipelineOutputs))
-def flts_pipeline(values: Mapping[str, Any]) -> PipelineOutputs:
-    """Train GRU, LSTM and Prophet on one dataset, promote the best, and forecast with it."""
+def _wire(models: Iterable[ModelEntry], values: Mapping[str, Any]) -> PipelineOutputs:
+    """Add the tasks of a pipeline with these trainers, and join them."""
 
     def task(name: str, title: str, **edges: Any) -> Any:
         """Add a task; inputs that are not edges come from the pipeline parameters of the same names."""
         inputs = COMPONENTS[name].component_spec.inputs
-        made = COMPONENTS[name](**{each: edges.get(each, values.get(each)) for each in inputs})
+        given = {each: edges.get(each, values.get(each)) for each in inputs}
+        made = COMPONENTS[name](**{each: value for each, value in given.items() if value is not None})
         return _schedule(made, name, title, values)
 
     data = task("preprocess", "Preprocess")
@@ -144,7 +141,7 @@ def flts_pipeline(values: Mapping[str, Any]) -> PipelineOutputs:
             config_json=data.outputs["config_json"],
             config_hash=config_hash,
         )
-        for model in REQUIRED_MODELS.values()
+        for model in models
     }
     promotion = task(
         "eval",
@@ -170,3 +167,27 @@ def flts_pipeline(values: Mapping[str, Any]) -> PipelineOutputs:
         promotion_metadata=promotion.outputs["promotion_metadata"],
         predictions=forecast.outputs["predictions"],
     )
+
+
+@dsl.pipeline(  # type: ignore[untyped-decorator]  # kfp has no types
+    name="flts-time-series-training-pipeline",
+    display_name="FLTS Time Series Training Pipeline",
+)
+@with_parameters(_parameters(REQUIRED_MODELS.values()), DEFAULTS, _described(PipelineOutputs))
+def flts_pipeline(values: Mapping[str, Any]) -> PipelineOutputs:
+    """Train GRU, LSTM and Prophet on one dataset, promote the best, and forecast with it."""
+    return _wire(REQUIRED_MODELS.values(), values)
+
+
+@dsl.pipeline(  # type: ignore[untyped-decorator]  # kfp has no types
+    name="flts-boosted-training-pipeline",
+    display_name="FLTS Boosted Training Pipeline",
+)
+@with_parameters(_parameters(TRAINED_MODELS.values()), DEFAULTS, _described(PipelineOutputs))
+def boosted_pipeline(values: Mapping[str, Any]) -> PipelineOutputs:
+    """Train GRU, LSTM, Prophet and LightGBM on one dataset, promote the best, and forecast with it."""
+    return _wire(TRAINED_MODELS.values(), values)
+
+
+# By the names of their files and of `make run PIPELINE=`.
+PIPELINES: Mapping[str, Any] = {"pipeline": flts_pipeline, "boosted": boosted_pipeline}

@@ -1,4 +1,4 @@
-"""Compile the component specs and the pipeline: ``make specs``; ``--check`` only lists what is out of date.
+"""Compile the component specs and the pipelines: ``make specs``; ``--check`` only lists what is out of date.
 
 With ``--registry``, ``--tag``, ``--digests`` or ``--timeout`` they are written to ``build/specs`` with those image
 references and that time limit, and the tracked files stay as they are.
@@ -75,15 +75,16 @@ def references(registry: str, tag: str, digests: Path | None) -> dict[str, str]:
 
 
 def publish(images: Mapping[str, str], limit: tuple[int, int], directory: Path = PUBLISHED) -> None:
-    """Write the specs and the pipeline to ``directory``.
+    """Write the specs and the pipelines to ``directory``.
 
     Args:
         images: Image references by stage, which replace the tracked names.
-        limit: Time limit of the pipeline's tasks in seconds: the tracked one and its replacement.
+        limit: Time limit of the pipelines' tasks in seconds: the tracked one and its replacement.
         directory: Target folder.
     """
     tracked, wanted = limit
-    for source in [*(ROOT / "component_specs" / f"{stage}.yaml" for stage in STAGES), ROOT / "pipeline/pipeline.yaml"]:
+    specs = [ROOT / "component_specs" / f"{stage}.yaml" for stage in STAGES]
+    for source in [*specs, *sorted((ROOT / "pipeline").glob("*.yaml"))]:
         text = source.read_text(encoding="utf-8")
         for stage, image in images.items():
             text = text.replace(f"image: flts-{stage}:{DEFAULT_TAG}\n", f"image: {image}\n")
@@ -103,7 +104,7 @@ def main() -> int:
     parser.add_argument("--registry", default="", help="HOST[/PATH] that the images are pulled from")
     parser.add_argument("--tag", default="", help=f"tag of the images (default: {DEFAULT_TAG})")
     parser.add_argument("--digests", type=Path, help="images.json from build_push.sh: refer to the images by digest")
-    parser.add_argument("--timeout", type=int, help="seconds after which Kubernetes ends a task of the pipeline")
+    parser.add_argument("--timeout", type=int, help="seconds after which Kubernetes ends a task of a pipeline")
     arguments = parser.parse_args()
     if arguments.timeout is not None and arguments.timeout < 1:
         parser.error("--timeout must be at least 1 second")
@@ -119,15 +120,14 @@ def main() -> int:
     targets = {ROOT / "component_specs" / f"{stage}.yaml": load_component(stage) for stage in STAGES}
     stale = [path for path, component in targets.items() if not compile_to(path, component, check=check)]
     if check and stale:
-        # The pipeline is compiled from the specs on disk, which are out of date.
+        # The pipelines are compiled from the specs on disk, which are out of date.
         report(stale, check=check)
         return 1
 
-    from pipeline.pipeline import TASK_TIMEOUT_SECONDS, flts_pipeline
+    from pipeline.pipeline import PIPELINES, TASK_TIMEOUT_SECONDS
 
-    path = ROOT / "pipeline" / "pipeline.yaml"
-    if not compile_to(path, flts_pipeline, check=check):
-        stale.append(path)
+    compiled = {ROOT / "pipeline" / f"{name}.yaml": pipeline for name, pipeline in PIPELINES.items()}
+    stale += [path for path, pipeline in compiled.items() if not compile_to(path, pipeline, check=check)]
     report(stale, check=check)
     if publishing and not stale:
         publish(images, (TASK_TIMEOUT_SECONDS, arguments.timeout or TASK_TIMEOUT_SECONDS))

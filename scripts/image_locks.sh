@@ -51,6 +51,7 @@ layer numeric base --extra numeric pyproject.toml
 layer tracking "base numeric" --extra tracking pyproject.toml
 layer holidays "base numeric tracking" --extra holidays pyproject.toml
 layer prophet "base numeric tracking" --extra prophet pyproject.toml
+layer lightgbm "base numeric tracking" --extra lightgbm --extra openmp pyproject.toml
 layer torch-cpu "base numeric tracking" --extra recurrent pyproject.toml
 # Above torch and holidays, of which it installs nothing: the same for both builds of torch.
 layer serving "base kafka numeric tracking torch-cpu holidays" --extra serving pyproject.toml

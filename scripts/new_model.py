@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from string import Template
 
-from flts.models.registry import MODELS
+from flts.models.registry import MODELS, REQUIRED_MODELS
 
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATES = ROOT / "scripts" / "templates"
@@ -139,7 +139,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make model", description=__doc__)
     parser.add_argument("name", help="lower-case name: nhits becomes the model type NHITS and the stage train-nhits")
     name: str = parser.parse_args().name
-    last = list(MODELS.values())[-1].slot
+    last = list(REQUIRED_MODELS.values())[-1].slot
     try:
         check_name(name)
         texts = new_files(name) | changed_files(name, last)

@@ -39,7 +39,7 @@ def choose_arguments(
     chosen: dict[str, Any] = {
         "sample_train_rows": 0,
         "sample_test_rows": 0,
-        **dataset.parameters(),
+        **_without_those_of_other_pipelines(dataset.parameters(), pipeline),
         **split_pairs(params),
     }
     own: dict[str, Any] = {
@@ -56,7 +56,7 @@ def choose_arguments(
     arguments = pipeline.arguments({**chosen, **own})
     _check_text({"--home": str(home), **{f"parameter {name}": value for name, value in arguments.items()}})
     # Values that a late stage would refuse are refused before the first stage starts.
-    for stage in STAGES.values():
+    for stage in (each for name, each in STAGES.items() if name in pipeline.tasks):
         fields = stage.params.model_fields
         made_by_stages = {name: "" for name in fields if name not in arguments}
         check_params(
@@ -65,6 +65,14 @@ def choose_arguments(
             lambda name: f"parameter {name}",
         )
     return arguments
+
+
+def _without_those_of_other_pipelines(parameters: Mapping[str, Any], pipeline: Pipeline) -> dict[str, Any]:
+    """Leave out parameters of stages that this pipeline does not have: a file may serve several pipelines."""
+    others = {
+        name for task, stage in STAGES.items() if task not in pipeline.tasks for name in stage.params.model_fields
+    }
+    return {name: value for name, value in parameters.items() if name in pipeline.parameters or name not in others}
 
 
 def _check_text(values: Mapping[str, Value]) -> None:

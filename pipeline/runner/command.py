@@ -32,7 +32,7 @@ from pipeline.runner.view import open_view
 from pipeline.runner.watchdog import VARIABLE, watchdog
 
 ROOT = Path(__file__).resolve().parents[2]
-PIPELINE = ROOT / "pipeline" / "pipeline.yaml"
+PIPELINES = {path.stem: path for path in sorted((ROOT / "pipeline").glob("*.yaml"))}
 DEMO = ROOT / "examples" / "data" / "jfk_weather.csv"
 
 
@@ -59,7 +59,7 @@ def run_pipeline(options: argparse.Namespace) -> int:
         ServiceUnavailableError: The store, MLflow or the Docker engine is unreachable.
     """
     console = Console(highlight=False)
-    pipeline = load_pipeline(PIPELINE)
+    pipeline = load_pipeline(PIPELINES[options.pipeline])
     home = options.home.absolute()
     store = options.store or (home / "store").as_uri()
     dataset = _find_dataset(options, pipeline, store)
@@ -120,6 +120,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m pipeline.runner",
         description="Run the whole pipeline on this machine: preprocess, train, promote the best model and forecast.",
+    )
+    parser.add_argument(
+        "--pipeline",
+        choices=PIPELINES,
+        default="pipeline",
+        help="the compiled pipeline to run: the six stages (pipeline), or these and train-lightgbm (boosted); "
+        "default: pipeline",
     )
     parser.add_argument(
         "--runner",

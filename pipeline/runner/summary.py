@@ -15,7 +15,7 @@ from flts.version import __version__
 from pipeline.runner.compiled import Value
 from pipeline.runner.state import Status, TaskState
 
-PACKAGES = ("torch", "prophet", "mlflow", "numpy", "pandas", "pyarrow", "kfp")
+PACKAGES = ("torch", "prophet", "lightgbm", "mlflow", "numpy", "pandas", "pyarrow", "kfp")
 
 
 class _Part(BaseModel):

@@ -16,6 +16,7 @@ from kfp.local.orchestrator.orchestrator_utils import OrchestratorUtils
 
 from flts.stages import STAGES
 from tests.support.launcher import Launched, Launcher
+from tests.support.stages import STAGES_OF
 
 DIFFICULT = """it's "quoted", \\ {{$}} {{$.inputs.parameters['dataset_name']}} ${HOME} %s äöü 漢 \U0001f600 }}"""
 LATER = {name: stage.params for name, stage in STAGES.items() if name != "preprocess"}
@@ -30,7 +31,7 @@ def start(root: Path, tmp_path: Path) -> Start:
 
     def start(**parameters: Any) -> Launched:
         services = {"gateway_url": "http://127.0.0.1:9", "mlflow_tracking_uri": "http://127.0.0.1:9"}
-        launcher = Launcher(root / "pipeline" / "pipeline.yaml", tmp_path / "runs", tmp_path, services | parameters)
+        launcher = Launcher(root / "pipeline" / "boosted.yaml", tmp_path / "runs", tmp_path, services | parameters)
         return launcher.run("preprocess")
 
     return start
@@ -82,10 +83,12 @@ def test_kfps_launcher_puts_nothing_but_quantities_into_the_text(root: Path, tmp
     assert text.count("{{$.inputs") == len(put_in)
 
 
-def test_the_first_task_gets_every_parameter_that_a_later_stage_has(root: Path) -> None:
-    document = next(yaml.safe_load_all((root / "pipeline" / "pipeline.yaml").read_text()))
+@pytest.mark.parametrize("pipeline", STAGES_OF)
+def test_the_first_task_gets_every_parameter_that_a_later_stage_has(root: Path, pipeline: str) -> None:
+    document = next(yaml.safe_load_all((root / "pipeline" / f"{pipeline}.yaml").read_text()))
     handed = document["root"]["dag"]["tasks"]["preprocess"]["inputs"]["parameters"]
-    expected = {name for model in LATER.values() for name in model.model_fields} - {"config_hash", "config_json"}
+    later = [model for stage, model in LATER.items() if stage in STAGES_OF[pipeline]]
+    expected = {name for model in later for name in model.model_fields} - {"config_hash", "config_json"}
     own = STAGES["preprocess"].params.model_fields.keys()
 
     assert STAGES["preprocess"].checks == LATER

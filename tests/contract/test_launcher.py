@@ -55,7 +55,7 @@ def launcher(root, tmp_path_factory):
     for name in ("jfk_weather.csv", "jfk_weather_test.csv"):
         (store / "dataset" / name).write_bytes((root / "examples" / "data" / name).read_bytes())
     services = {"gateway_url": f"file://{store}", "mlflow_tracking_uri": f"sqlite:///{store}/mlflow.db"}
-    return Launcher(root / "pipeline" / "pipeline.yaml", folder, tmp_path_factory.mktemp("home"), SMALL | services)
+    return Launcher(root / "pipeline" / "boosted.yaml", folder, tmp_path_factory.mktemp("home"), SMALL | services)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from flts.stages import STAGES
+from tests.support.stages import STAGES_OF
 
 
 def examples(root: Path) -> list[str]:
@@ -69,7 +69,7 @@ def test_stages_inside_another_pipeline_keep_secrets_limits_and_parameters(
     inner = document["components"]["comp-flts-time-series-training-pipeline"]
     configured = platforms["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
 
-    assert configured.keys() == {f"exec-{stage}" for stage in STAGES}
+    assert configured.keys() == {f"exec-{stage}" for stage in STAGES_OF["pipeline"]}
     for executor in configured.values():
         named = {each["secretNameParameter"]["componentInputParameter"] for each in executor["secretAsEnv"]}
         assert named <= inner["inputDefinitions"]["parameters"].keys()

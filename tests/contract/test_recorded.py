@@ -12,9 +12,10 @@ import pytest
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
-from flts.models.registry import MODELS
+from flts.models.registry import REQUIRED_MODELS
 from flts.stages import STAGES
 from tests.support.commands import BIN, PYTHONPATH
+from tests.support.stages import STAGES_OF
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("recorded")]
 
@@ -51,7 +52,7 @@ def recorded_text(stage: str) -> str:
         return (RECORDED / "train-prophet.json").read_text().replace("train-prophet", stage)
     sent = json.loads(path.read_text())
     artifacts = sent["inputs"].get("artifacts", {})
-    for model in MODELS.values():
+    for model in REQUIRED_MODELS.values():
         trainer = f"train-{model.slot}"
         if "prophet_model" in artifacts and not (RECORDED / f"{trainer}.json").exists():
             for name in ("model", "metrics"):
@@ -123,7 +124,7 @@ def replayed(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     for name in ("jfk_weather.csv", "jfk_weather_test.csv"):
         (store / "dataset" / name).write_bytes((root / "examples" / "data" / name).read_bytes())
     replay = Replay(tmp_path_factory.mktemp("replay"), store)
-    for stage in STAGES:
+    for stage in STAGES_OF["pipeline"]:
         task = replay.run(stage)
         assert task.code == 0, task.stderr
     return replay.done

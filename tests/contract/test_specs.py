@@ -123,7 +123,8 @@ def test_a_file_without_digests_is_refused_before_anything_is_compiled(root: Pat
 def test_published_files_have_the_images_and_the_time_limit_that_were_asked_for(root: Path, tmp_path: Path) -> None:
     publish({stage: f"host/flts-{stage}:v1" for stage in STAGES}, (TASK_TIMEOUT_SECONDS, 7200), tmp_path)
 
-    pipeline, platforms = yaml.safe_load_all((tmp_path / "pipeline" / "pipeline.yaml").read_text())
+    assert (tmp_path / "pipeline" / "pipeline.yaml").is_file()
+    pipeline, platforms = yaml.safe_load_all((tmp_path / "pipeline" / "boosted.yaml").read_text())
     executors = pipeline["deploymentSpec"]["executors"]
     limits = platforms["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     for stage in STAGES:

@@ -20,7 +20,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def built() -> None:
-    """All six images; that they are there and of this commit is what `make test-images` sees to."""
+    """All seven images; that they are there and of this commit is what `make test-images` sees to."""
     for stage in STAGES:
         found = engine.docker("image", "inspect", f"flts-{stage}:kfp", check=False)
         assert found.returncode == 0, f"flts-{stage}:kfp: {found.stderr} (scripts/build_push.sh builds the images)"

@@ -9,15 +9,15 @@ import pytest
 import yaml
 
 from flts.errors import ServiceUnavailableError
-from flts.stages import STAGES
 from flts.store import open_store
 from tests.support.compose import KAFKA_FILE, ROOT, Project, locked_down, project, put_demo, stand_ins
 from tests.support.metrics import documented, told
+from tests.support.stages import STAGES_OF
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 SERVICES = {"minio", "mlflow", "fastapi-app", "inference", "kafka"}
-WORKERS = {"batch-forecasting" if stage == "inference" else stage for stage in STAGES}
+WORKERS = {"batch-forecasting" if stage == "inference" else stage for stage in STAGES_OF["pipeline"]}
 ONCE = {"volumes", "init", "topics"}
 SMALL = {"EPOCHS": "1", "MEMBERS": "1", "HIDDEN_SIZE": "8", "INFERENCE_LENGTH": "5"}
 SAMPLE = {"SAMPLE_TRAIN_ROWS": "600", "SAMPLE_TEST_ROWS": "300"}

@@ -9,12 +9,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from flts.stages import STAGES
 from flts.store import open_store
 from pipeline.runner.summary import Summary
 from tests.support import engine
 from tests.support.pipelines import Ended, command, results, run
 from tests.support.services import Services
+from tests.support.stages import STAGES_OF
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(900)
@@ -53,10 +53,12 @@ def test_a_run_in_containers_ends_like_any_other(in_containers: Ended) -> None:
     places = in_containers.places()
 
     assert summary.status == "done"
-    assert [name for name, stage in summary.stages.items() if stage.exit_code == 0 and stage.seconds] == list(STAGES)
+    assert [name for name, stage in summary.stages.items() if stage.exit_code == 0 and stage.seconds] == list(
+        STAGES_OF["pipeline"]
+    )
     assert places["Promotion"] == "s3://model-promotion/in-containers/current.json"
     index = Path(places["Report"]).read_text()
-    for stage in STAGES:
+    for stage in STAGES_OF["pipeline"]:
         assert f'href="{stage}/report.html"' in index
         assert "<html" in (in_containers.folder / stage / "report.html").read_text()
         assert '"event": "done"' in (in_containers.folder / stage / "log.jsonl").read_text()
@@ -68,9 +70,10 @@ def test_what_containers_write_belongs_to_the_user_and_holds_no_key(in_container
         assert not path.is_file() or services.s3.secret_key.encode() not in path.read_bytes(), path
 
 
-def test_the_demo_runs_in_containers(root: Path, flags: tuple[str, ...], tmp_path: Path) -> None:
+def test_the_demo_runs_in_containers_with_every_trainer(root: Path, flags: tuple[str, ...], tmp_path: Path) -> None:
     demo = root / "examples" / "data" / "jfk_weather.csv"
-    ended = run(root, tmp_path, demo, "--runner", "docker", "--identifier", "demo", *flags)
+    chosen = ("--pipeline", "boosted", "--identifier", "demo")
+    ended = run(root, tmp_path, demo, "--runner", "docker", *chosen, *flags)
 
     assert ended.code == 0, ended.stdout + ended.stderr
     bucket, _, key = ended.places()["Forecasts"].removeprefix("s3://").partition("/")

@@ -16,6 +16,7 @@ WRITES = {
     "train-gru": {"bundle", "model.json", "metrics.json"},
     "train-lstm": {"bundle", "model.json", "metrics.json"},
     "train-prophet": {"bundle", "model.json", "metrics.json"},
+    "train-lightgbm": {"bundle", "model.json", "metrics.json"},
     "eval": {"selected_model.json", "promotion_metadata.json"},
     "inference": {"results.jsonl", "predictions.parquet", "metrics.json"},
 }
@@ -26,7 +27,7 @@ def code(readme: Path, language: str) -> list[str]:
 
 
 def run_readmes(root: Path, data: Path, *, flags: str = "", user: str = "", epochs: int | None = None) -> None:
-    """Run the commands of all six, each on what those before it wrote, as text in a shell."""
+    """Run the commands of all seven, each on what those before it wrote, as text in a shell."""
     client = data.parent / "bin" / "docker"
     client.parent.mkdir()
     client.symlink_to(shutil.which(engine.CLIENT) or engine.CLIENT)

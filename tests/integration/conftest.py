@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from flts.models.registry import MODELS
+from flts.models.registry import TRAINED_MODELS
 from flts.params import RecurrentParams
 from tests.support.commands import Ended, run
 
-SLOTS = [model.slot for model in MODELS.values()]
+SLOTS = [model.slot for model in TRAINED_MODELS.values()]
 _SMALL_NETWORK = " --hidden-size 4 --num-layers 1 --epochs 2"
 COMMANDS = {
     "preprocess": "flts-preprocess --input jfk_weather.csv --output-dir preprocess"
@@ -20,7 +20,7 @@ COMMANDS = {
     **{
         f"train-{model.slot}": f"flts-train-{model.slot} --training-data preprocess/processed_data.parquet"
         f" --output-dir {model.slot}" + (_SMALL_NETWORK if model.params is RecurrentParams else "")
-        for model in MODELS.values()
+        for model in TRAINED_MODELS.values()
     },
     "eval": "flts-eval --output-dir eval"
     + "".join(f" --{m}-model {m}/model.json --{m}-metrics {m}/metrics.json" for m in SLOTS),

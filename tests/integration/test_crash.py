@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from flts.contracts import TrainedModel
-from flts.models.registry import MODELS
+from flts.models.registry import REQUIRED_MODELS
 from flts.store import open_store
 from flts.tracking import Tracking, prepare
 from tests.support.launcher import Launched, Launcher, Task
@@ -25,7 +25,7 @@ from tests.support.results import plain, tree
 
 pytestmark = pytest.mark.slow
 
-TRAINERS = {f"train-{model.slot}": model.model_type for model in MODELS.values()}
+TRAINERS = {f"train-{model.slot}": model.model_type for model in REQUIRED_MODELS.values()}
 BEFORE = {
     "preprocess": (),
     **dict.fromkeys(TRAINERS, ("preprocess",)),

@@ -14,12 +14,13 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from flts.models.registry import MODELS
-from flts.stages import TRAINERS
+from flts.models.registry import REQUIRED_MODELS, TRAINED_MODELS
 from pipeline.runner.summary import Summary
 from tests.support.pipelines import PARAMETERS, Ended, command, run
+from tests.support.stages import OPTIONAL_TRAINERS, STAGES_OF
 
-TITLES = [f"Train {model.title}" for model in MODELS.values()]
+TITLES = [f"Train {model.title}" for model in REQUIRED_MODELS.values()]
+TRAINERS = [f"train-{model.slot}" for model in REQUIRED_MODELS.values()]
 AT_ONCE = min(len(TRAINERS), len(os.sched_getaffinity(0)))
 
 pytestmark = pytest.mark.slow
@@ -56,7 +57,7 @@ def interrupted(place: Place) -> Ended:
         lines = []
         for line in process.stdout:
             lines.append(line)
-            if line == f"{list(TRAINERS)[AT_ONCE - 1]}: started\n":
+            if line == f"{TRAINERS[AT_ONCE - 1]}: started\n":
                 break
         children = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGINT)
@@ -108,7 +109,7 @@ def test_the_summary_is_whole(first: Ended) -> None:
     assert summary.status == "done"
     assert {stage.exit_code for stage in summary.stages.values()} == {0}
     assert list(summary.stages) == ["preprocess", *TRAINERS, "eval", "inference"]
-    assert summary.run_ids.keys() == summary.models.keys() == set(MODELS)
+    assert summary.run_ids.keys() == summary.models.keys() == set(REQUIRED_MODELS)
     for model in summary.models.values():
         assert model.composite_score is not None
         assert None not in (model.test.rmse, model.test_original.rmse, model.persistence.rmse, model.linear.rmse)
@@ -159,6 +160,25 @@ def test_a_second_run_reuses_everything_with_the_same_results(first: Ended, seco
 def test_nothing_half_written_is_left(place: Place, second: Ended) -> None:
     assert not list((place.home / "store" / ".tmp").iterdir())
     assert not list(place.home.rglob(".flts-*"))
+
+
+def test_a_run_with_the_fourth_trainer_leaves_the_other_models_as_they_are(place: Place, second: Ended) -> None:
+    boosted = run(place.root, place.home, place.dataset, "--pipeline", "boosted")
+    summary = Summary.model_validate(boosted.summary)
+
+    assert boosted.code == 0, boosted.stdout + boosted.stderr
+    assert summary.stages.keys() == set(STAGES_OF["boosted"])
+    cached = {name for name, stage in summary.stages.items() if stage.cached}
+    assert cached == {"preprocess", *TRAINERS}
+    assert summary.models.keys() == set(TRAINED_MODELS)
+    assert {name: boosted.summary["models"][name] for name in REQUIRED_MODELS} == second.summary["models"]
+    assert summary.promotion is not None
+    assert summary.promotion.composite_score == min(model.composite_score for model in summary.models.values())
+    index = (boosted.folder / "index.html").read_text()
+    for stage in OPTIONAL_TRAINERS:
+        assert f'href="{stage}/report.html"' in index
+    assert "Train LightGBM" in index
+    assert re.search(r"LIGHTGBM|LightGBM", boosted.stdout)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 from flts.contracts import Promotion, TrainedModel
 from flts.datafiles.processed_parquet import write_processed
 from flts.lazy import resolve
-from flts.models.registry import MODELS
+from flts.models.registry import REQUIRED_MODELS
 from flts.promotion import promote
 from flts.stage_interface import Context, InputArtifact
 from flts.stages import STAGES
@@ -276,7 +276,7 @@ def tracked(tmp_path_factory):
     write_processed(folder / "data.parquet", data)
     place = Place(folder / "data.parquet", f"sqlite:///{folder}/mlflow.db", f"file://{folder}/store")
     inputs = {"training_data": InputArtifact(folder / "data.parquet")}
-    for slot in (model.slot for model in MODELS.values()):
+    for slot in (model.slot for model in REQUIRED_MODELS.values()):
         result = place.train(f"train-{slot}", identifier="station", input_seq_len=3, refit=False)
         for name in ("model", "metrics"):
             (folder / f"{slot}_{name}").write_text(result.artifacts[name].content)

@@ -1,4 +1,4 @@
-"""The six commands by themselves, on plain files, as an engineer types them."""
+"""The seven commands by themselves, on plain files, as an engineer types them."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flts.models.registry import MODELS
+from flts.models.registry import TRAINED_MODELS
 from flts.stages import STAGES, TRAINERS
 from tests.support.commands import BIN, run
 
@@ -58,7 +58,9 @@ def test_stderr_is_json_lines_that_end_with_done_where_they_are_asked_for(standa
 
 def test_the_winner_is_one_of_the_trained_and_its_forecast_is_in_original_units(standalone):
     selected = json.loads((standalone.folder / "eval" / "selected_model.json").read_text())
-    trained = [json.loads((standalone.folder / each.slot / "model.json").read_text()) for each in MODELS.values()]
+    trained = [
+        json.loads((standalone.folder / each.slot / "model.json").read_text()) for each in TRAINED_MODELS.values()
+    ]
     assert selected["run_id"] in {model["run_id"] for model in trained}
     forecast = json.loads((standalone.folder / "inference" / "predictions.json").read_text())
     assert len(forecast["samples"]) == 5

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from flts.models.registry import MODELS
+from flts.models.registry import TRAINED_MODELS
 from tests.support.commands import listing, run
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("standalone")]
 
 HEADER = "time,a,b\n"
+SLOTS = [model.slot for model in TRAINED_MODELS.values()]
 ROWS = "".join(f"2024-01-{day:02d},{day},{day * 2}\n" for day in range(1, 29))
 
 
@@ -111,7 +112,7 @@ PREPROCESS = "flts-preprocess --input jfk_weather.csv"
         (f"{INFER} pickled", "model.pkl"),
         (f"{INFER} eval/selected_model.json --sample-idx 1000000", "sample_idx"),
         ("flts-eval --output-dir out" + "".join(f" --{m}-model {m}/model.json --{m}-metrics nan.json"
-                                                for m in (model.slot for model in MODELS.values())), "nan.json"),
+                                                for m in SLOTS), "nan.json"),
     ],
 )  # fmt: skip
 def test_wrong_arguments_and_damaged_files(command, said, damaged):

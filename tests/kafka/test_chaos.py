@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from flts.models.registry import MODELS
+from flts.models.registry import REQUIRED_MODELS
 from tests.support import brokers, kafka
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kafka_chaos")]
@@ -49,7 +49,7 @@ def test_whatever_is_killed_every_dataset_is_promoted_once(own_broker: brokers.B
     for identifier in identifiers:
         assert len(place.history(identifier)) == 1, identifier
         assert len(place.forecasts(identifier)) == 1, identifier
-        assert kafka.finished_runs(place, identifier) == dict.fromkeys(MODELS, 1)
+        assert kafka.finished_runs(place, identifier) == dict.fromkeys(REQUIRED_MODELS, 1)
     assert kafka.dead_letters(place) == []
 
 

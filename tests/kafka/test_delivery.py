@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from flts.models.registry import MODELS
+from flts.models.registry import REQUIRED_MODELS
 from tests.support import kafka
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kafka_crew"), pytest.mark.timeout(900)]
@@ -31,7 +31,7 @@ def test_duplicates_in_any_order_give_one_promotion_and_one_forecast(crew: kafka
     for identifier in identifiers:
         assert len(crew.history(identifier)) == 1
         assert len(crew.forecasts(identifier)) == 1
-        assert kafka.finished_runs(crew, identifier) == dict.fromkeys(MODELS, 1)
+        assert kafka.finished_runs(crew, identifier) == dict.fromkeys(REQUIRED_MODELS, 1)
     states = [message["status"] for message in crew.documents("model-training")]
     assert {"RUNNING", "SUCCESS"} == set(states)
     assert not [each for each in kafka.dead_letters(crew) if b"again-" in (each["value"] or b"")]

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from flts.models.registry import TRAINED_MODELS
 from tests.support import brokers, kafka, pipelines
 from tests.support.pipelines import Ended
 from tests.support.results import tree
+from tests.support.stages import OPTIONAL_TRAINERS
 
 pytestmark = [pytest.mark.xdist_group("kafka_crew"), pytest.mark.timeout(900)]
 # A long dataset shows nothing more on a second kind of broker.
@@ -61,6 +63,24 @@ def test_kafka_and_the_pipeline_give_the_same(
     for part in ("processed_data.parquet", "trainings/", "current.json", "results.jsonl", "predictions.parquet"):
         assert any(part in line for line in expected), part
     assert not [each for each in kafka.dead_letters(crew) if identifier.encode() in (each["value"] or b"")]
+
+
+@pytest.mark.slow
+def test_with_the_fourth_trainer_both_give_the_same_too(place: kafka.Place, root: Path, tmp_path: Path) -> None:
+    expected_types = {"EXPECTED_MODEL_TYPES": ",".join(TRAINED_MODELS)}
+    for stage in (*OPTIONAL_TRAINERS, *kafka.STAGES):
+        place.start(stage, **(expected_types if stage == "eval" else {}))
+    place.preprocess("slice-1", "boosted")
+    source, flags = place.folder / "store" / "dataset", ("--pipeline", "boosted", "--identifier", "boosted")
+    ended = by_pipeline(root, tmp_path, source, "slice-1", kafka.SMALL, *flags)
+    place.until(lambda: kafka.finished(place, "boosted"))
+
+    expected = outcome(tmp_path / "home", "boosted", ended.summary["config_hash"])
+    assert outcome(place.folder, "boosted", ended.summary["config_hash"]) == expected
+    assert kafka.finished_runs(place, "boosted") == dict.fromkeys(TRAINED_MODELS, 1)
+    status = place.run("flts-status").stdout
+    assert re.search(r"-training-data +\S+-train-lightgbm +0\n", status), status
+    assert not kafka.dead_letters(place)
 
 
 @pytest.mark.slow

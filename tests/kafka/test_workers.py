@@ -79,6 +79,8 @@ def test_eval_can_wait_for_fewer_trainers_and_everybody_sees_which(place: kafka.
     place.until(lambda: kafka.waiting(place) == 0)
     status = place.run("flts-status").stdout
     assert "\neval waits for GRU, LSTM\n" in status
+    assert "nonml-prophet" in status
+    assert "train-lightgbm" not in status, "nobody has asked for the fourth trainer"
     assert re.search(r"two +c{12} +GRU to be trained", status), status
     assert not place.messages("model-selected")
     (event,) = eval_worker.events("expected")

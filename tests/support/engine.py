@@ -13,17 +13,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from flts.models.registry import MODELS
+from flts.models.registry import TRAINED_MODELS
 from tests.support.waiting import wait_until
 
 CLIENT = os.environ.get("DOCKER", "docker")
 LABEL = f"flts.tests={os.getpid()}"  # of the containers that the tests start
 MB = 1_000_000
-# What the images may take on disk, in MB: each, and all six together with what they share counted once.
+# What the images may take on disk, in MB: each, and all seven together with what they share counted once.
 LIMITS = {
     "preprocess": 500,
     "eval": 1300,
-    **{f"train-{model.slot}": 1300 if model.extra == "torch" else 850 for model in MODELS.values()},
+    **{f"train-{model.slot}": 1300 if model.extra == "torch" else 850 for model in TRAINED_MODELS.values()},
     "inference": 1300,
 }
 UNIQUE_LIMIT = 2000

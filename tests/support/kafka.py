@@ -23,13 +23,14 @@ from flts.workers.settings import CONSUMED, DEAD_LETTER_PREFIX, WORKERS
 from tests.support import brokers
 from tests.support.acls import Users, role_of
 from tests.support.commands import BIN
+from tests.support.stages import OPTIONAL_TRAINERS
 from tests.support.waiting import wait_until
 
 # The shortest that Apache Kafka takes; a dead worker's partitions are others' after it, and tansu has those who join
 # wait for half of it.
 SESSION_TIMEOUT_MS = "6000"
-# Those that always listen; preprocess is run for a dataset.
-STAGES = tuple(name for name, worker in WORKERS.items() if not worker.messages_of_run)
+# Those that always listen, but for optional trainers; preprocess is run for a dataset.
+STAGES = tuple(name for name, worker in WORKERS.items() if not worker.messages_of_run and name not in OPTIONAL_TRAINERS)
 # What a broker says of a topic that was just made.
 _SOON_OVER = {
     KafkaError.NOT_LEADER_FOR_PARTITION,

@@ -25,6 +25,7 @@ COMMANDS = {
     "flts-train-gru",
     "flts-train-lstm",
     "flts-train-prophet",
+    "flts-train-lightgbm",
 }
 # Logged models import the first two, programs of others the next two, and probes on clusters run the last.
 MODULES = {

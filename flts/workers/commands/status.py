@@ -1,9 +1,11 @@
 """The command ``flts-status``: messages that wait, and datasets that wait for models or data."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NoReturn
 
+from flts.contracts import ModelType
+from flts.models.registry import TRAINED_MODELS
 from flts.store import open_store
 from flts.store.buckets import read_bucket
 from flts.workers.commands import common
@@ -38,12 +40,13 @@ def _start(argv: Sequence[str]) -> int:
     parser.parse_args(argv)
     settings = read_settings(os.environ)
     store = open_store(common.store_address())
-    waiting = list(_waiting(settings, os.environ))
-    common.print_table(("Topic", "Group", "Waiting"), waiting, numbers=("Waiting",))
     promotions = read_bucket("promotion_bucket", os.environ)
     forecasts = read_bucket("inference_log_bucket", os.environ)
     expected = recorded_expected_types(store, promotions, read_topics("eval", os.environ).group)
-    models = pending_models(store, promotions, expected or read_expected_types(os.environ))
+    awaited = expected or read_expected_types(os.environ)
+    waiting = list(_waiting(settings, os.environ, awaited))
+    common.print_table(("Topic", "Group", "Waiting"), waiting, numbers=("Waiting",))
+    models = pending_models(store, promotions, awaited)
     print(f"\neval waits for {', '.join(expected)}" if expected else "\neval has not been started on this store")
     for sentence in models.warnings():
         print(f"warning: {sentence}")
@@ -57,12 +60,18 @@ def _start(argv: Sequence[str]) -> int:
     return 0
 
 
-def _waiting(settings: KafkaSettings, environ: Mapping[str, str]) -> Iterator[tuple[str, str, int]]:
-    """Yield topic, group and number of messages that wait; 0 for a topic that does not exist."""
+def _waiting(
+    settings: KafkaSettings, environ: Mapping[str, str], awaited: Collection[ModelType]
+) -> Iterator[tuple[str, str, int]]:
+    """Yield topic, group and number of messages that wait; 0 for a topic that does not exist.
+
+    The group of an optional trainer is left out unless eval waits for its model.
+    """
     from flts.workers.client import backlogs, passive_consumer
 
     begin = prefix(environ)
-    topics = [read_topics(stage, environ) for stage in WORKERS]
+    unused = {f"train-{each.slot}" for name, each in TRAINED_MODELS.items() if each.optional and name not in awaited}
+    topics = [read_topics(stage, environ) for stage in WORKERS if stage not in unused]
     groups = [(names.group, list(names.consumes.values())) for names in topics]
     groups.append((begin + DEAD_LETTER_GROUP, [dead_letter_topic(begin + name, begin) for name in CONSUMED]))
     for group, consumed in groups:

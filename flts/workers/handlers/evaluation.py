@@ -28,6 +28,8 @@ def handle(received: ReceivedMessage, runner: StageRunner[EvalParams]) -> list[O
     folder = f"{owner(identifier)}/{message.config_hash}"
     bucket = runner.params.promotion_bucket
     keep_latest(runner.store, bucket, trained_key(folder, message.model_type), message, received.place, _train_end)
+    if message.model_type not in expected:
+        return []
     trained: dict[ModelType, Mapping[str, Any]] = {}
     for name in expected:
         found = get_json(runner.store, bucket, trained_key(folder, name))

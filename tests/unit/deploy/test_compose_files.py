@@ -12,20 +12,23 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from flts.models.registry import TRAINED_MODELS
 from flts.params import GATEWAY_URL, MLFLOW_TRACKING_URI
 from flts.stages import STAGES
+from tests.support.stages import OPTIONAL_TRAINERS, STAGES_OF
 
 ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "deploy"
 COMMON_FILE = DEPLOY / "docker-compose.common.yaml"
 KFP = DEPLOY / "docker-compose.kfp.yaml"
 KAFKA = DEPLOY / "docker-compose.yaml"
+BOOSTED = DEPLOY / "docker-compose.boosted.yaml"
 FILES = pytest.mark.parametrize("file", [KFP, KAFKA], ids=["kfp", "kafka"])
 CLIENT = Path(sys.executable).parent / "docker-compose"
 ONCE = {"volumes", "init", "topics", "pipeline", "request"}
 COMMON = {"volumes", "minio", "init", "mlflow", "fastapi-app", "inference"}
 # The service of each stage; `inference` answers requests.
-WORKERS = {"batch-forecasting" if stage == "inference" else stage: stage for stage in STAGES}
+WORKERS = {"batch-forecasting" if stage == "inference" else stage: stage for stage in STAGES_OF["pipeline"]}
 Services = dict[str, dict[str, Any]]
 
 
@@ -86,11 +89,21 @@ def test_over_kafka_every_stage_has_a_worker_on_its_own_image() -> None:
         assert worker["command"] == (["--listen"] if name == "preprocess" else None)
 
 
+def test_a_second_file_adds_the_fourth_trainer_and_eval_waits_for_its_model() -> None:
+    usual, found = services(KAFKA), services(KAFKA, BOOSTED)
+    (name,) = OPTIONAL_TRAINERS
+
+    assert found[name] == usual["train-prophet"] | {"image": f"flts-{name}:kfp"}
+    expected = {"EXPECTED_MODEL_TYPES": ",".join(TRAINED_MODELS)}
+    changed = usual["eval"] | {"environment": usual["eval"]["environment"] | expected}
+    assert found == usual | {name: found[name], "eval": changed}
+
+
 def test_prometheus_scrapes_the_worker_of_every_stage() -> None:
     jobs = yaml.safe_load((DEPLOY / "observability" / "prometheus.yaml").read_text())["scrape_configs"]
     (worker,) = (job for job in jobs if job["job_name"] == "worker")
     (discovery,) = worker["dns_sd_configs"]
-    assert set(discovery["names"]) == set(WORKERS)
+    assert set(discovery["names"]) == {*WORKERS, *OPTIONAL_TRAINERS}
 
 
 def test_workers_take_the_defaults_of_their_stages() -> None:
@@ -181,7 +194,7 @@ def test_images_can_be_chosen(tmp_path: Path) -> None:
     env = {"FLTS_REGISTRY": "example.com/team", "FLTS_TAG": "v9", **chosen}
     (tmp_path / "env").write_text((DEPLOY / ".env.example").read_text() + lines(env))
 
-    images = set(config((KFP, KAFKA), tmp_path / "env", "--images").stdout.split())
+    images = set(config((KFP, KAFKA, BOOSTED), tmp_path / "env", "--images").stdout.split())
 
     own = {f"example.com/team/flts-{name}:v9" for name in ("gateway", "pipeline", *STAGES)}
     assert images == own | set(chosen.values())

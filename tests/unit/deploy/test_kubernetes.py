@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -13,18 +14,20 @@ import pytest
 import yaml
 
 from flts.errors import BadInputError
+from flts.models.registry import TRAINED_MODELS
 from flts.params import GATEWAY_URL, MLFLOW_TRACKING_URI
 from flts.serving.settings import STAGE_VARIABLES
-from flts.stages import STAGES
 from flts.version import __version__
 from flts.web.draining import IDLE_SECONDS
 from flts.web.server import SECONDS_TO_FINISH
+from flts.workers.expected_models import read_expected_types
 from flts.workers.settings import KafkaSettings
 from pipeline.pipeline import SECRETS, ClusterParams
 from pipeline.runner.arguments import split_pairs
-from pipeline.runner.command import PIPELINE, _parser
+from pipeline.runner.command import PIPELINES, _parser
 from pipeline.runner.compiled import load_pipeline
 from tests.support.kubectl import OLDEST, VERSION, render
+from tests.support.stages import OPTIONAL_TRAINERS, STAGES_OF
 
 ROOT = Path(__file__).parents[3]
 OVERLAYS = ("dev", "prod", "kafka")
@@ -175,7 +178,7 @@ def test_images_are_pinned(overlay: str) -> None:
 
 @pytest.mark.parametrize(
     ("overlay", "names"),
-    [("prod", {"gateway", "inference", "pipeline"}), ("kafka", {"gateway", "pipeline", *STAGES})],
+    [("prod", {"gateway", "inference", "pipeline"}), ("kafka", {"gateway", "pipeline", *STAGES_OF["pipeline"]})],
 )
 def test_production_takes_the_release_that_it_came_with(overlay: str, names: set[str]) -> None:
     images = {container["image"] for pod in pods(overlay).values() for container in containers(pod)}
@@ -361,7 +364,7 @@ def test_the_nightly_job_takes_options_that_the_image_has() -> None:
     (container,) = template(command)["spec"]["containers"]
     options = _parser().parse_args(expanded("prod", container))
     assert (options.store, options.mlflow) == (GATEWAY_URL, MLFLOW_TRACKING_URI)
-    assert set(split_pairs(options.param)) <= load_pipeline(PIPELINE).parameters.keys()
+    assert set(split_pairs(options.param)) <= load_pipeline(PIPELINES["pipeline"]).parameters.keys()
     assert command["spec"]["concurrencyPolicy"] == "Forbid"
     assert command["spec"]["jobTemplate"]["spec"]["activeDeadlineSeconds"] > 0
     assert of_kind("dev", "CronJob")["retrain"]["spec"]["suspend"]
@@ -377,7 +380,7 @@ def test_production_serves_what_is_trained_by_night_and_no_trial_run(overlay: st
     assert "identifier" in STAGE_VARIABLES, "the server reads it"
     assert not [each for each in served["env"] if "IDENTIFIER" in each["name"]], "nothing wins over it"
     assert identifier == options.identifier
-    assert identifier != load_pipeline(PIPELINE).parameters["identifier"].default, "which trial runs have"
+    assert identifier != load_pipeline(PIPELINES["pipeline"]).parameters["identifier"].default, "which trial runs have"
     source = (ROOT / "deploy" / "kubernetes").rglob("*.yaml")
     assert [str(file.parent.name) for file in source if f"IDENTIFIER={identifier}" in file.read_text()] == ["prod"]
 
@@ -415,7 +418,7 @@ def test_every_stage_has_a_worker_that_reaches_kafka_and_is_alive_as_compose_say
         for name, pod in workers().items()
     }
 
-    assert set(images.values()) == {f"flts-{stage}" for stage in STAGES}
+    assert set(images.values()) == {f"flts-{stage}" for stage in STAGES_OF["pipeline"]}
     for name, pod in workers().items():
         (container,) = pod["spec"]["containers"]
         assert f"}}{images[name]}:" in compose[name]["image"], "the names of Compose"
@@ -425,6 +428,33 @@ def test_every_stage_has_a_worker_that_reaches_kafka_and_is_alive_as_compose_say
         port = next(port["containerPort"] for port in container["ports"] if port["name"] == "metrics")
         assert {"name": "FLTS_METRICS_PORT", "value": str(port)} in container["env"]
         assert pod["metadata"]["annotations"]["prometheus.io/port"] == str(port)
+
+
+@pytest.fixture(scope="module")
+def boosted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Document]:
+    """The deployments of the overlay for Kafka, whose reader has made a comment of its last lines a line."""
+    folder = tmp_path_factory.mktemp("boosted") / "kubernetes"
+    shutil.copytree(ROOT / "deploy" / "kubernetes", folder)
+    kustomization = folder / "overlays" / "kafka" / "kustomization.yaml"
+    kustomization.write_text(kustomization.read_text().replace("# components:", "components:"))
+    rendered = render(kustomization.parent, OLDEST)
+    assert sorted(rendered, key=name_of) == sorted(render(kustomization.parent, VERSION), key=name_of)
+    return {one["metadata"]["name"]: one for one in rendered if one["kind"] == "Deployment"}
+
+
+def test_one_line_adds_the_fourth_trainer_and_eval_waits_for_its_model(boosted: dict[str, Document]) -> None:
+    (name,) = OPTIONAL_TRAINERS
+    usual = of_kind("kafka", "Deployment")
+    added, eval_pod, prophet = (template(boosted[each]) for each in (name, "eval", "train-prophet"))
+
+    assert boosted.keys() == {*usual, name}
+    kubernetes_validate.validate(boosted[name], VERSION, strict=True)
+    alike = json.loads(json.dumps(prophet).replace("train-prophet", name))
+    assert added == alike
+    (variable,) = [each for each in containers(eval_pod)[0]["env"] if each["name"] == "EXPECTED_MODEL_TYPES"]
+    assert read_expected_types({"EXPECTED_MODEL_TYPES": variable["value"]}) == tuple(TRAINED_MODELS)
+    containers(eval_pod)[0]["env"].remove(variable)
+    assert eval_pod == template(usual["eval"])
 
 
 def test_workers_and_the_job_of_the_topics_read_kafkas_secrets_from_files() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from flts.errors import BadInputError
-from flts.models.registry import MODELS
+from flts.models.registry import REQUIRED_MODELS
 from flts.store.file import FileStore
 from flts.workers.expected_models import (
     read_expected_types,
@@ -16,13 +16,14 @@ from flts.workers.expected_models import (
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        (None, tuple(MODELS)),
-        ("", tuple(MODELS)),
+        (None, tuple(REQUIRED_MODELS)),
+        ("", tuple(REQUIRED_MODELS)),
         ("PROPHET, gru", ("GRU", "PROPHET")),
         ("lstm,LSTM,", ("LSTM",)),
+        ("LIGHTGBM,GRU", ("GRU", "LIGHTGBM")),
     ],
 )
-def test_eval_waits_for_all_models_or_those_that_are_named(given, expected):
+def test_eval_waits_for_the_models_of_every_pipeline_or_those_that_are_named(given, expected):
     assert read_expected_types({} if given is None else {"EXPECTED_MODEL_TYPES": given}) == expected
 
 

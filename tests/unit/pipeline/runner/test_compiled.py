@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from flts.errors import BadInputError
-from pipeline.runner.command import PIPELINE
+from pipeline.runner.command import PIPELINES
 from pipeline.runner.compiled import Constant, Parameter, Pipeline, PipelineParameter, TaskOutput, load_pipeline
 from tests.support.workers import compile_workers
 
@@ -182,7 +182,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_our_pipeline_takes_what_is_for_a_clusters_pods_and_hands_none_of_it_to_a_task() -> None:
-    ours = load_pipeline(PIPELINE)
+    ours = load_pipeline(PIPELINES["pipeline"])
 
     assert ours.arguments({"memory_limit": "16Gi", "accelerator_count": 2})["accelerator_count"] == "2"
     for task in ours.tasks.values():

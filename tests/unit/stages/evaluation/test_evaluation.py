@@ -16,7 +16,7 @@ from flts.store.file import FileStore
 
 HASH = "c" * 64
 PARAMS = EvalParams(config_hash=HASH, identifier="run-001")
-TYPES = {"gru": "GRU", "lstm": "LSTM", "prophet": "PROPHET"}
+TYPES = {"gru": "GRU", "lstm": "LSTM", "prophet": "PROPHET", "lightgbm": "LIGHTGBM"}
 # 0.5 rmse + 0.3 mae + 0.2 mse: 0.121, 0.114 and 0.16.
 SCORES = {"gru": (0.2, 0.06, 0.015), "lstm": (0.15, 0.1, 0.045), "prophet": (0.2, 0.1, 0.15)}
 
@@ -161,6 +161,33 @@ def test_a_missing_trainer_is_an_error_that_names_it(candidates, name):
         candidates.evaluate()
     del candidates.inputs[name]
     with pytest.raises(BadInputError, match=f"input {name} is missing"):
+        candidates.evaluate()
+
+
+def test_the_fourth_trainers_model_competes_where_it_is_given(candidates):
+    candidates.model("lightgbm").metrics("lightgbm", (0.1, 0.05, 0.01))
+    result = candidates.evaluate()
+    assert selected(result).model_type == "LIGHTGBM"
+    assert "LIGHTGBM has the lowest composite score" in result.artifacts["report"].content
+
+
+def test_among_equals_the_fourth_trainers_model_comes_last(candidates):
+    candidates.model("lightgbm").metrics("lightgbm", SCORES["lstm"])
+    assert selected(candidates.evaluate()).model_type == "LSTM"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("model", "input lightgbm_metrics is missing: lightgbm_model was given, and eval needs both or neither"),
+        ("metrics", "input lightgbm_model is missing: lightgbm_metrics was given, and eval needs both or neither"),
+    ],
+)
+def test_one_of_the_two_optional_inputs_alone_is_refused(candidates, given, said):
+    candidates.model("lightgbm").metrics("lightgbm", (0.1, 0.05, 0.01))
+    (other,) = {"model", "metrics"} - {given}
+    del candidates.inputs[f"lightgbm_{other}"]
+    with pytest.raises(BadInputError, match=f"^{said}$"):
         candidates.evaluate()
 
 
