@@ -70,10 +70,12 @@ def rows_before(time: Times, origins: Indices, sampling_seconds: float, history_
     return Rows(origins - 1, since[origins - 1], since)
 
 
-def volatilities(values: Floats, rows: Rows) -> Floats:
-    """Return (k, VOLATILITIES) averages of ``|x[t] - x[t-1]|`` of (n,) values, NaN in the first row after a gap."""
-    changes = np.abs(np.diff(values, prepend=values[:1]))
-    return rows.averages(changes[:, None], VOLATILITIES, changes=True)[:, :, 0]
+def volatilities(
+    values: Floats, rows: Rows, half_lives: Sequence[float] = VOLATILITIES, limit: float = np.inf
+) -> Floats:
+    """Return (k, half-lives) averages of ``min(|x[t] - x[t-1]|, limit)``, NaN in the first row after a gap."""
+    changes = np.minimum(np.abs(np.diff(values, prepend=values[:1])), limit)
+    return rows.averages(changes[:, None], half_lives, changes=True)[:, :, 0]
 
 
 def target_features(values: Floats, rows: Rows, unit: Floats) -> Floats:
@@ -86,7 +88,6 @@ def target_features(values: Floats, rows: Rows, unit: Floats) -> Floats:
     columns += [_median(window[:, :size]) for size in MEDIANS]
     columns += [extreme(window[:, :size], axis=1, keepdims=True) for size in EXTREMES for extreme in (np.max, np.min)]
     differences = (np.concatenate(columns, axis=1) - last) / unit[:, None]
-    # Cumulative sums add up in order, whatever the number of rows.
     deviations = [_deviation(window[:, :size]) / unit[:, None] for size in EXTREMES]
     ratios = np.log(_positive(volatility[:, :2]) / _positive(volatility[:, 2:]))
     return np.concatenate([differences, *deviations, volatility, ratios], axis=1)
@@ -133,9 +134,10 @@ def _median(window: Floats) -> Floats:
 
 
 def _deviation(window: Floats) -> Floats:
+    """Return (k, 1) mean absolute deviations; cumulative sums add up in order, whatever the number of rows."""
     size = window.shape[1]
     mean = np.cumsum(window, axis=1)[:, -1:] / size
-    deviation: Floats = np.sqrt(np.cumsum((window - mean) ** 2, axis=1)[:, -1:] / size)
+    deviation: Floats = np.cumsum(np.abs(window - mean), axis=1)[:, -1:] / size
     return deviation
 
 

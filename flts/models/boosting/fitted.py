@@ -10,12 +10,22 @@ from flts.timeseries.features import TIME_FEATURES
 Statistic = Annotated[float, Field(ge=-1e300, le=1e300)]
 Scale = Annotated[float, Field(gt=1e-300, le=1e300)]
 MAX_VIEWS = 8
+MOST_OFFSET = 100.0
+
+
+class FittedBooster(BaseModel):
+    """LightGBM's own text of a booster, and the offset of its outputs."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    text: str
+    offset: Annotated[float, Field(ge=-MOST_OFFSET, le=MOST_OFFSET)]
 
 
 class FittedView(BaseModel):
-    """The boosters of a target in a view; of ``log1p``, ``unit`` is ``k``, of ``volatility`` the usual volatility.
+    """The boosters of a target in a view, by steps ahead; null where none was better than no change.
 
-    ``limit`` is that of forecasts of the view ``log1p``.
+    ``unit`` and ``limit`` are ``scale`` and ``limit`` of the view.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
@@ -23,7 +33,7 @@ class FittedView(BaseModel):
     name: ViewName
     unit: Scale
     limit: Annotated[float, Field(ge=0, le=1e300)] = 0.0
-    boosters: list[str | None]
+    boosters: list[FittedBooster | None]
 
 
 class FittedBoosting(BaseModel):

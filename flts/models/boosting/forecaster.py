@@ -12,10 +12,10 @@ from flts.boundary.untrusted import json_object
 from flts.contracts import ModelType, canonical_json
 from flts.diagnostics.validation import first_problem
 from flts.errors import BadInputError
-from flts.models.boosting.fitted import FittedBoosting, FittedView
+from flts.models.boosting.fitted import FittedBooster, FittedBoosting, FittedView
 from flts.models.boosting.inputs import ColumnScaling, FeatureBatch, FeatureBuilder
 from flts.models.boosting.trees import Trees
-from flts.models.boosting.views import Log1pView, SeenTarget, SquaredView, View, VolatilityView
+from flts.models.boosting.views import Log1pView, SquaredView, View, VolatilityView
 from flts.models.config import BundleConfig
 from flts.models.target_transform import Log1p
 from flts.timeseries.arrays import Floats, Indices
@@ -26,20 +26,34 @@ MODEL_FILE = "lightgbm.json"
 
 
 @dataclass(frozen=True)
+class Booster:
+    """The trees of one target, view and step, and the ``offset`` of their sum."""
+
+    trees: Trees
+    offset: float = 0.0
+
+    def __call__(self, features: Floats) -> Floats:
+        """Return (k,) outputs for (k, features)."""
+        return self.trees(features) + self.offset
+
+
+@dataclass(frozen=True)
 class Boosters:
     """The boosters of a target in one view, one for each step; ``None``, which says no change, where none helped."""
 
     view: View
-    steps: tuple[Trees | None, ...]
+    steps: tuple[Booster | None, ...]
 
     def forecast(self, batch: FeatureBatch, target: str) -> Floats:
         """Return (k, horizon) forecasts of a target in original units."""
         seen = self.view.seen(batch.frame.columns[target], batch.rows)
-        shared = batch.shared(seen)
-        columns = [
-            self.view.forecast(seen, _outputs(trees, batch, seen, shared, step))
-            for step, trees in enumerate(self.steps, start=1)
-        ]
+        shared = batch.shared(seen) if any(self.steps) else np.empty((len(seen.last), 0))
+        columns = []
+        for step, booster in enumerate(self.steps, start=1):
+            outputs = np.zeros(len(seen.last))
+            if booster is not None:
+                outputs = booster(np.concatenate([shared, batch.of_step(seen, step)], axis=1))
+            columns.append(self.view.forecast(seen, outputs))
         return np.stack(columns, axis=1)
 
 
@@ -142,26 +156,20 @@ class LightGBMForecaster:
         )
 
 
-def _outputs(trees: Trees | None, batch: FeatureBatch, seen: SeenTarget, shared: Floats, step: int) -> Floats:
-    if trees is None:
-        return np.zeros(len(shared))
-    return trees(np.concatenate([shared, batch.of_step(seen, step)], axis=1))
-
-
 def _fitted(boosters: Boosters) -> FittedView:
-    view = boosters.view
-    texts = [None if trees is None else trees.text for trees in boosters.steps]
-    limit = view.transform.limit if isinstance(view, Log1pView) else 0.0
-    return FittedView(name=view.name, unit=view.scale, limit=limit, boosters=texts)
+    view, steps = boosters.view, boosters.steps
+    texts = [None if each is None else FittedBooster(text=each.trees.text, offset=each.offset) for each in steps]
+    return FittedView(name=view.name, unit=view.scale, limit=view.limit, boosters=texts)
 
 
 def _restored(fitted: FittedView, features: int, horizon: int) -> Boosters:
-    """Return the boosters of a view; ``ValueError``, which completes "it ..", where it has none."""
+    """Return the boosters of a view; ``ValueError``, which completes "one ..", where it has none."""
     if len(fitted.boosters) != horizon:
-        raise ValueError(f"must have a booster for each of {horizon} steps")
+        raise ValueError(f"lacks a booster for each of {horizon} steps")
     view: View
     if fitted.name == "log1p":
         view = Log1pView(Log1p(fitted.unit, fitted.limit, np.ones(1)))
     else:
-        view = VolatilityView(fitted.unit) if fitted.name == "volatility" else SquaredView(fitted.unit)
-    return Boosters(view, tuple(None if text is None else Trees.parse(text, features) for text in fitted.boosters))
+        view = VolatilityView(fitted.unit, fitted.limit) if fitted.name == "volatility" else SquaredView(fitted.unit)
+    steps = (None if each is None else Booster(Trees.parse(each.text, features), each.offset) for each in fitted.boosters)
+    return Boosters(view, tuple(steps))

@@ -11,7 +11,7 @@ from flts.contracts import canonical_json
 from flts.errors import BadInputError
 from flts.models.base import FitResult
 from flts.models.boosting.features import rows_before
-from flts.models.boosting.forecaster import Boosters, LightGBMForecaster
+from flts.models.boosting.forecaster import Booster, Boosters, LightGBMForecaster
 from flts.models.boosting.inputs import FeatureBuilder
 from flts.models.boosting.trees import Trees
 from flts.models.boosting.views import Log1pView, SquaredView, TrainingLabels, View, VolatilityView
@@ -21,7 +21,6 @@ from flts.params import LightGBMParams
 from flts.progress import Progress, no_progress
 from flts.timeseries.arrays import Floats, Indices
 from flts.timeseries.processed import ProcessedData
-from flts.timeseries.scaling import standard_deviation
 from flts.timeseries.windows import forecast_origins
 
 HYPERPARAMETERS = (
@@ -37,8 +36,9 @@ HYPERPARAMETERS = (
 # Chosen on parts of training rows: docs/decisions/0018-gradient-boosting.md.
 _FIXED = {"feature_fraction": 0.6, "bagging_fraction": 0.8, "bagging_freq": 1, "lambda_l2": 1.0}
 
-# The number of trees by target, view and step.
-Rounds = Mapping[str, Mapping[str, Sequence[int]]]
+# What the fit chose by target, view and step: the number of trees, and the offset.
+Choice = tuple[int, float]
+Choices = Mapping[str, Mapping[str, Sequence[Choice]]]
 
 
 def fit_lightgbm(data: ProcessedData, params: LightGBMParams, progress: Progress = no_progress) -> FitResult:
@@ -53,20 +53,20 @@ def fit_lightgbm(data: ProcessedData, params: LightGBMParams, progress: Progress
     bounds = data.parts
     trainer = BoostingTrainer(data, params, stop=bounds.fit_end)
     validation = _origins(data, params, bounds.fit_end, bounds.validation_end)
-    boosters, rounds = trainer.fit(validation, None, progress)
+    boosters, choices = trainer.fit(validation, None, progress)
     return FitResult(
         forecaster=trainer.forecaster(boosters),
-        refit=lambda progress: refit_lightgbm(data, params, rounds, progress),
-        fit_info={"trees": canonical_json(rounds)},
+        refit=lambda progress: refit_lightgbm(data, params, choices, progress),
+        fit_info={"trees": canonical_json(_trees(choices))},
     )
 
 
 def refit_lightgbm(
-    data: ProcessedData, params: LightGBMParams, rounds: Rounds, progress: Progress = no_progress
+    data: ProcessedData, params: LightGBMParams, choices: Choices, progress: Progress = no_progress
 ) -> LightGBMForecaster:
     """Fit boosters once more, on all rows, with the number of trees that was best in the fit."""
     trainer = BoostingTrainer(data, params, stop=len(data))
-    boosters, _ = trainer.fit(np.empty(0, np.int64), rounds, progress)
+    boosters, _ = trainer.fit(np.empty(0, np.int64), choices, progress)
     return trainer.forecaster(boosters)
 
 
@@ -136,17 +136,17 @@ class BoostingTrainer:
         }
 
     def fit(
-        self, validation: Indices, rounds: Rounds | None, progress: Progress
-    ) -> tuple[dict[str, list[Boosters]], Rounds]:
-        """Fit every booster; returns them, and their numbers of trees.
+        self, validation: Indices, choices: Choices | None, progress: Progress
+    ) -> tuple[dict[str, list[Boosters]], Choices]:
+        """Fit every booster; returns them, and what was chosen.
 
         Args:
             validation: (m,) origins whose forecasts choose the number of trees.
-            rounds: The numbers of trees; ``None`` chooses them.
+            choices: Those of the fit, for a refit; ``None`` chooses.
             progress: Told before every booster.
         """
         boosters: dict[str, list[Boosters]] = {}
-        chosen: dict[str, dict[str, list[int]]] = {}
+        chosen: dict[str, dict[str, list[Choice]]] = {}
         total = self._params.output_seq_len * sum(map(len, self._views.values()))
         done = 0
         known = np.concatenate([self._origins, validation])
@@ -158,11 +158,11 @@ class BoostingTrainer:
                 steps = []
                 for step in range(1, self._params.output_seq_len + 1):
                     progress(done / total, f"boosting {name}, {view.name}, step {step}")
-                    given = None if rounds is None else rounds[name][view.name][step - 1]
+                    given = None if choices is None else choices[name][view.name][step - 1]
                     steps.append(self._booster(builder.of_step(step), view, given))
                     done += 1
                 boosters[name].append(Boosters(view, tuple(steps)))
-                chosen[name][view.name] = [0 if trees is None else len(trees.roots) for trees in steps]
+                chosen[name][view.name] = [(len(each.trees.roots), each.offset) if each else (0, 0.0) for each in steps]
         progress(1.0, f"boosted {', '.join(self._views)}")
         return boosters, chosen
 
@@ -185,33 +185,38 @@ class BoostingTrainer:
         )
         volatility = VolatilityView.learn(values, rows)
         if not heavy_tails:
-            return [SquaredView(float(standard_deviation(values[:, None])[0])), volatility]
+            return [SquaredView.learn(values), volatility]
         scale = Log1p.learn(data.frame.columns[name][: data.parts.fit_end], float(values.max()), 1)
         return [Log1pView(scale), volatility]
 
-    def _booster(self, examples: Examples, view: View, rounds: int | None) -> Trees | None:
+    def _booster(self, examples: Examples, view: View, choice: Choice | None) -> Booster | None:
         """Fit a booster to the first examples, those of the origins; the others choose the number of trees."""
         import lightgbm as lgb
 
         fitted, judged = examples.split(len(self._origins))
-        if rounds == 0 or (rounds is None and not len(judged)):
-            return None  # without rows that judge it, no booster is trusted
         params, options = self._params, self._options(view)
         width = fitted.features.shape[1]
-        if rounds is not None:
-            return Trees.parse(lgb.train(options, fitted.dataset(options), rounds).model_to_string(), width)
+        if choice is not None:
+            trees, offset = choice
+            if trees == 0:
+                return None
+            booster = lgb.train(options, fitted.dataset(options), trees)
+            return Booster(Trees.parse(booster.model_to_string(), width), offset)
+        if not len(judged):
+            return None  # without rows that judge it, no booster is trusted
         dataset = fitted.dataset(options)
-        stop = lgb.early_stopping(params.early_stopping_round, verbose=False)
         booster = lgb.train(
             options,
             dataset,
             params.num_boost_round,
             valid_sets=[judged.dataset(options, reference=dataset)],
-            callbacks=[stop],
+            callbacks=[lgb.early_stopping(params.early_stopping_round, verbose=False)],
         )
-        trees = Trees.parse(booster.model_to_string(num_iteration=booster.best_iteration), width)
-        better = judged.loss(view, trees(judged.features)) < judged.loss(view, np.zeros(len(judged)))
-        return trees if better else None
+        best = Trees.parse(booster.model_to_string(num_iteration=booster.best_iteration), width)
+        outputs = best(judged.features)
+        if judged.loss(view, outputs) >= judged.loss(view, np.zeros(len(judged))):
+            return None
+        return Booster(best, view.offset(judged.labels, outputs))
 
     def _options(self, view: View) -> dict[str, object]:
         params = self._params
@@ -250,6 +255,12 @@ class ExampleBuilder:
             features.append(np.concatenate([shared, batch.of_step(seen, step)], axis=1))
             labels.append(self._view.labels(seen, self._values[self._origins[part] + step - 1]))
         return Examples(np.concatenate(features), TrainingLabels.joined(labels), self._weights)
+
+
+def _trees(choices: Choices) -> dict[str, dict[str, list[int]]]:
+    return {
+        name: {view: [trees for trees, _ in steps] for view, steps in views.items()} for name, views in choices.items()
+    }
 
 
 def _origins(data: ProcessedData, params: LightGBMParams, start: int, stop: int) -> Indices:

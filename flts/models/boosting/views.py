@@ -11,13 +11,13 @@ from typing import Any, ClassVar, Literal, Protocol, Self
 import numpy as np
 
 from flts.models.boosting.features import Rows, volatilities
-from flts.models.target_transform import Log1p
-from flts.models.volatility import FLOOR
+from flts.models.target_transform import Log1p, mean_factor
+from flts.models.volatility import FLOOR, HALF_LIFE
 from flts.timeseries.arrays import Floats
 
 ViewName = Literal["log1p", "volatility", "squared"]
 HUBER_DELTA = 1.5
-_USUAL = 1  # position of the volatility that is the unit of changes
+LIMIT = 0.99
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,12 @@ class View(Protocol):
 
     @property
     def scale(self) -> float:
-        """Return the statistic that its forecasts need."""
+        """Return the unit of changes."""
+        ...
+
+    @property
+    def limit(self) -> float:
+        """Return a limit of changes or forecasts; see there."""
         ...
 
     def seen(self, values: Floats, rows: Rows) -> SeenTarget:
@@ -75,6 +80,10 @@ class View(Protocol):
 
     def losses(self, labels: TrainingLabels, outputs: Floats) -> Floats:
         """Return (k,) losses of a booster's outputs (k,), before weights."""
+        ...
+
+    def offset(self, labels: TrainingLabels, outputs: Floats) -> float:
+        """Return what is to be added to outputs, that forecasts are of the mean; from (k,) not fitted on."""
         ...
 
     def forecast(self, seen: SeenTarget, outputs: Floats) -> Floats:
@@ -100,6 +109,11 @@ class Log1pView:
         """The constant ``k``."""
         return self.transform.scale
 
+    @property
+    def limit(self) -> float:
+        """The limit of its forecasts."""
+        return self.transform.limit
+
     def seen(self, values: Floats, rows: Rows) -> SeenTarget:
         """See ``View.seen``."""
         return SeenTarget(rows, self.transform.forward(values), np.ones(len(rows.last)))
@@ -114,6 +128,11 @@ class Log1pView:
         losses: Floats = labels.values * np.exp(-log_mean) + log_mean
         return losses
 
+    def offset(self, labels: TrainingLabels, outputs: Floats) -> float:
+        """See ``View.offset``: boosting stops before the last of the bias is gone."""
+        [factor] = mean_factor((labels.start + outputs)[:, None], np.log(labels.values)[:, None])
+        return float(np.log(factor))
+
     def forecast(self, seen: SeenTarget, outputs: Floats) -> Floats:
         """See ``View.forecast``."""
         last = self.scale * np.expm1(seen.last)
@@ -122,27 +141,35 @@ class Log1pView:
 
 @dataclass(frozen=True)
 class VolatilityView:
-    """The change ``(y - y[t-1]) / v``, ``v`` the recent volatility, fitted by Huber's loss.
+    """The change ``(y - y[t-1]) / v``, fitted by Huber's loss.
+
+    The volatility ``v`` is the average of recent changes and a tenth of its mean, as elsewhere; but a change counts at
+    most as much as ``limit``: else ``v`` would be useless for a long time after a spike.
 
     Attributes:
-        scale: Usual volatility, the mean on the rows that it was learned from.
+        scale: Mean of the average on the rows that it was learned from.
+        limit: The 99 % quantile of their changes.
     """
 
     scale: float
+    limit: float
     name: ClassVar[ViewName] = "volatility"
     objective: ClassVar[Mapping[str, Any]] = MappingProxyType({"objective": "huber", "alpha": HUBER_DELTA})
     weighted: ClassVar[bool] = False
 
     @classmethod
     def learn(cls, values: Floats, rows: Rows) -> Self:
-        """Learn the usual volatility of (n,) values at ``rows``."""
-        known = volatilities(values, rows)[:, _USUAL]
-        known = known[~np.isnan(known)]
-        return cls(float(known.mean()) if known.any() else 1.0)
+        """Learn from the changes of (n,) values up to ``rows``, which do not follow a gap."""
+        changes = np.abs(np.diff(values, prepend=values[:1]))[rows.last[rows.since > 0]]
+        # Zero where nearly nothing changes: then every change counts.
+        limit = float(np.quantile(changes, LIMIT)) if len(changes) else 0.0
+        average = volatilities(values, rows, (HALF_LIFE,), limit or np.inf)
+        usual = float(average[rows.since > 0].mean()) if len(changes) else 0.0
+        return cls(usual or 1.0, limit)
 
     def seen(self, values: Floats, rows: Rows) -> SeenTarget:
         """See ``View.seen``."""
-        recent = volatilities(values, rows)[:, _USUAL]
+        recent = volatilities(values, rows, (HALF_LIFE,), self.limit or np.inf)[:, 0]
         return SeenTarget(rows, values, np.where(np.isnan(recent), self.scale, recent) + FLOOR * self.scale)
 
     def labels(self, seen: SeenTarget, later: Floats) -> TrainingLabels:
@@ -153,6 +180,10 @@ class VolatilityView:
         """See ``View.losses``."""
         error = np.abs(labels.values - outputs)
         return np.where(error <= HUBER_DELTA, error**2 / 2, HUBER_DELTA * (error - HUBER_DELTA / 2))
+
+    def offset(self, labels: TrainingLabels, outputs: Floats) -> float:  # noqa: ARG002
+        """See ``View.offset``."""
+        return 0.0
 
     def forecast(self, seen: SeenTarget, outputs: Floats) -> Floats:
         """See ``View.forecast``."""
@@ -165,12 +196,22 @@ class SquaredView:
 
     Attributes:
         scale: ``s``, the standard deviation on the rows that it was learned from.
+        limit: None.
     """
 
     scale: float
+    limit: float = 0.0
     name: ClassVar[ViewName] = "squared"
     objective: ClassVar[Mapping[str, Any]] = MappingProxyType({"objective": "regression"})
     weighted: ClassVar[bool] = True
+
+    @classmethod
+    def learn(cls, values: Floats) -> Self:
+        """Learn ``s`` from (n,) values."""
+        largest = float(np.abs(values).max())
+        # Squares of very small or large values would not be finite numbers above zero.
+        deviation = largest * float((values / largest).std()) if largest > 0 else 0.0
+        return cls(deviation or 1.0)
 
     def seen(self, values: Floats, rows: Rows) -> SeenTarget:
         """See ``View.seen``."""
@@ -184,6 +225,10 @@ class SquaredView:
         """See ``View.losses``."""
         losses: Floats = (labels.values - outputs) ** 2
         return losses
+
+    def offset(self, labels: TrainingLabels, outputs: Floats) -> float:  # noqa: ARG002
+        """See ``View.offset``."""
+        return 0.0
 
     def forecast(self, seen: SeenTarget, outputs: Floats) -> Floats:
         """See ``View.forecast``."""
