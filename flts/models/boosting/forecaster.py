@@ -171,5 +171,9 @@ def _restored(fitted: FittedView, features: int, horizon: int) -> Boosters:
         view = Log1pView(Log1p(fitted.unit, fitted.limit, np.ones(1)))
     else:
         view = VolatilityView(fitted.unit, fitted.limit) if fitted.name == "volatility" else SquaredView(fitted.unit)
-    steps = (None if each is None else Booster(Trees.parse(each.text, features), each.offset) for each in fitted.boosters)
+    steps = [each and _booster(each, features) for each in fitted.boosters]
     return Boosters(view, tuple(steps))
+
+
+def _booster(fitted: FittedBooster, features: int) -> Booster:
+    return Booster(Trees.parse(fitted.text, features), fitted.offset)
