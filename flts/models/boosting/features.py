@@ -40,7 +40,7 @@ def reach(sampling_seconds: float) -> int:
 
 
 @dataclass(frozen=True)
-class Rows:
+class RecentRows:
     """The last rows before (k,) origins: ``last`` (k,) row numbers, ``since`` (k,) rows between a gap and each.
 
     ``of_all`` (n,) is the same of every row.
@@ -64,21 +64,21 @@ class Rows:
         return np.where(known, values[np.where(known, rows, 0)], np.nan)
 
 
-def rows_before(time: Times, origins: Indices, sampling_seconds: float, history_rows: int) -> Rows:
+def rows_before(time: Times, origins: Indices, sampling_seconds: float, history_rows: int) -> RecentRows:
     """Return the last rows before (k,) origins in rows with these (n,) times."""
     since = np.minimum(rows_since_gap(gaps_before(time, sampling_seconds)), history_rows - 1)
-    return Rows(origins - 1, since[origins - 1], since)
+    return RecentRows(origins - 1, since[origins - 1], since)
 
 
 def volatilities(
-    values: Floats, rows: Rows, half_lives: Sequence[float] = VOLATILITIES, limit: float = np.inf
+    values: Floats, rows: RecentRows, half_lives: Sequence[float] = VOLATILITIES, limit: float = np.inf
 ) -> Floats:
     """Return (k, half-lives) averages of ``min(|x[t] - x[t-1]|, limit)``, NaN in the first row after a gap."""
     changes = np.minimum(np.abs(np.diff(values, prepend=values[:1])), limit)
     return rows.averages(changes[:, None], half_lives, changes=True)[:, :, 0]
 
 
-def target_features(values: Floats, rows: Rows, unit: Floats) -> Floats:
+def target_features(values: Floats, rows: RecentRows, unit: Floats) -> Floats:
     """Return (k, p) what a target's own last rows say, as differences to the last in a ``unit`` (k,)."""
     volatility = volatilities(values, rows)
     window = rows.before(values, np.arange(WINDOW))
@@ -93,7 +93,7 @@ def target_features(values: Floats, rows: Rows, unit: Floats) -> Floats:
     return np.concatenate([differences, *deviations, volatility, ratios], axis=1)
 
 
-def day_features(values: Floats, rows: Rows, step: int, rows_of_day: int, unit: Floats) -> Floats:
+def day_features(values: Floats, rows: RecentRows, step: int, rows_of_day: int, unit: Floats) -> Floats:
     """Return (k, 4) the values about a day before the row ``step`` rows after the last, and their mean."""
     if not rows_of_day:
         return np.empty((len(rows.last), 0))
@@ -104,7 +104,7 @@ def day_features(values: Floats, rows: Rows, step: int, rows_of_day: int, unit: 
     return (np.concatenate([near, mean], axis=1) - values[rows.last][:, None]) / unit[:, None]
 
 
-def covariate_features(values: Floats, rows: Rows) -> Floats:
+def covariate_features(values: Floats, rows: RecentRows) -> Floats:
     """Return (k, p) what (n, columns) scaled covariates say: the last value, its change, differences to averages."""
     if not values.shape[1]:
         return np.empty((len(rows.last), 0))

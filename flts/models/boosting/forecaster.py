@@ -15,7 +15,7 @@ from flts.errors import BadInputError
 from flts.models.boosting.fitted import FittedBooster, FittedBoosting, FittedView
 from flts.models.boosting.inputs import ColumnScaling, FeatureBatch, FeatureBuilder
 from flts.models.boosting.trees import Trees
-from flts.models.boosting.views import Log1pView, SquaredView, View, VolatilityView
+from flts.models.boosting.views import Log1pView, SquaredView, TargetView, VolatilityView
 from flts.models.config import BundleConfig
 from flts.models.target_transform import Log1p
 from flts.timeseries.arrays import Floats, Indices
@@ -41,7 +41,7 @@ class Booster:
 class Boosters:
     """The boosters of a target in one view, one for each step; ``None``, which says no change, where none helped."""
 
-    view: View
+    view: TargetView
     steps: tuple[Booster | None, ...]
 
     def forecast(self, batch: FeatureBatch, target: str) -> Floats:
@@ -166,14 +166,13 @@ def _restored(fitted: FittedView, features: int, horizon: int) -> Boosters:
     """Return the boosters of a view; ``ValueError``, which completes "one ..", where it has none."""
     if len(fitted.boosters) != horizon:
         raise ValueError(f"lacks a booster for each of {horizon} steps")
-    view: View
+    view: TargetView
     if fitted.name == "log1p":
         view = Log1pView(Log1p(fitted.unit, fitted.limit, np.ones(1)))
     else:
         view = VolatilityView(fitted.unit, fitted.limit) if fitted.name == "volatility" else SquaredView(fitted.unit)
-    steps = [each and _booster(each, features) for each in fitted.boosters]
-    return Boosters(view, tuple(steps))
+    return Boosters(view, tuple(_booster(each, features) for each in fitted.boosters))
 
 
-def _booster(fitted: FittedBooster, features: int) -> Booster:
-    return Booster(Trees.parse(fitted.text, features), fitted.offset)
+def _booster(fitted: FittedBooster | None, features: int) -> Booster | None:
+    return None if fitted is None else Booster(Trees.parse(fitted.text, features), fitted.offset)

@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 
 from flts.models.boosting.features import (
-    Rows,
+    RecentRows,
     calendar_features,
     covariate_features,
     day_features,
@@ -81,7 +81,7 @@ class FeatureBuilder:
 
     @property
     def history_rows(self) -> int:
-        """Rows before an origin that its features depend on."""
+        """Number of rows before an origin that its features depend on."""
         return max(self.input_seq_len, reach(self.sampling_seconds))
 
     @property
@@ -106,7 +106,7 @@ class FeatureBatch:
 
     def __init__(self, builder: FeatureBuilder, frame: Frame, time: Times, origins: Indices) -> None:
         self.frame = frame
-        self.rows: Rows = rows_before(frame.time, origins, builder.sampling_seconds, builder.history_rows)
+        self.rows: RecentRows = rows_before(frame.time, origins, builder.sampling_seconds, builder.history_rows)
         self._builder, self._time, self._origins = builder, time, origins
         self._columns = covariate_features(builder.scaling.scaled(frame), self.rows)
 

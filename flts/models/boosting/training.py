@@ -14,7 +14,7 @@ from flts.models.boosting.features import rows_before
 from flts.models.boosting.forecaster import Booster, Boosters, LightGBMForecaster
 from flts.models.boosting.inputs import FeatureBuilder
 from flts.models.boosting.trees import Trees
-from flts.models.boosting.views import Log1pView, SquaredView, TrainingLabels, View, VolatilityView
+from flts.models.boosting.views import Log1pView, SquaredView, TrainingLabels, TargetView, VolatilityView
 from flts.models.target_transform import Log1p, target_scales
 from flts.models.volatility import error_weights
 from flts.params import LightGBMParams
@@ -101,7 +101,7 @@ class Examples:
             params=dict(options),
         )
 
-    def loss(self, view: View, outputs: Floats) -> float:
+    def loss(self, view: TargetView, outputs: Floats) -> float:
         """Return the mean loss of a booster's outputs (k,)."""
         return float(np.mean(self.weights * view.losses(self.labels, outputs)))
 
@@ -177,7 +177,7 @@ class BoostingTrainer:
             hyperparameters={name: getattr(self._params, name) for name in HYPERPARAMETERS},
         )
 
-    def _target_views(self, name: str, *, heavy_tails: bool) -> list[View]:
+    def _target_views(self, name: str, *, heavy_tails: bool) -> list[TargetView]:
         data = self._data
         values = data.frame.columns[name][: self._stop]
         rows = rows_before(
@@ -189,7 +189,7 @@ class BoostingTrainer:
         scale = Log1p.learn(data.frame.columns[name][: data.parts.fit_end], float(values.max()), 1)
         return [Log1pView(scale), volatility]
 
-    def _booster(self, examples: Examples, view: View, choice: Choice | None) -> Booster | None:
+    def _booster(self, examples: Examples, view: TargetView, choice: Choice | None) -> Booster | None:
         """Fit a booster to the first examples, those of the origins; the others choose the number of trees."""
         import lightgbm as lgb
 
@@ -218,7 +218,7 @@ class BoostingTrainer:
             return None
         return Booster(best, view.offset(judged.labels, outputs))
 
-    def _options(self, view: View) -> dict[str, object]:
+    def _options(self, view: TargetView) -> dict[str, object]:
         params = self._params
         return {
             **view.objective,
@@ -239,7 +239,13 @@ class ExampleBuilder:
     """Builds the examples of a target in a view, at (k,) origins with ``weights`` (k,)."""
 
     def __init__(
-        self, builder: FeatureBuilder, data: ProcessedData, target: str, view: View, origins: Indices, weights: Floats
+        self,
+        builder: FeatureBuilder,
+        data: ProcessedData,
+        target: str,
+        view: TargetView,
+        origins: Indices,
+        weights: Floats,
     ) -> None:
         self._view, self._values, self._origins = view, data.frame.columns[target], origins
         self._weights = weights if view.weighted else np.ones(len(origins))

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 
-from flts.models.boosting.features import Rows, volatilities
+from flts.models.boosting.features import RecentRows, volatilities
 from flts.models.target_transform import Log1p, mean_factor
 from flts.models.volatility import FLOOR, HALF_LIFE
 from flts.timeseries.arrays import Floats
@@ -24,7 +24,7 @@ LIMIT = 0.99
 class SeenTarget:
     """A target before (k,) origins: ``values`` (n,) on a view's scale, and the ``unit`` (k,) of their changes."""
 
-    rows: Rows
+    rows: RecentRows
     values: Floats
     unit: Floats
 
@@ -51,7 +51,7 @@ class TrainingLabels:
         return cls(np.concatenate([each.values for each in labels]), np.concatenate([each.start for each in labels]))
 
 
-class View(Protocol):
+class TargetView(Protocol):
     """A view of a target."""
 
     name: ClassVar[ViewName]
@@ -70,7 +70,7 @@ class View(Protocol):
         """Return a limit of changes or forecasts; see there."""
         ...
 
-    def seen(self, values: Floats, rows: Rows) -> SeenTarget:
+    def seen(self, values: Floats, rows: RecentRows) -> SeenTarget:
         """Return (n,) values before the origins of ``rows``, on this view's scale."""
         ...
 
@@ -114,27 +114,27 @@ class Log1pView:
         """The limit of its forecasts."""
         return self.transform.limit
 
-    def seen(self, values: Floats, rows: Rows) -> SeenTarget:
-        """See ``View.seen``."""
+    def seen(self, values: Floats, rows: RecentRows) -> SeenTarget:
+        """See ``TargetView.seen``."""
         return SeenTarget(rows, self.transform.forward(values), np.ones(len(rows.last)))
 
     def labels(self, seen: SeenTarget, later: Floats) -> TrainingLabels:
-        """See ``View.labels``."""
+        """See ``TargetView.labels``."""
         return TrainingLabels(np.exp(self.transform.forward(later)), seen.last)
 
     def losses(self, labels: TrainingLabels, outputs: Floats) -> Floats:
-        """See ``View.losses``."""
+        """See ``TargetView.losses``."""
         log_mean = outputs + labels.start
         losses: Floats = labels.values * np.exp(-log_mean) + log_mean
         return losses
 
     def offset(self, labels: TrainingLabels, outputs: Floats) -> float:
-        """See ``View.offset``: boosting stops before the last of the bias is gone."""
+        """See ``TargetView.offset``: boosting stops before the last of the bias is gone."""
         [factor] = mean_factor((labels.start + outputs)[:, None], np.log(labels.values)[:, None])
         return float(np.log(factor))
 
     def forecast(self, seen: SeenTarget, outputs: Floats) -> Floats:
-        """See ``View.forecast``."""
+        """See ``TargetView.forecast``."""
         last = self.scale * np.expm1(seen.last)
         return self.transform.mean((seen.last + outputs)[:, None], last)[:, 0]
 
@@ -158,7 +158,7 @@ class VolatilityView:
     weighted: ClassVar[bool] = False
 
     @classmethod
-    def learn(cls, values: Floats, rows: Rows) -> Self:
+    def learn(cls, values: Floats, rows: RecentRows) -> Self:
         """Learn from the changes of (n,) values up to ``rows``, which do not follow a gap."""
         changes = np.abs(np.diff(values, prepend=values[:1]))[rows.last[rows.since > 0]]
         # Zero where nearly nothing changes: then every change counts.
@@ -167,26 +167,26 @@ class VolatilityView:
         usual = float(average[rows.since > 0].mean()) if len(changes) else 0.0
         return cls(usual or 1.0, limit)
 
-    def seen(self, values: Floats, rows: Rows) -> SeenTarget:
-        """See ``View.seen``."""
+    def seen(self, values: Floats, rows: RecentRows) -> SeenTarget:
+        """See ``TargetView.seen``."""
         recent = volatilities(values, rows, (HALF_LIFE,), self.limit or np.inf)[:, 0]
         return SeenTarget(rows, values, np.where(np.isnan(recent), self.scale, recent) + FLOOR * self.scale)
 
     def labels(self, seen: SeenTarget, later: Floats) -> TrainingLabels:
-        """See ``View.labels``."""
+        """See ``TargetView.labels``."""
         return TrainingLabels((later - seen.last) / seen.unit, np.zeros(len(later)))
 
     def losses(self, labels: TrainingLabels, outputs: Floats) -> Floats:
-        """See ``View.losses``."""
+        """See ``TargetView.losses``."""
         error = np.abs(labels.values - outputs)
         return np.where(error <= HUBER_DELTA, error**2 / 2, HUBER_DELTA * (error - HUBER_DELTA / 2))
 
     def offset(self, labels: TrainingLabels, outputs: Floats) -> float:  # noqa: ARG002
-        """See ``View.offset``."""
+        """See ``TargetView.offset``."""
         return 0.0
 
     def forecast(self, seen: SeenTarget, outputs: Floats) -> Floats:
-        """See ``View.forecast``."""
+        """See ``TargetView.forecast``."""
         return seen.last + seen.unit * outputs
 
 
@@ -213,23 +213,23 @@ class SquaredView:
         deviation = largest * float((values / largest).std()) if largest > 0 else 0.0
         return cls(deviation or 1.0)
 
-    def seen(self, values: Floats, rows: Rows) -> SeenTarget:
-        """See ``View.seen``."""
+    def seen(self, values: Floats, rows: RecentRows) -> SeenTarget:
+        """See ``TargetView.seen``."""
         return SeenTarget(rows, values, np.full(len(rows.last), self.scale))
 
     def labels(self, seen: SeenTarget, later: Floats) -> TrainingLabels:
-        """See ``View.labels``."""
+        """See ``TargetView.labels``."""
         return TrainingLabels((later - seen.last) / seen.unit, np.zeros(len(later)))
 
     def losses(self, labels: TrainingLabels, outputs: Floats) -> Floats:
-        """See ``View.losses``."""
+        """See ``TargetView.losses``."""
         losses: Floats = (labels.values - outputs) ** 2
         return losses
 
     def offset(self, labels: TrainingLabels, outputs: Floats) -> float:  # noqa: ARG002
-        """See ``View.offset``."""
+        """See ``TargetView.offset``."""
         return 0.0
 
     def forecast(self, seen: SeenTarget, outputs: Floats) -> Floats:
-        """See ``View.forecast``."""
+        """See ``TargetView.forecast``."""
         return seen.last + seen.unit * outputs
