@@ -50,6 +50,10 @@ class RecentRows:
     since: Indices
     of_all: Indices
 
+    def at(self, which: Indices) -> "RecentRows":
+        """Return those before the (m,) origins at these positions."""
+        return RecentRows(self.last[which], self.since[which], self.of_all)
+
     def averages(self, values: Floats, half_lives: Sequence[float], *, changes: bool = False) -> Floats:
         """Return (k, half-lives, columns) exponential averages of (n, columns) values, or NaN where there are none."""
         since = self.of_all - 1 if changes else self.of_all
@@ -58,7 +62,7 @@ class RecentRows:
         return exponential_averages(values, since, half_lives)[self.last]
 
     def before(self, values: Floats, back: Indices) -> Floats:
-        """Return (k, back) the (n,) values so many rows before the last, NaN where a gap lies between."""
+        """Return (k, m) the (n,) values (m,) or (k, m) rows before the last, NaN where a gap lies between."""
         rows = self.last[:, None] - back
         known = (back <= self.since[:, None]) & (back >= 0)
         return np.where(known, values[np.where(known, rows, 0)], np.nan)
@@ -93,12 +97,13 @@ def target_features(values: Floats, rows: RecentRows, unit: Floats) -> Floats:
     return np.concatenate([differences, *deviations, volatility, ratios], axis=1)
 
 
-def day_features(values: Floats, rows: RecentRows, step: int, rows_of_day: int, unit: Floats) -> Floats:
-    """Return (k, 4) the values about a day before the row ``step`` rows after the last, and their mean."""
+def day_features(values: Floats, rows: RecentRows, steps: Indices, rows_of_day: int, unit: Floats) -> Floats:
+    """Return (k, 4) the values about whole days before the rows ``steps`` (k,) after the last, and their mean."""
     if not rows_of_day:
         return np.empty((len(rows.last), 0))
-    days = (step - 1) // rows_of_day + 1
-    around = rows.before(values, days * rows_of_day - step - np.arange(-AROUND, AROUND + 1))
+    ahead = steps[:, None]
+    days = (ahead - 1) // rows_of_day + 1
+    around = rows.before(values, days * rows_of_day - ahead - np.arange(-AROUND, AROUND + 1))
     mean = np.cumsum(around, axis=1)[:, -1:] / around.shape[1]
     near = around[:, AROUND - 1 : AROUND + 2]
     return (np.concatenate([near, mean], axis=1) - values[rows.last][:, None]) / unit[:, None]

@@ -14,26 +14,18 @@ MOST_OFFSET = 100.0
 
 
 class FittedBooster(BaseModel):
-    """LightGBM's own text of a booster, and the offset of its outputs."""
-
-    model_config = ConfigDict(allow_inf_nan=False)
-
-    text: str
-    offset: Annotated[float, Field(ge=-MOST_OFFSET, le=MOST_OFFSET)]
-
-
-class FittedView(BaseModel):
-    """The boosters of a target in a view, by steps ahead; null where none was better than no change.
+    """The booster of a target in a view: LightGBM's own text, null where none was better than no change.
 
     ``unit`` and ``limit`` are ``scale`` and ``limit`` of the view.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
 
-    name: ViewName
+    view: ViewName
     unit: Scale
-    limit: Annotated[float, Field(ge=0, le=1e300)] = 0.0
-    boosters: list[FittedBooster | None]
+    limit: Annotated[float, Field(ge=0, le=1e300)]
+    offset: Annotated[float, Field(ge=-MOST_OFFSET, le=MOST_OFFSET)]
+    text: str | None
 
 
 class FittedBoosting(BaseModel):
@@ -46,7 +38,7 @@ class FittedBoosting(BaseModel):
     spread: list[Scale]
     calendar: tuple[str, ...]
     non_negative: list[str]
-    targets: dict[str, Annotated[list[FittedView], Field(min_length=1, max_length=MAX_VIEWS)]]
+    targets: dict[str, Annotated[list[FittedBooster], Field(min_length=1, max_length=MAX_VIEWS)]]
 
     @model_validator(mode="after")
     def _one_of_each(self) -> Self:

@@ -12,8 +12,8 @@ from flts.boundary.untrusted import json_object
 from flts.contracts import ModelType, canonical_json
 from flts.diagnostics.validation import first_problem
 from flts.errors import BadInputError
-from flts.models.boosting.fitted import FittedBooster, FittedBoosting, FittedView
-from flts.models.boosting.inputs import ColumnScaling, FeatureBatch, FeatureBuilder
+from flts.models.boosting.fitted import FittedBooster, FittedBoosting
+from flts.models.boosting.inputs import BATCH, ColumnScaling, FeatureBatch, FeatureBuilder
 from flts.models.boosting.trees import Trees
 from flts.models.boosting.views import Log1pView, SquaredView, TargetView, VolatilityView
 from flts.models.config import BundleConfig
@@ -27,38 +27,38 @@ MODEL_FILE = "lightgbm.json"
 
 @dataclass(frozen=True)
 class Booster:
-    """The trees of one target, view and step, and the ``offset`` of their sum."""
+    """The booster of a target in one view, for all steps: the step is one of its features.
 
-    trees: Trees
-    offset: float = 0.0
-
-    def __call__(self, features: Floats) -> Floats:
-        """Return (k,) outputs for (k, features)."""
-        return self.trees(features) + self.offset
-
-
-@dataclass(frozen=True)
-class Boosters:
-    """The boosters of a target in one view, one for each step; ``None``, which says no change, where none helped."""
+    Attributes:
+        view: The view.
+        trees: ``None``, which says no change, where none helped.
+        offset: Added to the sum of the trees.
+    """
 
     view: TargetView
-    steps: tuple[Booster | None, ...]
+    trees: Trees | None
+    offset: float = 0.0
 
-    def forecast(self, batch: FeatureBatch, target: str) -> Floats:
+    def forecast(self, batch: FeatureBatch, target: str, horizon: int) -> Floats:
         """Return (k, horizon) forecasts of a target in original units."""
         seen = self.view.seen(batch.frame.columns[target], batch.rows)
-        shared = batch.shared(seen) if any(self.steps) else np.empty((len(seen.last), 0))
-        columns = []
-        for step, booster in enumerate(self.steps, start=1):
-            outputs = np.zeros(len(seen.last))
-            if booster is not None:
-                outputs = booster(np.concatenate([shared, batch.of_step(seen, step)], axis=1))
-            columns.append(self.view.forecast(seen, outputs))
-        return np.stack(columns, axis=1)
+        count = len(seen.last)
+        values = np.empty((count, horizon))
+        shared = None if self.trees is None else batch.shared(seen)
+        at_once = max(1, BATCH // count)
+        for first in range(0, horizon, at_once):
+            steps = np.arange(first, min(horizon, first + at_once))
+            outputs = np.zeros((count, len(steps)))
+            if self.trees is not None and shared is not None:
+                which = np.repeat(np.arange(count), len(steps))
+                features = batch.features(seen, shared, which, np.tile(steps + 1, count))
+                outputs = (self.trees(features) + self.offset).reshape(outputs.shape)
+            values[:, steps] = self.view.forecast(seen, outputs)
+        return values
 
 
 class LightGBMForecaster:
-    """Boosters that forecast the change from the last value, each step directly; the mean of the views is the forecast.
+    """Boosters that forecast the change from the last value, each step directly; the mean of two views is the forecast.
 
     Thread-safe. A forecast has the same bits, whatever other origins are in the call.
 
@@ -73,11 +73,12 @@ class LightGBMForecaster:
 
     def __init__(
         self,
-        boosters: Mapping[str, Sequence[Boosters]],
+        boosters: Mapping[str, Sequence[Booster]],
         builder: FeatureBuilder,
         *,
         features: Sequence[str],
         non_negative: Sequence[str],
+        output_seq_len: int,
         hyperparameters: Mapping[str, Any],
     ) -> None:
         self.boosters = boosters
@@ -86,7 +87,7 @@ class LightGBMForecaster:
         self.features = tuple(features)
         self.non_negative = tuple(non_negative)
         self.input_seq_len = builder.input_seq_len
-        self.output_seq_len = len(next(iter(boosters.values()))[0].steps)
+        self.output_seq_len = output_seq_len
         self.history_rows = builder.history_rows
         self.hyperparameters = hyperparameters
 
@@ -95,7 +96,7 @@ class LightGBMForecaster:
         values = np.empty((len(origins), self.output_seq_len, len(self.targets)))
         for part, batch in self.builder.batches(frame, origins):
             for position, (name, views) in enumerate(self.boosters.items()):
-                total = sum(each.forecast(batch, name) for each in views)
+                total = sum(each.forecast(batch, name, self.output_seq_len) for each in views)
                 mean = total / len(views)
                 values[part, :, position] = np.maximum(mean, 0.0) if name in self.non_negative else mean
         return values
@@ -140,9 +141,7 @@ class LightGBMForecaster:
         boosters = {}
         for name in config.targets:
             try:
-                boosters[name] = [
-                    _restored(each, builder.width, config.output_seq_len) for each in fitted.targets[name]
-                ]
+                boosters[name] = [_restored(each, builder.width) for each in fitted.targets[name]]
             except ValueError as error:
                 raise BadInputError(
                     f"{path} holds no booster of {name!r} that this version reads: it {error}"
@@ -152,27 +151,23 @@ class LightGBMForecaster:
             builder,
             features=config.features,
             non_negative=fitted.non_negative,
+            output_seq_len=config.output_seq_len,
             hyperparameters=config.hyperparameters,
         )
 
 
-def _fitted(boosters: Boosters) -> FittedView:
-    view, steps = boosters.view, boosters.steps
-    texts = [None if each is None else FittedBooster(text=each.trees.text, offset=each.offset) for each in steps]
-    return FittedView(name=view.name, unit=view.scale, limit=view.limit, boosters=texts)
+def _fitted(booster: Booster) -> FittedBooster:
+    view = booster.view
+    text = None if booster.trees is None else booster.trees.text
+    return FittedBooster(view=view.name, unit=view.scale, limit=view.limit, offset=booster.offset, text=text)
 
 
-def _restored(fitted: FittedView, features: int, horizon: int) -> Boosters:
-    """Return the boosters of a view; ``ValueError``, which completes "one ..", where it has none."""
-    if len(fitted.boosters) != horizon:
-        raise ValueError(f"lacks a booster for each of {horizon} steps")
+def _restored(fitted: FittedBooster, features: int) -> Booster:
+    """Return a booster; ``ValueError``, which completes "one ..", where it is none."""
     view: TargetView
-    if fitted.name == "log1p":
+    if fitted.view == "log1p":
         view = Log1pView(Log1p(fitted.unit, fitted.limit, np.ones(1)))
     else:
-        view = VolatilityView(fitted.unit, fitted.limit) if fitted.name == "volatility" else SquaredView(fitted.unit)
-    return Boosters(view, tuple(_booster(each, features) for each in fitted.boosters))
-
-
-def _booster(fitted: FittedBooster | None, features: int) -> Booster | None:
-    return None if fitted is None else Booster(Trees.parse(fitted.text, features), fitted.offset)
+        view = VolatilityView(fitted.unit, fitted.limit) if fitted.view == "volatility" else SquaredView(fitted.unit)
+    trees = None if fitted.text is None else Trees.parse(fitted.text, features)
+    return Booster(view, trees, fitted.offset)

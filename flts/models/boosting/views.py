@@ -13,7 +13,7 @@ import numpy as np
 from flts.models.boosting.features import RecentRows, volatilities
 from flts.models.target_transform import Log1p, mean_factor
 from flts.models.volatility import FLOOR, HALF_LIFE
-from flts.timeseries.arrays import Floats
+from flts.timeseries.arrays import Flags, Floats
 
 ViewName = Literal["log1p", "volatility", "squared"]
 HUBER_DELTA = 1.5
@@ -41,7 +41,7 @@ class TrainingLabels:
     values: Floats
     start: Floats
 
-    def at(self, rows: slice) -> "TrainingLabels":
+    def at(self, rows: Flags) -> "TrainingLabels":
         """Return those of some rows."""
         return TrainingLabels(self.values[rows], self.start[rows])
 
@@ -75,7 +75,7 @@ class TargetView(Protocol):
         ...
 
     def labels(self, seen: SeenTarget, later: Floats) -> TrainingLabels:
-        """Return what is fitted to ``later`` (k,) values of the target."""
+        """Return what is fitted to ``later`` (k,) values of the target, one for each origin."""
         ...
 
     def losses(self, labels: TrainingLabels, outputs: Floats) -> Floats:
@@ -87,7 +87,7 @@ class TargetView(Protocol):
         ...
 
     def forecast(self, seen: SeenTarget, outputs: Floats) -> Floats:
-        """Return (k,) forecasts in original units for a booster's outputs (k,)."""
+        """Return (k, steps) forecasts in original units for a booster's outputs (k, steps)."""
         ...
 
 
@@ -136,7 +136,7 @@ class Log1pView:
     def forecast(self, seen: SeenTarget, outputs: Floats) -> Floats:
         """See ``TargetView.forecast``."""
         last = self.scale * np.expm1(seen.last)
-        return self.transform.mean((seen.last + outputs)[:, None], last)[:, 0]
+        return self.transform.mean(seen.last[:, None] + outputs, last)
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ class VolatilityView:
 
     def forecast(self, seen: SeenTarget, outputs: Floats) -> Floats:
         """See ``TargetView.forecast``."""
-        return seen.last + seen.unit * outputs
+        return seen.last[:, None] + seen.unit[:, None] * outputs
 
 
 @dataclass(frozen=True)
@@ -232,4 +232,4 @@ class SquaredView:
 
     def forecast(self, seen: SeenTarget, outputs: Floats) -> Floats:
         """See ``TargetView.forecast``."""
-        return seen.last + seen.unit * outputs
+        return seen.last[:, None] + seen.unit[:, None] * outputs
