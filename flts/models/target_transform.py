@@ -16,7 +16,7 @@ from flts.params import MAX_WINDOW
 from flts.timeseries.arrays import Flags, Floats
 from flts.timeseries.features import TIME_FEATURES, parse_lag
 from flts.timeseries.frame import Frame
-from flts.timeseries.processed import ProcessedData
+from flts.timeseries.processed import ProcessedData, fit_scaler
 
 TargetScale = Literal["none", "log1p", "both"]
 
@@ -111,6 +111,13 @@ class TargetTransform:
             for name, values in frame.columns.items()
         }
         return replace(frame, columns=columns)
+
+    def of_data(self, data: ProcessedData) -> ProcessedData:
+        """Return training data with the columns on their scales, and a scaler that is fitted to these."""
+        if not self:
+            return data
+        frame = self.forward(data.frame)
+        return replace(data, frame=frame, scaler=fit_scaler(data.scaler.kind, frame, data.parts))
 
     def mean(self, targets: Sequence[str], forecasts: Floats, last: Floats) -> Floats:
         """Return (k, horizon, targets) forecasts of the mean in original units.

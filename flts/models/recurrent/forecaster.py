@@ -88,6 +88,10 @@ class RecurrentForecaster:
         self.features = features
         self.targets = targets
         self.transforms = transforms
+        first = transforms[0]
+        scaled = first.scales.scales if isinstance(first, RescaledTransform) else {}
+        self.non_negative = tuple(name for name in targets if name in scaled)
+        self._least = np.array([0.0 if name in scaled else -np.inf for name in targets])
         self.networks = [net.to(device.device()) for net in networks]
         self._engines = [engine(group) for group in shares(self.networks, len(transforms))]
 
@@ -108,7 +112,8 @@ class RecurrentForecaster:
             for transform, computing in zip(self.transforms, self._engines, strict=True)
         ]
         mean: Floats = sum(forecasts[1:], forecasts[0]) / len(forecasts)
-        return mean
+        values: Floats = np.maximum(mean, self._least)
+        return values
 
     def _outputs(
         self, transform: WindowTransform, computing: Engine, seen: Frame, rows: Indices, origins: Indices

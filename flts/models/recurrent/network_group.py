@@ -24,7 +24,7 @@ from flts.models.target_transform import TargetScale, TargetTransform, heavy_cov
 from flts.models.volatility import error_weights
 from flts.params import RecurrentParams
 from flts.timeseries.arrays import Floats, Indices
-from flts.timeseries.processed import ProcessedData, fit_scaler
+from flts.timeseries.processed import ProcessedData
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,7 @@ class ScaledSeries:
         scales = TargetTransform.learn(original, names, stop=stop, horizon=horizon)
         if isinstance(like, RescaledTransform):
             scales = scales.calibrated_as(like.scales)
-        data = original
-        if scales:
-            frame = scales.forward(original.frame)
-            data = replace(original, frame=frame, scaler=fit_scaler(original.scaler.kind, frame, original.parts))
+        data = scales.of_data(original)
         weights = error_weights(data, origins, stop, by_volatility=params.volatility_weighting)
         features = data.learnable_features()
         inner: WindowTransform = ScalingTransform(
