@@ -24,7 +24,10 @@ Score = Annotated[float, Field(ge=0)]
 
 
 class FittedIntervals(BaseModel):
-    """The JSON form of intervals: for each target its mean volatility, the width of each step, and recent scores."""
+    """The JSON form of intervals: for each target its mean volatility, the width of each step, and recent scores.
+
+    ``non_negative`` names the targets whose intervals end at zero.
+    """
 
     model_config = ConfigDict(allow_inf_nan=False)
 
@@ -32,6 +35,7 @@ class FittedIntervals(BaseModel):
     volatility: dict[str, Annotated[float, Field(gt=0)]]
     widths: dict[str, Annotated[list[Score], Field(min_length=1, max_length=STEPS)]]
     recent: dict[str, Annotated[list[Score], Field(max_length=RECENT_SCORES)]]
+    non_negative: list[str] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _alike(self) -> Self:
@@ -39,6 +43,8 @@ class FittedIntervals(BaseModel):
             raise ValueError("must give a volatility, widths and recent scores for the same targets")
         if len({len(steps) for steps in self.widths.values()}) != 1:
             raise ValueError("must give every target the same number of widths")
+        if unknown := set(self.non_negative) - set(self.widths):
+            raise ValueError(f"names {min(unknown)!r}, which has no widths, in field 'non_negative'")
         return self
 
 

@@ -39,6 +39,7 @@ class Intervals:
         volatility: The unit of the scores.
         widths: (steps, targets) half width by steps ahead, in units of volatility.
         recent: For each target the last scores one step ahead, at most ``RECENT_SCORES``, in order of time.
+        non_negative: Targets whose intervals end at zero.
     """
 
     level: float
@@ -46,6 +47,7 @@ class Intervals:
     volatility: Volatility
     widths: Floats
     recent: tuple[tuple[float, ...], ...]
+    non_negative: tuple[str, ...] = ()
 
     @classmethod
     def learn(
@@ -67,7 +69,7 @@ class Intervals:
         scores = _scores(data, predicted, origins, unit)
         widths = np.array([_quantiles(scores, level), *_widths_ahead(_scores_ahead(forecaster, data, unit), level)])
         recent = tuple(tuple(_known(column)[-RECENT_SCORES:].tolist()) for column in scores.T)
-        return cls(level, data.targets, volatility, widths, recent)
+        return cls(level, data.targets, volatility, widths, recent, getattr(forecaster, "non_negative", ()))
 
     @classmethod
     def of(cls, fitted: FittedIntervals, targets: Sequence[str]) -> Self:
@@ -78,6 +80,7 @@ class Intervals:
             Volatility(np.array([fitted.volatility[name] for name in targets])),
             np.array([fitted.widths[name] for name in targets]).T,
             tuple(tuple(fitted.recent[name]) for name in targets),
+            tuple(fitted.non_negative),
         )
 
     def fitted(self) -> FittedIntervals:
@@ -87,6 +90,7 @@ class Intervals:
             volatility=dict(zip(self.targets, self.volatility.mean.tolist(), strict=True)),
             widths=dict(zip(self.targets, self.widths.T.tolist(), strict=True)),
             recent={name: list(scores) for name, scores in zip(self.targets, self.recent, strict=True)},
+            non_negative=list(self.non_negative),
         )
 
     def calibrated(self, data: ProcessedData, predicted: Floats, origins: Indices) -> "CalibratedIntervals":
@@ -101,7 +105,8 @@ class Intervals:
         scores = np.full((len(data), len(self.targets)), np.nan)
         scores[origins] = _scores(data, predicted, origins, unit)
         first = [running_quantiles(before, scores[:, i], self.level) for i, before in enumerate(self.recent)]
-        return CalibratedIntervals(self.widths, unit, np.stack(first, axis=1))
+        least = np.array([0.0 if name in self.non_negative else -np.inf for name in self.targets])
+        return CalibratedIntervals(self.widths, unit, np.stack(first, axis=1), least)
 
     def calibrated_on_recent(self, forecaster: Forecaster, data: ProcessedData) -> "CalibratedIntervals":
         """Recalibrate by the last ``RECENT_SCORES`` values of each target, for forecasts of what follows the data."""
@@ -147,11 +152,13 @@ class CalibratedIntervals:
         widths: (steps, targets) half width by steps ahead, in units of volatility, before the recalibration.
         unit: (n + 1, targets) the volatility that a forecast from each row sees, and of the row after the data.
         first: (n + 1, targets) half width one step ahead, in the same units, calibrated on the rows before each row.
+        least: (targets,) the least value of a bound.
     """
 
     widths: Floats
     unit: Floats
     first: Floats
+    least: Floats
 
     def half_widths(self, origins: Indices, ahead: Indices) -> Floats:
         """Return (k, targets) half widths, in original units, of forecasts ``ahead`` (k,) steps from rows (k,).
@@ -168,7 +175,8 @@ class CalibratedIntervals:
     def bounds(self, forecast: Forecast) -> Bounds:
         """Return the bounds of the intervals around a forecast of that data."""
         half = self.half_widths(forecast.origin, forecast.ahead)
-        return Bounds(forecast.values - half, forecast.values + half)
+        bounds = (np.maximum(forecast.values + sign * half, self.least) for sign in (-1, 1))
+        return Bounds(*bounds)
 
 
 def running_quantiles(before: Sequence[float], arriving: Floats, level: float) -> Floats:
