@@ -19,10 +19,10 @@ from flts.stages.inputs import read_dataset, required_input
 from flts.stages.scores import scores_artifact
 from flts.stages.selection import SELECTION_FILE, SelectionForecasts
 from flts.stages.training.fitting import FittedModel, train
-from flts.stages.training.publication import Publication, TrainingOutcome
-from flts.stages.training.run import SCALER_FILE, TrainingRun
+from flts.stages.publishing.publication import Publication, TrainingOutcome
+from flts.stages.publishing.run import SCALER_FILE, TrainingRun
 from flts.stages.training.scoring import check_rows, scored_origins
-from flts.stages.training.spec import TrainingSpec
+from flts.stages.publishing.spec import TrainingSpec
 from flts.timeseries.arrays import Indices
 from flts.timeseries.baseline import Baseline
 from flts.timeseries.processed import ProcessedData

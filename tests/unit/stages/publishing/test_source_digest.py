@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flts.models.registry import MODELS
-from flts.stages.training.source_digest import PACKAGE, SOURCES, source_digest, source_files
+from flts.stages.publishing.source_digest import PACKAGE, SOURCES, source_digest, source_files
 
 # Loaded by every training and covered by nothing: the values of parameters are in the fingerprint themselves, and
 # declarations shape no result.

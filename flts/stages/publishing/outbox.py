@@ -12,7 +12,7 @@ from flts.contracts import TrainedModel, canonical_json
 from flts.errors import BadInputError
 from flts.models import bundle
 from flts.models.registry import largest_files
-from flts.stages.training.publication import Publication, TrainingOutcome
+from flts.stages.publishing.publication import Publication, TrainingOutcome
 from flts.store import ObjectStore
 from flts.store.swap import get_or_none
 from flts.tracking import DatasetSource, MetricSeries

@@ -16,11 +16,11 @@ from flts.models import pyfunc
 from flts.models.registry import MODELS
 from flts.observability.shutdown import shutdown_grace_period
 from flts.promotion import owner
-from flts.stages.training.outbox import Outbox
-from flts.stages.training.parent_run import find_parent_run
-from flts.stages.training.publication import Publication, TrainingOutcome
-from flts.stages.training.run_lock import RunLock, StoreLock, TrainingLock
-from flts.stages.training.spec import TrainingSpec
+from flts.stages.publishing.outbox import Outbox
+from flts.stages.publishing.parent_run import find_parent_run
+from flts.stages.publishing.publication import Publication, TrainingOutcome
+from flts.stages.publishing.run_lock import RunLock, StoreLock, TrainingLock
+from flts.stages.publishing.spec import TrainingSpec
 from flts.store import ObjectStore
 from flts.store.file import FileStore
 from flts.tracking import FINGERPRINT_TAG, LoggedModel, ModelFromCode, Tracking, short_timeouts
