@@ -21,31 +21,34 @@ if TYPE_CHECKING:
     from flts.timeseries.scaling import Scaler
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelEntry:
     """A model type.
 
     Attributes:
         model_type: Its name in messages.
         title: Its name for people.
-        summary: The task of its training stage, one sentence.
-        params: The parameters of its training stage.
-        trainer: ``"module:function"`` that fits it; called with data, parameters and progress, returns a ``FitResult``.
         forecaster: ``"module:class"`` of the ``BundledForecaster`` that its bundles are loaded with.
         weights_file: The model file in its bundle, JSON or safetensors as its suffix says.
         extra: The extra of flts with its libraries.
+        trainer: ``"module:function"`` that fits it; called with data, parameters and progress, returns a ``FitResult``.
+            Empty for a type that no training stage trains.
+        summary: The task of its training stage, one sentence.
+        params: The parameters of its training stage.
+        optional: True if its training stage is not part of every pipeline: eval takes its model where it is given.
         remark: A note for readers of its report, if any.
         libraries: Packages that its trainer imports only in a fit.
     """
 
     model_type: ModelType
     title: str
-    summary: str
-    params: type[TrainerParams]
-    trainer: str
     forecaster: str
     weights_file: str
     extra: str
+    trainer: str = ""
+    summary: str = ""
+    params: type[TrainerParams] = TrainerParams
+    optional: bool = False
     remark: str = ""
     libraries: tuple[str, ...] = ()
 
@@ -65,7 +68,7 @@ class ModelEntry:
         return loaded
 
 
-# In the order that decides ties.
+# All types, in the order that decides ties.
 MODELS: Mapping[ModelType, ModelEntry] = MappingProxyType(
     {
         entry.model_type: entry
@@ -105,6 +108,15 @@ MODELS: Mapping[ModelType, ModelEntry] = MappingProxyType(
             ),
         )
     }
+)
+
+# Those with a training stage.
+TRAINED_MODELS: Mapping[ModelType, ModelEntry] = MappingProxyType(
+    {name: entry for name, entry in MODELS.items() if entry.trainer}
+)
+# Those that every pipeline trains, and that eval requires.
+REQUIRED_MODELS: Mapping[ModelType, ModelEntry] = MappingProxyType(
+    {name: entry for name, entry in TRAINED_MODELS.items() if not entry.optional}
 )
 
 

@@ -6,7 +6,6 @@ from datetime import datetime
 from pathlib import Path
 
 from flts.contracts import SCORE_WEIGHTS, Promotion, TrainedModel, past_moment, utc_timestamp
-from flts.models.registry import MODELS
 from flts.params import EvalParams
 from flts.promotion import Promoted, promote
 from flts.report import data as report_data
@@ -21,20 +20,21 @@ from flts.stages.scores import scores_artifact
 _SCORES = ("test_rmse", "test_mae", "test_mse", "composite_score", "interval_coverage", "promoted")
 
 
-def run(params: EvalParams, context: Context, *, model_types: str = ",".join(MODELS)) -> Result:
+def run(params: EvalParams, context: Context, *, model_types: str = "") -> Result:
     """Score the candidates, promote the best if it passes the gate, and say why.
 
     Args:
         params: The parameters.
         context: Models, metrics and services.
-        model_types: The types that compete, separated by commas.
+        model_types: The types that compete, separated by commas; empty: all that are required, and those of the
+            optional ones that were given.
 
     Raises:
         BadInputError: A trainer is missing or not finished, a model is of another type than its input, the models
             were trained on different data, or none has metrics that can be compared.
         ServiceUnavailableError: The store, or MLflow if it holds the champion, stays out of reach.
     """
-    candidates = read_candidates(context, model_types.split(","))
+    candidates = read_candidates(context, model_types.split(",") if model_types else ())
     config_hash = common_config_hash(params.config_hash, candidates)
     ranked = ranking.rank(candidates)
     winner = ranked[0]
