@@ -22,7 +22,7 @@ from flts.models.base import BundledForecaster, Forecaster
 from flts.models.config import BundleConfig
 from flts.models.files import CHECKSUMS_FILE, CONFIG_FILE, MEMBERS_FOLDER, SCALER_FILE
 from flts.models.intervals import Intervals
-from flts.models.registry import MODELS, TRAINED_MODELS, entry, largest_files
+from flts.models.registry import ENSEMBLE, MODELS, TRAINED_MODELS, entry, largest_files
 from flts.timeseries.metrics import target_range
 from flts.timeseries.processed import ProcessedData
 from flts.timeseries.scaling import Scaler
@@ -170,7 +170,9 @@ def _verify_member(folder: Path, ensemble: BundleConfig) -> None:
                 f"{getattr(expected, name)} is expected: {folder}"
             )
     if unseen := [name for name in config.features if name not in ensemble.features]:
-        raise BadInputError(f"member {model_type} of an ensemble sees column {unseen[0]!r}, which the ensemble does not")
+        raise BadInputError(
+            f"member {model_type} of an ensemble sees column {unseen[0]!r}, which the ensemble does not"
+        )
 
 
 def _owner(name: str) -> str:
@@ -197,14 +199,18 @@ def _checksums(directory: Path) -> dict[str, str]:
         checksums = json_object(path.read_bytes(), str(path), "a list of checksums")
     except BadInputError:
         checksums = {}
-    within = {name for folder in members(directory) for name in _files_of_member(folder.name)}
-    declared = [{CONFIG_FILE, SCALER_FILE, known.weights_file} | within for known in MODELS.values()]
-    if set(checksums) not in declared:
-        model_files = sorted({known.weights_file for known in MODELS.values()})
-        more = f", and those of its members' files ({', '.join(sorted(within))})" if within else ""
+    model_files = {known.weights_file for known in MODELS.values()}
+    of_members = {name for folder in members(directory) for name in _files_of_member(folder.name)}
+    # Only an ensemble has members, and it has some.
+    layouts = [
+        {CONFIG_FILE, SCALER_FILE, name} | (of_members if name == ENSEMBLE.weights_file else set())
+        for name in model_files
+        if of_members or name != ENSEMBLE.weights_file
+    ]
+    if set(checksums) not in layouts:
         raise BadInputError(
             f"{path} must be a JSON object with the SHA-256 of {CONFIG_FILE}, {SCALER_FILE} and "
-            f"{' or '.join(model_files)}{more}"
+            f"{' or '.join(sorted(model_files))}; {ENSEMBLE.weights_file} goes with the files of at least one member"
         )
     return checksums
 

@@ -7,7 +7,7 @@ residuals scaled by a measure of difficulty, here the volatility of recent rows.
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, isnan
 from typing import Self
 
@@ -60,14 +60,35 @@ class Intervals:
             origins: (k,) the rows of the selection part that are forecast, at least one.
             level: Share of measured values that the intervals should contain.
         """
+        first = cls.of_one_step(data, predicted, origins, level)
+        unit = _units(first.volatility, data)
+        ahead = [*_widths_ahead(_scores_ahead(forecaster, data, unit), level)]
+        return replace(first, widths=np.array([*first.widths, *ahead]))
+
+    @classmethod
+    def of_one_step(cls, data: ProcessedData, predicted: Floats, origins: Indices, level: float) -> Self:
+        """Calibrate one step ahead alone, which needs no model; steps farther ahead have the same width.
+
+        Arguments as of ``learn``.
+        """
         since = rows_since_gap(data.gap_before())
         stop = data.parts.fit_end
         volatility = Volatility.learn(data.frame.matrix(data.targets)[:stop], since[:stop])
-        unit = _units(volatility, data)
-        scores = _scores(data, predicted, origins, unit)
-        widths = np.array([_quantiles(scores, level), *_widths_ahead(_scores_ahead(forecaster, data, unit), level)])
+        scores = _scores(data, predicted, origins, _units(volatility, data))
         recent = tuple(tuple(_known(column)[-RECENT_SCORES:].tolist()) for column in scores.T)
-        return cls(level, data.targets, volatility, widths, recent)
+        return cls(level, data.targets, volatility, _quantiles(scores, level)[None], recent)
+
+    def widening_like(self, others: "Sequence[Intervals]") -> Self:
+        """Return these intervals with the steps that all ``others``, of the same targets, have a width for.
+
+        The width of a step is that of the first one times the mean over the others of the ratio of the same two widths.
+        """
+        steps = min((len(one.widths) for one in others), default=1)
+        ratios = [
+            np.where(one.widths[:1] > 0, one.widths[:steps] / np.where(one.widths[:1] > 0, one.widths[:1], 1.0), 1.0)
+            for one in others
+        ]
+        return replace(self, widths=self.widths[:1] * np.mean(ratios, axis=0)) if ratios else self
 
     @classmethod
     def of(cls, fitted: FittedIntervals, targets: Sequence[str]) -> Self:

@@ -100,7 +100,7 @@ def _candidate(context: Context, expected: ModelEntry) -> Candidate:
         raise BadInputError(
             f"{slot}_model ({model.path}) is a {message.model_type} model: {expected.model_type} is expected"
         )
-    fields = _read_metrics(metrics.path)
+    fields = read_metrics(metrics.path)
     scores = _scores(fields, "", metrics.path)
     for name, reported in (("rmse", message.test_rmse), ("mae", message.test_mae), ("mse", message.test_mse)):
         measured = getattr(scores, name)
@@ -122,7 +122,8 @@ def _candidate(context: Context, expected: ModelEntry) -> Candidate:
     )
 
 
-def _read_metrics(path: Path) -> dict[str, Any]:
+def read_metrics(path: Path) -> dict[str, Any]:
+    """Read the metrics file of a trainer; ``BadInputError`` where it is something else."""
     return json_object(read_document(path, "metrics file"), str(path), "a metrics file", allow_nan=True)
 
 
