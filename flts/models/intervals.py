@@ -1,21 +1,23 @@
 """Prediction intervals: split conformal, in units of recent volatility, recalibrated as measured values arrive.
 
 Source: split conformal prediction as in Lei et al. (2018), Distribution-free predictive inference for regression, with
-residuals scaled by a measure of difficulty, here the volatility of recent rows.
+residuals scaled by a measure of difficulty, here the volatility of recent rows. Quantiles: flts.models.quantiles.
 """
 
-from bisect import bisect_left, insort
-from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from math import ceil, isnan
 from typing import Self
 
 import numpy as np
 
+from flts.boundary.quantiles import quantile_text
 from flts.models.base import Forecaster
 from flts.models.config import RECENT_SCORES, STEPS, FittedIntervals
+from flts.models.error_scale import Errors
 from flts.models.forecasting import Forecast, forecast_from, one_step
+from flts.models.quantiles import CalibratedQuantiles, SignedScores
+from flts.models.recent_scores import RecentScores, of_sorted
 from flts.models.volatility import Volatility
 from flts.timeseries.arrays import Floats, Indices
 from flts.timeseries.averages import rows_since_gap
@@ -39,6 +41,7 @@ class Intervals:
         volatility: The unit of the scores.
         widths: (steps, targets) half width by steps ahead, in units of volatility.
         recent: For each target the last scores one step ahead, at most ``RECENT_SCORES``, in order of time.
+        signed: The scores with their sign, which give quantiles; ``None`` for bundles of older versions.
         non_negative: Targets whose intervals end at zero.
     """
 
@@ -47,6 +50,7 @@ class Intervals:
     volatility: Volatility
     widths: Floats
     recent: tuple[tuple[float, ...], ...]
+    signed: SignedScores | None = None
     non_negative: tuple[str, ...] = ()
 
     @classmethod
@@ -62,14 +66,45 @@ class Intervals:
             origins: (k,) the rows of the selection part that are forecast, at least one.
             level: Share of measured values that the intervals should contain.
         """
+        first = cls.of_one_step(data, predicted, origins, level)
+        ahead = _errors_ahead(forecaster, data, _units(first.volatility, data))
+        widths = np.array([*first.widths, *_widths_ahead(np.abs(ahead.errors), level)])
+        signed = first.signed.reaching(data, ahead.first(len(widths))) if first.signed else None
+        non_negative = getattr(forecaster, "non_negative", ())
+        return replace(first, widths=widths, signed=signed, non_negative=non_negative)
+
+    @classmethod
+    def of_one_step(cls, data: ProcessedData, predicted: Floats, origins: Indices, level: float) -> Self:
+        """Calibrate one step ahead alone, which needs no model; steps farther ahead have the same width.
+
+        Arguments as of ``learn``.
+        """
         since = rows_since_gap(data.gap_before())
         stop = data.parts.fit_end
         volatility = Volatility.learn(data.frame.matrix(data.targets)[:stop], since[:stop])
-        unit = _units(volatility, data)
-        scores = _scores(data, predicted, origins, unit)
-        widths = np.array([_quantiles(scores, level), *_widths_ahead(_scores_ahead(forecaster, data, unit), level)])
+        errors = _errors(data, predicted, origins, _units(volatility, data))
+        scores = np.abs(errors)
         recent = tuple(tuple(_known(column)[-RECENT_SCORES:].tolist()) for column in scores.T)
-        return cls(level, data.targets, volatility, widths, recent, getattr(forecaster, "non_negative", ()))
+        signed = SignedScores.learn(volatility, data, Errors(origins, predicted[:, None], errors[:, None]))
+        return cls(level, data.targets, volatility, _quantiles(scores, level)[None], recent, signed=signed)
+
+    def widening_like(self, others: "Sequence[Intervals]") -> Self:
+        """Return these intervals with the steps that all ``others``, of the same targets, have a width for.
+
+        The width of a step is that of the first one times the mean over the others of the ratio of the same two widths;
+        quantiles move away from their median likewise. Intervals end at zero where those of all others do.
+        """
+        steps = min((len(one.widths) for one in others), default=1)
+        ratios = [
+            np.where(one.widths[:1] > 0, one.widths[:steps] / np.where(one.widths[:1] > 0, one.widths[:1], 1.0), 1.0)
+            for one in others
+        ]
+        if not ratios:
+            return self
+        signed = self.signed and self.signed.widening_like([one.signed for one in others if one.signed], steps)
+        never_below = tuple(name for name in self.targets if all(name in one.non_negative for one in others))
+        widths = self.widths[:1] * np.mean(ratios, axis=0)
+        return replace(self, widths=widths, signed=signed, non_negative=never_below)
 
     @classmethod
     def of(cls, fitted: FittedIntervals, targets: Sequence[str]) -> Self:
@@ -80,6 +115,7 @@ class Intervals:
             Volatility(np.array([fitted.volatility[name] for name in targets])),
             np.array([fitted.widths[name] for name in targets]).T,
             tuple(tuple(fitted.recent[name]) for name in targets),
+            SignedScores.of(fitted.signed, targets) if fitted.signed else None,
             tuple(fitted.non_negative),
         )
 
@@ -90,6 +126,7 @@ class Intervals:
             volatility=dict(zip(self.targets, self.volatility.mean.tolist(), strict=True)),
             widths=dict(zip(self.targets, self.widths.T.tolist(), strict=True)),
             recent={name: list(scores) for name, scores in zip(self.targets, self.recent, strict=True)},
+            signed=self.signed.fitted(self.targets) if self.signed else None,
             non_negative=list(self.non_negative),
         )
 
@@ -103,10 +140,16 @@ class Intervals:
         """
         unit = _units(self.volatility, data)
         scores = np.full((len(data), len(self.targets)), np.nan)
-        scores[origins] = _scores(data, predicted, origins, unit)
+        scores[origins] = np.abs(_errors(data, predicted, origins, unit))
         first = [running_quantiles(before, scores[:, i], self.level) for i, before in enumerate(self.recent)]
+        forecasts = np.full_like(scores, np.nan)
+        forecasts[origins] = predicted
+        quantiles = CalibratedQuantiles(self._signed_or_symmetric, data, forecasts, unit)
         least = np.array([0.0 if name in self.non_negative else -np.inf for name in self.targets])
-        return CalibratedIntervals(self.widths, unit, np.stack(first, axis=1), least)
+        return CalibratedIntervals(self.widths, unit, np.stack(first, axis=1), least, self.level, quantiles)
+
+    def _signed_or_symmetric(self) -> SignedScores:
+        return self.signed or SignedScores.symmetric(self.volatility, self.recent, self.widths)
 
     def calibrated_on_recent(self, forecaster: Forecaster, data: ProcessedData) -> "CalibratedIntervals":
         """Recalibrate by the last ``RECENT_SCORES`` values of each target, for forecasts of what follows the data."""
@@ -126,7 +169,7 @@ class Intervals:
         are fewer rows; arguments as of ``calibrated``.
         """
         unit = _units(self.volatility, data)
-        scores = _scores(data, predicted, origins, unit)
+        scores = np.abs(_errors(data, predicted, origins, unit))
         inside, counted = 0, 0
         for column in scores.T:
             known = _known(column)
@@ -138,10 +181,36 @@ class Intervals:
 
 @dataclass(frozen=True)
 class Bounds:
-    """``lower`` and ``upper`` bounds (n, targets) of the intervals around n forecasts, in original units."""
+    """Intervals around n forecasts, in original units.
+
+    Attributes:
+        lower: (n, targets) lower bounds.
+        upper: (n, targets) upper bounds.
+        quantiles: (n, targets) each of the quantiles that were asked for, ascending.
+    """
 
     lower: Floats
     upper: Floats
+    quantiles: Mapping[float, Floats] = field(default_factory=dict)
+
+    @property
+    def arrays(self) -> tuple[Floats, ...]:
+        """All of them."""
+        return (self.lower, self.upper, *self.quantiles.values())
+
+    def columns(self, targets: Sequence[str]) -> dict[str, Floats]:
+        """Return (n,) values by column, such as ``<target>_lower`` and ``<target>_q0.05``, target by target.
+
+        A name that is that of a target as well is left out.
+        """
+        suffixes = {"lower": self.lower, "upper": self.upper}
+        suffixes |= {f"q{quantile_text(quantile)}": values for quantile, values in self.quantiles.items()}
+        columns = {
+            f"{name}_{suffix}": values[:, index]
+            for index, name in enumerate(targets)
+            for suffix, values in suffixes.items()
+        }
+        return {name: values for name, values in columns.items() if name not in targets}
 
 
 @dataclass(frozen=True)
@@ -153,12 +222,16 @@ class CalibratedIntervals:
         unit: (n + 1, targets) the volatility that a forecast from each row sees, and of the row after the data.
         first: (n + 1, targets) half width one step ahead, in the same units, calibrated on the rows before each row.
         least: (targets,) the least value of a bound.
+        level: Share of measured values that the intervals should contain.
+        quantiles: Quantiles of what will be measured.
     """
 
     widths: Floats
     unit: Floats
     first: Floats
     least: Floats
+    level: float
+    quantiles: CalibratedQuantiles
 
     def half_widths(self, origins: Indices, ahead: Indices) -> Floats:
         """Return (k, targets) half widths, in original units, of forecasts ``ahead`` (k,) steps from rows (k,).
@@ -172,11 +245,25 @@ class CalibratedIntervals:
         half: Floats = self.unit[origins] * scaled
         return half
 
-    def bounds(self, forecast: Forecast) -> Bounds:
-        """Return the bounds of the intervals around a forecast of that data."""
-        half = self.half_widths(forecast.origin, forecast.ahead)
-        bounds = (np.maximum(forecast.values + sign * half, self.least) for sign in (-1, 1))
-        return Bounds(*bounds)
+    def bounds(self, forecast: Forecast, quantiles: Sequence[float] = ()) -> Bounds:
+        """Return the bounds of the intervals around a forecast of that data; see ``around``."""
+        return self.around(forecast.values, forecast.origin, forecast.ahead, quantiles)
+
+    def around(self, values: Floats, origins: Indices, ahead: Indices, quantiles: Sequence[float] = ()) -> Bounds:
+        """Return the bounds around forecasts (k, targets) made ``ahead`` (k,) steps from rows (k,).
+
+        With ``quantiles``, ascending, the bounds are quantiles too, those of ``(1 - level) / 2`` and
+        ``(1 + level) / 2``; else they are as far below the forecast as above it.
+        """
+        if not quantiles:
+            half = self.half_widths(origins, ahead)
+            lower, upper = (np.maximum(values + sign * half, self.least) for sign in (-1, 1))
+            return Bounds(lower, upper)
+        ends = [round((1 + side * self.level) / 2, 12) for side in (-1, 1)]
+        levels = sorted({*quantiles, *ends})
+        around = self.quantiles.around(values, origins, ahead, levels)
+        found = dict(zip(levels, np.moveaxis(np.maximum(around, self.least[:, None]), -1, 0), strict=True))
+        return Bounds(found[ends[0]], found[ends[1]], {level: found[level] for level in quantiles})
 
 
 def running_quantiles(before: Sequence[float], arriving: Floats, level: float) -> Floats:
@@ -185,42 +272,26 @@ def running_quantiles(before: Sequence[float], arriving: Floats, level: float) -
     Args:
         before: Earlier scores, in order of time; the last ``RECENT_SCORES`` of them count.
         arriving: (n,) new scores, NaN where there is none.
-        level: As in ``_rank``.
+        level: As in ``of_sorted``.
 
     Returns:
         (n + 1,); NaN while there is no score.
     """
-    window = deque(before, maxlen=RECENT_SCORES)
-    ordered = sorted(window)
+    recent = RecentScores(before)
     quantiles = np.empty(len(arriving) + 1)
-    quantiles[0] = _of_sorted(ordered, level)
+    quantiles[0] = of_sorted(recent.ordered, level)
     for row, score in enumerate(arriving.tolist(), start=1):
         if isnan(score):
             quantiles[row] = quantiles[row - 1]
             continue
-        if len(window) == RECENT_SCORES:
-            del ordered[bisect_left(ordered, window[0])]
-        window.append(score)
-        insort(ordered, score)
-        quantiles[row] = _of_sorted(ordered, level)
+        recent.push(score)
+        quantiles[row] = of_sorted(recent.ordered, level)
     return quantiles
-
-
-def _of_sorted(ordered: Sequence[float], level: float) -> float:
-    return ordered[_rank(len(ordered), level) - 1] if ordered else np.nan
-
-
-def _rank(count: int, level: float) -> int:
-    """Return the rank, from 1, of the score of ``count`` that a new one does not exceed with probability ``level``.
-
-    The largest rank where there are too few scores.
-    """
-    return min(count, ceil((count + 1) * level - 1e-9))
 
 
 def _quantiles(scores: Floats, level: float) -> Floats:
     """Return (targets,) the corrected quantile of scores (k, targets), NaN left out."""
-    return np.array([_of_sorted(sorted(_known(column).tolist()), level) for column in scores.T])
+    return np.array([of_sorted(sorted(_known(column).tolist()), level) for column in scores.T])
 
 
 def _widths_ahead(scores: Floats, level: float) -> Iterator[Floats]:
@@ -247,21 +318,21 @@ def _units(volatility: Volatility, data: ProcessedData) -> Floats:
     return np.concatenate([of_rows[:1], of_rows])
 
 
-def _scores(data: ProcessedData, predicted: Floats, origins: Indices, unit: Floats) -> Floats:
+def _errors(data: ProcessedData, predicted: Floats, origins: Indices, unit: Floats) -> Floats:
     """Return (k, targets) the errors of one-step forecasts of rows, in units of volatility, NaN where unknown."""
-    scores: Floats = np.abs(data.actual_matrix()[origins] - predicted) / unit[origins]
-    return scores
+    errors: Floats = (data.actual_matrix()[origins] - predicted) / unit[origins]
+    return errors
 
 
-def _scores_ahead(forecaster: Forecaster, data: ProcessedData, unit: Floats) -> Floats:
-    """Return (k, steps, targets) scores of forecasts from origins spread over the selection part, NaN where unknown."""
+def _errors_ahead(forecaster: Forecaster, data: ProcessedData, unit: Floats) -> Errors:
+    """Return the errors of forecasts from at most ``SPREAD`` origins all over the selection part."""
     start, history = data.parts.validation_end, forecaster.input_seq_len
     origins = spread_origins(data.gap_before(), start, len(data), history, data.sampling_seconds)
     steps = min(STEPS, len(data) - start)
     if not len(origins):
-        return np.empty((0, 0, len(data.targets)))
+        return Errors(origins, *np.empty((2, 0, 0, len(data.targets))))
     rows = origins[:, None] + np.arange(steps)
     known = (rows < len(data)) & ~spans_gap(data.gap_before(), origins[:, None], rows)
     actual = np.where(known[..., None], data.actual_matrix()[np.minimum(rows, len(data) - 1)], np.nan)
-    scores: Floats = np.abs(actual - forecast_from(forecaster, data, origins, steps)) / unit[origins][:, None]
-    return scores
+    predicted = forecast_from(forecaster, data, origins, steps)
+    return Errors(origins, predicted, (actual - predicted) / unit[origins][:, None])

@@ -15,10 +15,11 @@ import pytest
 from flts.contracts import TrainedModel
 from flts.datafiles.processed_parquet import write_processed
 from flts.errors import BadInputError, ServiceUnavailableError
-from flts.models import bundle
+from flts.models import bundle, pyfunc
 from flts.models.files import LARGEST_DOCUMENTS
-from flts.tracking import Tracking, access, download_bundle
+from flts.tracking import ModelFromCode, Tracking, access, download_bundle
 from flts.tracking.__main__ import main
+from tests.support.bundles import ensemble_bundle
 from tests.support.series import make_data
 from tests.support.training import Place
 from tests.support.waiting import wait_until
@@ -236,6 +237,25 @@ def test_a_training_is_kept_found_and_handed_out_by_a_server(server, tmp_path, m
     again = place.train(identifier=name)
     assert (again.cached, again.parameters) == (False, first.parameters)
     assert len(tracking.models(message.run_id, "GRU")) == 1
+
+
+@pytest.mark.slow
+def test_a_server_hands_out_an_ensemble_with_its_members_and_nothing_else(server, tmp_path):
+    folder, tracking = ensemble_bundle(tmp_path / "made" / "ensemble"), Tracking(server)
+    run_id = tracking.create_run(tracking.experiment("flts"), "ENSEMBLE", {})
+    given = ModelFromCode(folder, pyfunc.CODE_PATH, pyfunc.SIGNATURE, ["flts"])
+    model = tracking.upload_model(run_id, "ENSEMBLE", given, tmp_path)
+    tracking.keep_model(run_id, "ENSEMBLE", model.location)
+    fetched = tracking.download_bundle(run_id, "ENSEMBLE", tmp_path / "fetched")
+    assert bundle.digest(fetched) == bundle.digest(folder)
+    assert bundle.verify(fetched).hyperparameters == {"members": ["GRU", "PROPHET"]}
+    more = tmp_path / "more" / "artifacts" / "bundle" / "members" / "gru" / "members"
+    more.mkdir(parents=True)
+    (more / "more.json").write_bytes(b"{}")
+    tracking._client.log_model_artifacts(model.model_id, str(tmp_path / "more"))
+    with pytest.raises(BadInputError, match="ENSEMBLE/members/gru/members is not part of the model bundle"):
+        tracking.download_bundle(run_id, "ENSEMBLE", tmp_path / "again")
+    assert not list(tmp_path.glob("again/bundle/**/*.json"))
 
 
 def replace_model(message: TrainedModel, name: str) -> TrainedModel:

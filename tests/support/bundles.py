@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from flts.models import bundle
+from flts.models.ensemble.bundling import MemberBundle, save_ensemble
 from flts.models.prophet.forecaster import ProphetForecaster
 from flts.models.prophet.residual_correction import ResidualCorrection
 from tests.support.processed import processed, prophet_line
@@ -79,6 +80,13 @@ def skip_bundle(folder: Path) -> Path:
         targets=DATA.targets,
     )
     bundle.save(folder, grus, DATA)
+    return folder
+
+
+def ensemble_bundle(folder: Path) -> Path:
+    """Write the bundle of the mean of the GRU and the Prophet, whose own bundles are written next to it."""
+    members = [gru_bundle(folder.parent / "gru"), prophet_bundle(folder.parent / "prophet")]
+    save_ensemble(folder, [MemberBundle.verified(each, f"run-{each.name}", None) for each in members], None)
     return folder
 
 

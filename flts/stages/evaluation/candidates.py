@@ -4,11 +4,12 @@ import math
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from flts.boundary.untrusted import json_object, read_document
-from flts.contracts import ModelType, TrainedModel
+from flts.contracts import ModelType, TrainedModel, past_moment
 from flts.diagnostics.validation import shown
 from flts.errors import BadInputError
 from flts.models.registry import TRAINED_MODELS, ModelEntry
@@ -47,6 +48,12 @@ class Candidate:
     def name(self) -> ModelType:
         """Its model type."""
         return self.message.model_type
+
+    @property
+    def trained_at(self) -> datetime:
+        """The end of its training; ``BadInputError`` where the message has none, or one in the future."""
+        message = self.message
+        return past_moment(message.train_end, f"{message.model_type} (run {message.run_id}): train_end")
 
     @property
     def valid(self) -> bool:
@@ -100,7 +107,7 @@ def _candidate(context: Context, expected: ModelEntry) -> Candidate:
         raise BadInputError(
             f"{slot}_model ({model.path}) is a {message.model_type} model: {expected.model_type} is expected"
         )
-    fields = _read_metrics(metrics.path)
+    fields = read_metrics(metrics.path)
     scores = _scores(fields, "", metrics.path)
     for name, reported in (("rmse", message.test_rmse), ("mae", message.test_mae), ("mse", message.test_mse)):
         measured = getattr(scores, name)
@@ -122,7 +129,8 @@ def _candidate(context: Context, expected: ModelEntry) -> Candidate:
     )
 
 
-def _read_metrics(path: Path) -> dict[str, Any]:
+def read_metrics(path: Path) -> dict[str, Any]:
+    """Read the metrics file of a trainer; ``BadInputError`` where it is something else."""
     return json_object(read_document(path, "metrics file"), str(path), "a metrics file", allow_nan=True)
 
 

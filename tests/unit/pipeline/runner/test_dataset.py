@@ -51,6 +51,7 @@ def test_a_dataset_may_be_alone(folder: Path) -> None:
         "learning_rate": 2e-3,
         "epochs": 60,
         "patience": 6,
+        "ensemble": True,
     }
 
 

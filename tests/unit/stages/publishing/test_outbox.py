@@ -1,6 +1,7 @@
 """The outbox returns a publication unchanged, or, where it is damaged, not at all."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,11 @@ import pytest
 
 from flts.contracts import TrainedModel
 from flts.models import bundle
-from flts.stages.training.outbox import Outbox
-from flts.stages.training.publication import Publication, TrainingOutcome
+from flts.stages.publishing.outbox import Outbox
+from flts.stages.publishing.publication import Publication, TrainingOutcome
 from flts.store.file import FileStore
 from flts.tracking import DatasetSource, MetricSeries
-from tests.support.bundles import prophet_bundle
+from tests.support.bundles import ensemble_bundle, prophet_bundle
 
 CONTENT = "key/content.json"
 
@@ -71,6 +72,17 @@ def test_a_kept_publication_is_loaded_again(store: FileStore, tmp_path: Path, pu
         publication.files,
     )
     assert bundle.load(loaded.bundle).digest == publication.outcome.message.bundle_sha256
+
+
+def test_a_kept_ensemble_is_loaded_again_with_its_members(store: FileStore, tmp_path: Path, publication: Publication):
+    folder = ensemble_bundle(tmp_path / "ensemble" / "whole")
+    Outbox(store, "bucket", "key").save(replace(publication, bundle=folder))
+    loaded = load(store, tmp_path)
+    assert loaded is not None
+    assert bundle.verify(loaded.bundle, sha256=bundle.digest(folder)).hyperparameters == {"members": ["GRU", "PROPHET"]}
+    store.put("bucket", "key/bundle/members/gru/more.json", b"{}")
+    (tmp_path / "work" / "kept").rename(tmp_path / "before")
+    assert Outbox(store, "bucket", "key").load("abc", tmp_path / "work") is None
 
 
 def test_a_publication_of_an_older_version_gets_the_digest(store: FileStore, tmp_path: Path, publication: Publication):
