@@ -1,13 +1,11 @@
 """Prediction intervals: split conformal, in units of recent volatility, recalibrated as measured values arrive.
 
 Source: split conformal prediction as in Lei et al. (2018), Distribution-free predictive inference for regression, with
-residuals scaled by a measure of difficulty, here the volatility of recent rows.
+residuals scaled by a measure of difficulty, here the volatility of recent rows. Quantiles: flts.models.quantiles.
 """
 
-from bisect import bisect_left, insort
-from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from math import ceil, isnan
 from typing import Self
 
@@ -15,7 +13,10 @@ import numpy as np
 
 from flts.models.base import Forecaster
 from flts.models.config import RECENT_SCORES, STEPS, FittedIntervals
+from flts.models.error_scale import Errors
 from flts.models.forecasting import Forecast, forecast_from, one_step
+from flts.models.quantiles import CalibratedQuantiles, SignedScores
+from flts.models.recent_scores import RecentScores, of_sorted
 from flts.models.volatility import Volatility
 from flts.timeseries.arrays import Floats, Indices
 from flts.timeseries.averages import rows_since_gap
@@ -39,6 +40,7 @@ class Intervals:
         volatility: The unit of the scores.
         widths: (steps, targets) half width by steps ahead, in units of volatility.
         recent: For each target the last scores one step ahead, at most ``RECENT_SCORES``, in order of time.
+        signed: The scores with their sign, which give quantiles; ``None`` for bundles of older versions.
     """
 
     level: float
@@ -46,6 +48,7 @@ class Intervals:
     volatility: Volatility
     widths: Floats
     recent: tuple[tuple[float, ...], ...]
+    signed: SignedScores | None = None
 
     @classmethod
     def learn(
@@ -64,10 +67,13 @@ class Intervals:
         stop = data.parts.fit_end
         volatility = Volatility.learn(data.frame.matrix(data.targets)[:stop], since[:stop])
         unit = _units(volatility, data)
-        scores = _scores(data, predicted, origins, unit)
-        widths = np.array([_quantiles(scores, level), *_widths_ahead(_scores_ahead(forecaster, data, unit), level)])
+        errors, ahead = _errors(data, predicted, origins, unit), _errors_ahead(forecaster, data, unit)
+        scores = np.abs(errors)
+        widths = np.array([_quantiles(scores, level), *_widths_ahead(np.abs(ahead.errors), level)])
         recent = tuple(tuple(_known(column)[-RECENT_SCORES:].tolist()) for column in scores.T)
-        return cls(level, data.targets, volatility, widths, recent)
+        first = Errors(origins, predicted[:, None], errors[:, None])
+        signed = SignedScores.learn(volatility, data, first, ahead.first(len(widths)))
+        return cls(level, data.targets, volatility, widths, recent, signed)
 
     @classmethod
     def of(cls, fitted: FittedIntervals, targets: Sequence[str]) -> Self:
@@ -78,6 +84,7 @@ class Intervals:
             Volatility(np.array([fitted.volatility[name] for name in targets])),
             np.array([fitted.widths[name] for name in targets]).T,
             tuple(tuple(fitted.recent[name]) for name in targets),
+            SignedScores.of(fitted.signed, targets) if fitted.signed else None,
         )
 
     def fitted(self) -> FittedIntervals:
@@ -87,6 +94,7 @@ class Intervals:
             volatility=dict(zip(self.targets, self.volatility.mean.tolist(), strict=True)),
             widths=dict(zip(self.targets, self.widths.T.tolist(), strict=True)),
             recent={name: list(scores) for name, scores in zip(self.targets, self.recent, strict=True)},
+            signed=self.signed.fitted(self.targets) if self.signed else None,
         )
 
     def calibrated(self, data: ProcessedData, predicted: Floats, origins: Indices) -> "CalibratedIntervals":
@@ -99,9 +107,13 @@ class Intervals:
         """
         unit = _units(self.volatility, data)
         scores = np.full((len(data), len(self.targets)), np.nan)
-        scores[origins] = _scores(data, predicted, origins, unit)
+        scores[origins] = np.abs(_errors(data, predicted, origins, unit))
         first = [running_quantiles(before, scores[:, i], self.level) for i, before in enumerate(self.recent)]
-        return CalibratedIntervals(self.widths, unit, np.stack(first, axis=1))
+        signed = self.signed or SignedScores.symmetric(self.volatility, self.recent, self.widths)
+        forecasts = np.full_like(scores, np.nan)
+        forecasts[origins] = predicted
+        quantiles = CalibratedQuantiles(signed, data, forecasts, unit)
+        return CalibratedIntervals(self.widths, unit, np.stack(first, axis=1), self.level, quantiles)
 
     def calibrated_on_recent(self, forecaster: Forecaster, data: ProcessedData) -> "CalibratedIntervals":
         """Recalibrate by the last ``RECENT_SCORES`` values of each target, for forecasts of what follows the data."""
@@ -121,7 +133,7 @@ class Intervals:
         are fewer rows; arguments as of ``calibrated``.
         """
         unit = _units(self.volatility, data)
-        scores = _scores(data, predicted, origins, unit)
+        scores = np.abs(_errors(data, predicted, origins, unit))
         inside, counted = 0, 0
         for column in scores.T:
             known = _known(column)
@@ -133,10 +145,22 @@ class Intervals:
 
 @dataclass(frozen=True)
 class Bounds:
-    """``lower`` and ``upper`` bounds (n, targets) of the intervals around n forecasts, in original units."""
+    """Intervals around n forecasts, in original units.
+
+    Attributes:
+        lower: (n, targets) lower bounds.
+        upper: (n, targets) upper bounds.
+        quantiles: (n, targets) each of the quantiles that were asked for, ascending.
+    """
 
     lower: Floats
     upper: Floats
+    quantiles: Mapping[float, Floats] = field(default_factory=dict)
+
+    @property
+    def arrays(self) -> tuple[Floats, ...]:
+        """All of them."""
+        return (self.lower, self.upper, *self.quantiles.values())
 
 
 @dataclass(frozen=True)
@@ -147,11 +171,15 @@ class CalibratedIntervals:
         widths: (steps, targets) half width by steps ahead, in units of volatility, before the recalibration.
         unit: (n + 1, targets) the volatility that a forecast from each row sees, and of the row after the data.
         first: (n + 1, targets) half width one step ahead, in the same units, calibrated on the rows before each row.
+        level: Share of measured values that the intervals should contain.
+        quantiles: Quantiles of what will be measured.
     """
 
     widths: Floats
     unit: Floats
     first: Floats
+    level: float
+    quantiles: CalibratedQuantiles
 
     def half_widths(self, origins: Indices, ahead: Indices) -> Floats:
         """Return (k, targets) half widths, in original units, of forecasts ``ahead`` (k,) steps from rows (k,).
@@ -165,10 +193,25 @@ class CalibratedIntervals:
         half: Floats = self.unit[origins] * scaled
         return half
 
-    def bounds(self, forecast: Forecast) -> Bounds:
-        """Return the bounds of the intervals around a forecast of that data."""
-        half = self.half_widths(forecast.origin, forecast.ahead)
-        return Bounds(forecast.values - half, forecast.values + half)
+    def bounds(self, forecast: Forecast, quantiles: Sequence[float] = ()) -> Bounds:
+        """Return the bounds of the intervals around a forecast of that data; see ``around``."""
+        return self.around(forecast.values, forecast.origin, forecast.ahead, quantiles)
+
+    def around(self, values: Floats, origins: Indices, ahead: Indices, quantiles: Sequence[float] = ()) -> Bounds:
+        """Return the bounds around forecasts (k, targets) made ``ahead`` (k,) steps from rows (k,).
+
+        With ``quantiles``, ascending, the bounds are quantiles too, those of ``(1 - level) / 2`` and
+        ``(1 + level) / 2``; else they are as far below the forecast as above it.
+        """
+        if not quantiles:
+            half = self.half_widths(origins, ahead)
+            return Bounds(values - half, values + half)
+        ends = [round((1 + side * self.level) / 2, 12) for side in (-1, 1)]
+        levels = sorted({*quantiles, *ends})
+        found = dict(
+            zip(levels, np.moveaxis(self.quantiles.around(values, origins, ahead, levels), -1, 0), strict=True)
+        )
+        return Bounds(found[ends[0]], found[ends[1]], {level: found[level] for level in quantiles})
 
 
 def running_quantiles(before: Sequence[float], arriving: Floats, level: float) -> Floats:
@@ -177,42 +220,26 @@ def running_quantiles(before: Sequence[float], arriving: Floats, level: float) -
     Args:
         before: Earlier scores, in order of time; the last ``RECENT_SCORES`` of them count.
         arriving: (n,) new scores, NaN where there is none.
-        level: As in ``_rank``.
+        level: As in ``of_sorted``.
 
     Returns:
         (n + 1,); NaN while there is no score.
     """
-    window = deque(before, maxlen=RECENT_SCORES)
-    ordered = sorted(window)
+    recent = RecentScores(before)
     quantiles = np.empty(len(arriving) + 1)
-    quantiles[0] = _of_sorted(ordered, level)
+    quantiles[0] = of_sorted(recent.ordered, level)
     for row, score in enumerate(arriving.tolist(), start=1):
         if isnan(score):
             quantiles[row] = quantiles[row - 1]
             continue
-        if len(window) == RECENT_SCORES:
-            del ordered[bisect_left(ordered, window[0])]
-        window.append(score)
-        insort(ordered, score)
-        quantiles[row] = _of_sorted(ordered, level)
+        recent.push(score)
+        quantiles[row] = of_sorted(recent.ordered, level)
     return quantiles
-
-
-def _of_sorted(ordered: Sequence[float], level: float) -> float:
-    return ordered[_rank(len(ordered), level) - 1] if ordered else np.nan
-
-
-def _rank(count: int, level: float) -> int:
-    """Return the rank, from 1, of the score of ``count`` that a new one does not exceed with probability ``level``.
-
-    The largest rank where there are too few scores.
-    """
-    return min(count, ceil((count + 1) * level - 1e-9))
 
 
 def _quantiles(scores: Floats, level: float) -> Floats:
     """Return (targets,) the corrected quantile of scores (k, targets), NaN left out."""
-    return np.array([_of_sorted(sorted(_known(column).tolist()), level) for column in scores.T])
+    return np.array([of_sorted(sorted(_known(column).tolist()), level) for column in scores.T])
 
 
 def _widths_ahead(scores: Floats, level: float) -> Iterator[Floats]:
@@ -239,21 +266,21 @@ def _units(volatility: Volatility, data: ProcessedData) -> Floats:
     return np.concatenate([of_rows[:1], of_rows])
 
 
-def _scores(data: ProcessedData, predicted: Floats, origins: Indices, unit: Floats) -> Floats:
+def _errors(data: ProcessedData, predicted: Floats, origins: Indices, unit: Floats) -> Floats:
     """Return (k, targets) the errors of one-step forecasts of rows, in units of volatility, NaN where unknown."""
-    scores: Floats = np.abs(data.actual_matrix()[origins] - predicted) / unit[origins]
-    return scores
+    errors: Floats = (data.actual_matrix()[origins] - predicted) / unit[origins]
+    return errors
 
 
-def _scores_ahead(forecaster: Forecaster, data: ProcessedData, unit: Floats) -> Floats:
-    """Return (k, steps, targets) scores of forecasts from origins spread over the selection part, NaN where unknown."""
+def _errors_ahead(forecaster: Forecaster, data: ProcessedData, unit: Floats) -> Errors:
+    """Return the errors of forecasts from at most ``SPREAD`` origins all over the selection part."""
     start, history = data.parts.validation_end, forecaster.input_seq_len
     origins = spread_origins(data.gap_before(), start, len(data), history, data.sampling_seconds)
     steps = min(STEPS, len(data) - start)
     if not len(origins):
-        return np.empty((0, 0, len(data.targets)))
+        return Errors(origins, *np.empty((2, 0, 0, len(data.targets))))
     rows = origins[:, None] + np.arange(steps)
     known = (rows < len(data)) & ~spans_gap(data.gap_before(), origins[:, None], rows)
     actual = np.where(known[..., None], data.actual_matrix()[np.minimum(rows, len(data) - 1)], np.nan)
-    scores: Floats = np.abs(actual - forecast_from(forecaster, data, origins, steps)) / unit[origins][:, None]
-    return scores
+    predicted = forecast_from(forecaster, data, origins, steps)
+    return Errors(origins, predicted, (actual - predicted) / unit[origins][:, None])
