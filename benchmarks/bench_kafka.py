@@ -22,7 +22,7 @@ from typing import Any
 import psutil
 from confluent_kafka import Producer
 
-from flts.models.registry import MODELS
+from flts.models.registry import REQUIRED_MODELS
 from tests.support import brokers, kafka
 
 ROOT = Path(__file__).parents[1]
@@ -189,7 +189,7 @@ def trained(number: int) -> list[dict[str, Any]]:
             "artifact_uri": "",
             "operation": f"Trained: {name}",
         }
-        for order, name in enumerate(MODELS)
+        for order, name in enumerate(REQUIRED_MODELS)
     ]
 
 

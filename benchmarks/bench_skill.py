@@ -32,7 +32,7 @@ from flts.models.forecasting import one_step
 from flts.models.intervals import Intervals
 from flts.models.recurrent.forecaster import RecurrentForecaster
 from flts.models.recurrent.window_transform import LinearSkipTransform
-from flts.models.registry import MODELS
+from flts.models.registry import TRAINED_MODELS
 from flts.params import PreprocessParams, TrainerParams
 from flts.progress import no_progress
 from flts.stages.forecasting.backtest import backtest
@@ -126,7 +126,7 @@ def composite(trained: Mapping[str, Any]) -> float:
 
 def measure_model(name: str, seed: int, train: ProcessedData, test: ProcessedData, origins: Indices) -> dict[str, Any]:
     """Train a model as the pipeline does, and return its skill on the test part."""
-    entry = next(each for each in MODELS.values() if each.model_type == name)
+    entry = next(each for each in TRAINED_MODELS.values() if each.model_type == name)
     recommended = tomllib.loads(RECOMMENDED.read_text())["parameters"]
     chosen = {key: value for key, value in recommended.items() if key in entry.params.model_fields}
     params: TrainerParams = entry.params(config_hash="", config_json="", identifier="bench", seed=seed, **chosen)
@@ -166,7 +166,7 @@ def without_networks(forecaster: Forecaster, data: ProcessedData, origins: Indic
 
 def linear(train: ProcessedData, test: ProcessedData, origins: Indices) -> Floats:
     """Return (k, targets) the linear baseline of the trainers' reports, here forecasting the test part."""
-    params = MODELS["GRU"].params(config_hash="", config_json="", identifier="bench")
+    params = TRAINED_MODELS["GRU"].params(config_hash="", config_json="", identifier="bench")
     rows = np.arange(len(train), len(train) + len(test))
     columns = {name: np.concatenate([values, test.frame.columns[name]]) for name, values in train.frame.columns.items()}
     actual = {name: np.concatenate([values, test.actual[name]]) for name, values in train.actual.items()}
@@ -231,7 +231,7 @@ def main() -> None:
     """Measure what the command line asks for, print the table, and write the figures."""
     parser = argparse.ArgumentParser(description="Skill over persistence of every model.")
     parser.add_argument("--series", nargs="*", default=[], help="only these, such as 'JFK temp' or temp")
-    parser.add_argument("--models", nargs="*", default=list(MODELS), help="only these")
+    parser.add_argument("--models", nargs="*", default=list(TRAINED_MODELS), help="only these")
     parser.add_argument("--seeds", nargs="*", type=int, default=list(SEEDS), help="of GRU and LSTM")
     options = parser.parse_args()
     os.environ.setdefault("FLTS_THREADS", "1")

@@ -305,6 +305,11 @@ class EvalParams(ServiceParams):
         "Gate",
         "what to do when the best model cannot be compared with the model in production on at least 50 rows",
     )
+    ensemble: bool = _param(
+        False,
+        "Ensemble",
+        "make a candidate ENSEMBLE of the models that are not clearly worse than the best: the mean of their forecasts",
+    )
     promotion_bucket: BucketName = _bucket("promotion_bucket")
 
 

@@ -8,7 +8,7 @@ from kfp import components, dsl, kubernetes
 from pydantic import Field
 from pydantic.fields import FieldInfo
 
-from flts.models.registry import MODELS
+from flts.models.registry import REQUIRED_MODELS, TRAINED_MODELS
 from flts.params import Params
 from flts.stages import STAGES
 from flts.store import s3_settings
@@ -41,7 +41,7 @@ SECRETS = {
 CERTIFICATES = "/etc/flts/certificates"
 
 # Stages that can use an accelerator.
-ACCELERATED = {f"train-{model.slot}" for model in MODELS.values() if model.extra == "torch"}
+ACCELERATED = {f"train-{model.slot}" for model in TRAINED_MODELS.values() if model.extra == "torch"}
 
 # Ends a task that hangs. A constant, because KFP accepts no parameter here.
 TASK_TIMEOUT_SECONDS = 24 * 60 * 60
@@ -144,7 +144,7 @@ def flts_pipeline(values: Mapping[str, Any]) -> PipelineOutputs:
             config_json=data.outputs["config_json"],
             config_hash=config_hash,
         )
-        for model in MODELS.values()
+        for model in REQUIRED_MODELS.values()
     }
     promotion = task(
         "eval",

@@ -5,7 +5,7 @@ import shutil
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from pydantic_core import from_json
@@ -54,7 +54,8 @@ def check_folder(folder: Path, largest: Mapping[str, int], kind: str) -> None:
 
     Args:
         folder: The folder.
-        largest: The allowed names, and the largest size of each file in bytes.
+        largest: The allowed files, ``/``-separated where they lie in folders of it, and the largest size of each in
+            bytes.
         kind: The expected kind of folder: ``model bundle``.
 
     Raises:
@@ -65,18 +66,37 @@ def check_folder(folder: Path, largest: Mapping[str, int], kind: str) -> None:
     with refused(f"read {where}"):
         if not folder.is_dir():
             raise BadInputError(f"{where} is not a {kind}: a folder is expected")
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                check_name(entry.name, where, largest, kind)
-                status = entry.stat(follow_symlinks=False)
-                _check_file(f"{where}/{entry.name}", status, largest[entry.name])
+        for name in _entries(folder, "", where, largest, kind):
+            _check_file(f"{where}/{name}", (folder / name).stat(follow_symlinks=False), largest[name])
+
+
+def _entries(folder: Path, within: str, where: str, largest: Mapping[str, int], kind: str) -> Iterator[str]:
+    """Yield the files of a folder; only the folders that allowed files lie in are looked into, never through a link."""
+    folders = allowed_folders(largest)
+    with os.scandir(folder / within) as entries:
+        for entry in entries:
+            name = f"{within}/{entry.name}".lstrip("/")
+            if name in folders and entry.is_dir(follow_symlinks=False):
+                yield from _entries(folder, name, where, largest, kind)
+                continue
+            check_name(name, where, largest, kind)
+            yield name
+
+
+def allowed_folders(largest: Mapping[str, int]) -> frozenset[str]:
+    """Return the folders that allowed files lie in."""
+    return frozenset(str(folder) for name in largest for folder in PurePosixPath(name).parents if folder.name)
 
 
 def check_name(name: str, where: str, largest: Mapping[str, int], kind: str) -> None:
     """Refuse a file that does not belong in a folder; ``where`` is the folder's name in the sentence."""
     if name not in largest:
+        beside = PurePosixPath(name).parent
+        allowed = [file for file in largest if PurePosixPath(file).parent == beside]
         raise BadInputError(
-            f"{where}/{printable(name)} is not part of the {kind}: only {', '.join(largest)} may be there"
+            f"{where}/{printable(name)} is not part of the {kind}: only {', '.join(allowed)} may be there"
+            if allowed
+            else f"{where}/{printable(name)} is not part of the {kind}"
         )
 
 
@@ -98,10 +118,15 @@ def copy_folder(folder: Path, destination: Path, largest: Mapping[str, int], kin
             with (
                 _opened(path, kind, limit, flags=os.O_NOFOLLOW) as source,
                 refused(f"write {destination / name}"),
-                (destination / name).open("wb") as target,
+                _created(destination / name) as target,
             ):
                 shutil.copyfileobj(source, target)
                 check_size(str(path), source.tell(), limit)
+
+
+def _created(path: Path) -> BinaryIO:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("wb")
 
 
 @contextmanager

@@ -2,8 +2,12 @@
 
 The file that the registry names (``model.safetensors``, ``prophet.json``) holds the model, ``config.json`` what it is,
 ``scaler.json`` the scaling, ``checksums.json`` the SHA-256 of the other three. The same model gives the same bytes.
+
+The bundle of an ensemble holds those of its members as well, each in ``members/<slot>``; its ``checksums.json`` covers
+their files, too.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,11 +18,11 @@ from flts.boundary.untrusted import check_folder, check_name, json_object
 from flts.contracts import canonical_json
 from flts.diagnostics.validation import first_problem
 from flts.errors import BadInputError, ChecksumMismatchError
-from flts.models.base import BundledForecaster
+from flts.models.base import BundledForecaster, Forecaster
 from flts.models.config import BundleConfig
-from flts.models.files import CHECKSUMS_FILE, CONFIG_FILE, SCALER_FILE
+from flts.models.files import CHECKSUMS_FILE, CONFIG_FILE, MEMBERS_FOLDER, SCALER_FILE
 from flts.models.intervals import Intervals
-from flts.models.registry import MODELS, entry, largest_files
+from flts.models.registry import ENSEMBLE, MODELS, TRAINED_MODELS, entry, largest_files
 from flts.timeseries.metrics import target_range
 from flts.timeseries.processed import ProcessedData
 from flts.timeseries.scaling import Scaler
@@ -28,7 +32,7 @@ from flts.timeseries.scaling import Scaler
 class Bundle:
     """A loaded model bundle; ``digest`` is the SHA-256 over its checksums. Older ones have no ``intervals``."""
 
-    forecaster: BundledForecaster
+    forecaster: Forecaster
     scaler: Scaler
     config: BundleConfig
     digest: str
@@ -60,8 +64,12 @@ def save(
     forecaster.save(directory)
     (directory / CONFIG_FILE).write_text(config.to_json(), encoding="utf-8")
     (directory / SCALER_FILE).write_text(canonical_json(data.scaler.to_dict()) + "\n", encoding="utf-8")
-    names = sorted([CONFIG_FILE, SCALER_FILE, MODELS[forecaster.model_type].weights_file])
-    checksums = {name: sha256_file(directory / name) for name in names}
+    seal(directory, [CONFIG_FILE, SCALER_FILE, MODELS[forecaster.model_type].weights_file])
+
+
+def seal(directory: Path, names: Iterable[str]) -> None:
+    """Write the checksums of a bundle's files; ``BadInputError`` where ``load`` would not accept them."""
+    checksums = {name: sha256_file(directory / name) for name in sorted(names)}
     (directory / CHECKSUMS_FILE).write_text(canonical_json(checksums) + "\n", encoding="utf-8")
     check_folder(directory, largest_files(), "model bundle")
 
@@ -122,17 +130,58 @@ def verify(directory: Path, *, sha256: str | None = None) -> BundleConfig:
     for name, expected in checksums.items():
         if sha256_file(directory / name) != expected:
             raise ChecksumMismatchError(
-                f"{directory / name} differs from its SHA-256 in {CHECKSUMS_FILE}: the bundle was changed or damaged"
+                f"{directory / name}{_owner(name)} differs from its SHA-256 in {CHECKSUMS_FILE}: the bundle was "
+                "changed or damaged"
             )
         _refuse_pickle(directory / name)
     config = BundleConfig.read(directory / CONFIG_FILE)
     model_file = entry(config.model_type, str(directory)).weights_file
     if model_file not in checksums:
         raise BadInputError(f"{directory} is a {config.model_type} bundle without {model_file}")
+    for member in members(directory):
+        _verify_member(member, config)
     return config
 
 
-def _forecaster(directory: Path, config: BundleConfig, scaler: Scaler) -> BundledForecaster:
+def members(directory: Path) -> list[Path]:
+    """Return the bundles of an ensemble's members, in the order that breaks ties; none for any other bundle."""
+    folders = [directory / MEMBERS_FOLDER / known.slot for known in TRAINED_MODELS.values()]
+    return [folder for folder in folders if folder.is_dir()]
+
+
+def extras(directory: Path) -> list[str]:
+    """Return the extras of flts with the libraries of a verified bundle's model, sorted."""
+    configs = [BundleConfig.read(folder / CONFIG_FILE) for folder in members(directory) or [directory]]
+    return sorted({MODELS[config.model_type].extra for config in configs})
+
+
+def _verify_member(folder: Path, ensemble: BundleConfig) -> None:
+    """Check the bundle of a member, whose files are those of the ensemble's checksums, and that it fits the others."""
+    model_type = folder.name.upper()
+    try:
+        config = verify(folder)
+    except BadInputError as error:
+        raise type(error)(f"member {model_type} of an ensemble is damaged: {error}") from None
+    expected = ensemble.model_copy(update={"model_type": model_type})
+    for name in ("model_type", "config_hash", "targets", "input_seq_len", "output_seq_len"):
+        if getattr(config, name) != getattr(expected, name):
+            raise BadInputError(
+                f"member {model_type} of an ensemble has {name} {getattr(config, name)}, but "
+                f"{getattr(expected, name)} is expected: {folder}"
+            )
+    if unseen := [name for name in config.features if name not in ensemble.features]:
+        raise BadInputError(
+            f"member {model_type} of an ensemble sees column {unseen[0]!r}, which the ensemble does not"
+        )
+
+
+def _owner(name: str) -> str:
+    """Return the words that name the member whose file it is."""
+    parts = name.split("/")
+    return f", of the ensemble's member {parts[1].upper()}," if len(parts) > 1 else ""
+
+
+def _forecaster(directory: Path, config: BundleConfig, scaler: Scaler) -> Forecaster:
     known = MODELS[config.model_type]
     try:
         return known.load(directory, config, scaler)
@@ -146,23 +195,36 @@ def _checksums(directory: Path) -> dict[str, str]:
     path = directory / CHECKSUMS_FILE
     if not path.is_file():
         raise BadInputError(f"{directory} is not a model bundle: {CHECKSUMS_FILE} is missing")
-    model_files = {known.weights_file for known in MODELS.values()}
-    declared = [{CONFIG_FILE, SCALER_FILE, name} for name in model_files]
     try:
         checksums = json_object(path.read_bytes(), str(path), "a list of checksums")
     except BadInputError:
         checksums = {}
-    if set(checksums) not in declared:
+    model_files = {known.weights_file for known in MODELS.values()}
+    of_members = {name for folder in members(directory) for name in _files_of_member(folder.name)}
+    # Only an ensemble has members, and it has some.
+    layouts = [
+        {CONFIG_FILE, SCALER_FILE, name} | (of_members if name == ENSEMBLE.weights_file else set())
+        for name in model_files
+        if of_members or name != ENSEMBLE.weights_file
+    ]
+    if set(checksums) not in layouts:
         raise BadInputError(
             f"{path} must be a JSON object with the SHA-256 of {CONFIG_FILE}, {SCALER_FILE} and "
-            f"{' or '.join(sorted(model_files))}"
+            f"{' or '.join(sorted(model_files))}; {ENSEMBLE.weights_file} goes with the files of at least one member"
         )
     return checksums
 
 
+def _files_of_member(slot: str) -> list[str]:
+    model_file = next(known.weights_file for known in TRAINED_MODELS.values() if known.slot == slot)
+    return [f"{MEMBERS_FOLDER}/{slot}/{name}" for name in (CHECKSUMS_FILE, CONFIG_FILE, SCALER_FILE, model_file)]
+
+
 def _refuse_unknown_files(directory: Path, checksums: dict[str, str]) -> None:
-    for path in sorted(directory.iterdir()):
-        check_name(path.name, str(directory), dict.fromkeys([*checksums, CHECKSUMS_FILE], 0), "model bundle")
+    for path in sorted(directory.rglob("*")):
+        if not path.is_dir():
+            name = path.relative_to(directory).as_posix()
+            check_name(name, str(directory), dict.fromkeys([*checksums, CHECKSUMS_FILE], 0), "model bundle")
     for name in checksums:
         if not (directory / name).is_file():
             raise BadInputError(f"{directory / name} is missing from the model bundle")

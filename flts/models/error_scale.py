@@ -116,6 +116,11 @@ class ErrorScale:
             for name, row in zip(targets, rows, strict=True)
         }
 
+    @property
+    def finite(self) -> bool:
+        """True unless the data's values were too large to compute with."""
+        return all(np.isfinite(getattr(self, part)).all() for part in _PARTS)
+
     def history(self, data: ProcessedData) -> Floats:
         """Return (n + 1, targets, features - 1) features of the row before each row and the row after the data."""
         values, since = data.frame.matrix(data.targets), rows_since_gap(data.gap_before())
@@ -162,7 +167,8 @@ _PARTS = ("floor", "near_zero", "centre", "spread", "weights", "bounds")
 
 def _ridge(z: Floats, sizes: Floats) -> Floats:
     """Return the weights of a ridge regression of the logarithm of sizes (k,) on z (k, features + 1)."""
-    penalty: Floats = np.diag([*[_PENALTY] * (z.shape[1] - 1), 0.0])
+    penalty = _PENALTY * np.eye(z.shape[1])
+    penalty[-1, -1] = 0.0  # of the constant
     weights: Floats = np.linalg.solve(z.T @ z + penalty, z.T @ np.log(sizes + _SMALLEST * np.median(sizes)))
     return weights
 

@@ -5,6 +5,7 @@ from flts.boundary.untrusted import LARGEST_DOCUMENT
 CONFIG_FILE = "config.json"
 SCALER_FILE = "scaler.json"
 CHECKSUMS_FILE = "checksums.json"
+MEMBERS_FOLDER = "members"  # of the bundle of an ensemble: a bundle in ``members/<slot>`` for each of its models
 
 # Checksums are three lines; configuration and scaler hold some 150 bytes per column, so that 100,000 columns fit.
 LARGEST_DOCUMENTS = {CHECKSUMS_FILE: 64 << 10, CONFIG_FILE: LARGEST_DOCUMENT, SCALER_FILE: LARGEST_DOCUMENT}

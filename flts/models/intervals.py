@@ -5,7 +5,7 @@ residuals scaled by a measure of difficulty, here the volatility of recent rows.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil, isnan
 from typing import Self
 
@@ -63,17 +63,42 @@ class Intervals:
             origins: (k,) the rows of the selection part that are forecast, at least one.
             level: Share of measured values that the intervals should contain.
         """
+        first = cls.of_one_step(data, predicted, origins, level)
+        ahead = _errors_ahead(forecaster, data, _units(first.volatility, data))
+        widths = np.array([*first.widths, *_widths_ahead(np.abs(ahead.errors), level)])
+        signed = first.signed.reaching(data, ahead.first(len(widths))) if first.signed else None
+        return replace(first, widths=widths, signed=signed)
+
+    @classmethod
+    def of_one_step(cls, data: ProcessedData, predicted: Floats, origins: Indices, level: float) -> Self:
+        """Calibrate one step ahead alone, which needs no model; steps farther ahead have the same width.
+
+        Arguments as of ``learn``.
+        """
         since = rows_since_gap(data.gap_before())
         stop = data.parts.fit_end
         volatility = Volatility.learn(data.frame.matrix(data.targets)[:stop], since[:stop])
-        unit = _units(volatility, data)
-        errors, ahead = _errors(data, predicted, origins, unit), _errors_ahead(forecaster, data, unit)
+        errors = _errors(data, predicted, origins, _units(volatility, data))
         scores = np.abs(errors)
-        widths = np.array([_quantiles(scores, level), *_widths_ahead(np.abs(ahead.errors), level)])
         recent = tuple(tuple(_known(column)[-RECENT_SCORES:].tolist()) for column in scores.T)
-        first = Errors(origins, predicted[:, None], errors[:, None])
-        signed = SignedScores.learn(volatility, data, first, ahead.first(len(widths)))
-        return cls(level, data.targets, volatility, widths, recent, signed)
+        signed = SignedScores.learn(volatility, data, Errors(origins, predicted[:, None], errors[:, None]))
+        return cls(level, data.targets, volatility, _quantiles(scores, level)[None], recent, signed)
+
+    def widening_like(self, others: "Sequence[Intervals]") -> Self:
+        """Return these intervals with the steps that all ``others``, of the same targets, have a width for.
+
+        The width of a step is that of the first one times the mean over the others of the ratio of the same two widths;
+        quantiles move away from their median likewise.
+        """
+        steps = min((len(one.widths) for one in others), default=1)
+        ratios = [
+            np.where(one.widths[:1] > 0, one.widths[:steps] / np.where(one.widths[:1] > 0, one.widths[:1], 1.0), 1.0)
+            for one in others
+        ]
+        if not ratios:
+            return self
+        signed = self.signed and self.signed.widening_like([one.signed for one in others if one.signed], steps)
+        return replace(self, widths=self.widths[:1] * np.mean(ratios, axis=0), signed=signed)
 
     @classmethod
     def of(cls, fitted: FittedIntervals, targets: Sequence[str]) -> Self:

@@ -5,8 +5,9 @@ Sources: Lei et al. (2018), Distribution-free predictive inference for regressio
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 from typing import Self
 
 import numpy as np
@@ -40,26 +41,55 @@ class SignedScores:
     ahead: Floats
 
     @classmethod
-    def learn(cls, volatility: Volatility, data: ProcessedData, first: Errors, ahead: Errors) -> Self:
-        """Learn from the errors of forecasts of rows that the model had not seen.
+    def learn(cls, volatility: Volatility, data: ProcessedData, first: Errors) -> Self | None:
+        """Learn from the errors of forecasts one step ahead of rows that the model had not seen.
 
         Args:
             volatility: The unit of the errors.
             data: Training data.
-            first: Of forecasts one step ahead, (k, 1, targets), in order of time; each target has a known one.
-            ahead: Of forecasts several steps ahead, (m, steps, targets).
+            first: (k, 1, targets) the errors, in order of time; each target has a known one.
+
+        Returns:
+            The scores, of one step; ``None`` where the data's values are too large to compute with.
         """
         scale = ErrorScale.learn(volatility, data, first)
-        history = scale.history(data)
+        scores = scale.scores(scale.history(data)[first.origins], first.predicted[:, 0], first.errors[:, 0])
+        recent = tuple(tuple(column[~np.isnan(column)][-RECENT_SCORES:].tolist()) for column in scores.T)
+        signed = cls(scale, recent, _rounded(_grid(scores)[None]))
+        return signed if all(map(np.isfinite, chain(*recent))) and scale.finite else None
 
-        def scores(errors: Errors, step: int) -> Floats:
-            return scale.scores(history[errors.origins], errors.predicted[:, step], errors.errors[:, step])
+    def reaching(self, data: ProcessedData, ahead: Errors) -> Self:
+        """Return these scores with those of the steps from the second on, as far as their quantiles are known.
 
-        one = scores(first, 0)
-        steps = [_grid(one), *(_grid(scores(ahead, step)) for step in range(1, ahead.errors.shape[1]))]
-        known = int(np.cumprod([np.isfinite(step).all() for step in steps]).sum())
-        recent = tuple(tuple(column[~np.isnan(column)][-RECENT_SCORES:].tolist()) for column in one.T)
-        return cls(scale, recent, _rounded(_widening(np.array(steps[: max(known, 1)]))))
+        Args:
+            data: Training data.
+            ahead: (m, steps, targets) errors of forecasts several steps ahead of rows that the model had not seen.
+        """
+        history = self.scale.history(data)[ahead.origins]
+        steps = [self.ahead[0]]
+        for step in range(1, ahead.errors.shape[1]):
+            quantiles = _grid(self.scale.scores(history, ahead.predicted[:, step], ahead.errors[:, step]))
+            if not np.isfinite(quantiles).all():
+                break
+            steps.append(quantiles)
+        return replace(self, ahead=_rounded(_widening(np.array(steps))))
+
+    def widening_like(self, others: "Sequence[SignedScores]", steps: int) -> Self:
+        """Return these scores with up to ``steps`` steps, as far as all ``others``, of the same targets, have them.
+
+        The distance from the median grows as it does in the mean of the others.
+        """
+        steps = min((steps, *(len(one.ahead) for one in others))) if others else 1
+        growth = np.ones((steps, *self.ahead.shape[1:]))
+        if others:
+            growth = np.mean(
+                [_distances(one.ahead[:steps]) / _nonzero(_distances(one.ahead[:1])) for one in others],
+                axis=0,
+            )
+        median = self.ahead[:1, :, _MEDIAN : _MEDIAN + 1]
+        # Sorted, because quantiles next to each other may grow differently.
+        ahead = np.sort(median + np.maximum(growth, 1.0) * (self.ahead[:1] - median), axis=-1)
+        return replace(self, ahead=_rounded(_widening(ahead)))
 
     @classmethod
     def symmetric(cls, volatility: Volatility, recent: Sequence[Sequence[float]], widths: Floats) -> Self:
@@ -73,7 +103,7 @@ class SignedScores:
         last = RECENT_SCORES // 2
         both = tuple(tuple(signed for score in scores[-last:] for signed in (score, -score)) for scores in recent)
         first = np.array([signed_quantiles(sorted(scores), LEVELS) for scores in both])
-        growth = widths / np.where(widths[0] > 0, widths[0], 1.0)
+        growth = widths / _nonzero(widths[0])
         side = np.sign(np.array(LEVELS) - 0.5)
         ahead = np.where(widths[0][:, None] > 0, growth[..., None] * first, widths[..., None] * side)
         ahead[0] = first
@@ -193,12 +223,22 @@ def _widening(ahead: Floats) -> Floats:
     The first step stays. Those after it are fitted by isotonic regression of the distances from the median, and then
     averaged over neighbouring steps, which keeps their order.
     """
-    median = ahead[..., _MEDIAN : _MEDIAN + 1]
-    distance = np.abs(ahead - median)
+    median, distance = ahead[..., _MEDIAN : _MEDIAN + 1], _distances(ahead)
     distance[1:] = np.maximum(_averaged(_isotonic(distance[1:])), distance[0])
     centre = np.concatenate([median[:1], _averaged(median[1:])])
-    smooth: Floats = centre + np.sign(np.arange(len(LEVELS)) - _MEDIAN) * distance
+    # Ascending but for rounding.
+    smooth: Floats = np.maximum.accumulate(centre + np.sign(np.arange(len(LEVELS)) - _MEDIAN) * distance, axis=-1)
     return smooth
+
+
+def _distances(ahead: Floats) -> Floats:
+    """Return the distances of quantiles (.., quantiles) from their median."""
+    distances: Floats = np.abs(ahead - ahead[..., _MEDIAN : _MEDIAN + 1])
+    return distances
+
+
+def _nonzero(values: Floats) -> Floats:
+    return np.where(values > 0, values, 1.0)
 
 
 def _isotonic(values: Floats) -> Floats:

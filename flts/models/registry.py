@@ -9,43 +9,46 @@ from typing import TYPE_CHECKING
 from flts.contracts import ModelType
 from flts.errors import BadInputError
 from flts.lazy import resolve
-from flts.models.files import LARGEST_DOCUMENTS, LARGEST_MODEL
+from flts.models.files import LARGEST_DOCUMENTS, LARGEST_MODEL, MEMBERS_FOLDER
 from flts.params import ProphetParams, RecurrentParams, TrainerParams
 from flts.progress import Progress
 
 # The stages' declarations use this module, and `--help` must not import NumPy.
 if TYPE_CHECKING:
-    from flts.models.base import BundledForecaster, FitResult
+    from flts.models.base import FitResult, Forecaster
     from flts.models.config import BundleConfig
     from flts.timeseries.processed import ProcessedData
     from flts.timeseries.scaling import Scaler
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelEntry:
     """A model type.
 
     Attributes:
         model_type: Its name in messages.
         title: Its name for people.
+        forecaster: ``"module:class"`` of the forecaster that its bundles are loaded with.
+        weights_file: The model file in its bundle, JSON or safetensors as its suffix says.
+        extra: The extra of flts with its libraries. Empty for a type that has none of its own.
+        trainer: ``"module:function"`` that fits it; called with data, parameters and progress, returns a ``FitResult``.
+            Empty for a type that no training stage trains.
         summary: The task of its training stage, one sentence.
         params: The parameters of its training stage.
-        trainer: ``"module:function"`` that fits it; called with data, parameters and progress, returns a ``FitResult``.
-        forecaster: ``"module:class"`` of the ``BundledForecaster`` that its bundles are loaded with.
-        weights_file: The model file in its bundle, JSON or safetensors as its suffix says.
-        extra: The extra of flts with its libraries.
+        optional: True if its training stage is not part of every pipeline: eval takes its model where it is given.
         remark: A note for readers of its report, if any.
         libraries: Packages that its trainer imports only in a fit.
     """
 
     model_type: ModelType
     title: str
-    summary: str
-    params: type[TrainerParams]
-    trainer: str
     forecaster: str
     weights_file: str
     extra: str
+    trainer: str = ""
+    summary: str = ""
+    params: type[TrainerParams] = TrainerParams
+    optional: bool = False
     remark: str = ""
     libraries: tuple[str, ...] = ()
 
@@ -59,13 +62,23 @@ class ModelEntry:
         fit: FitResult = resolve(self.trainer)(data, params, progress)
         return fit
 
-    def load(self, directory: Path, config: "BundleConfig", scaler: "Scaler") -> "BundledForecaster":
+    def load(self, directory: Path, config: "BundleConfig", scaler: "Scaler") -> "Forecaster":
         """Import the forecaster and load a bundle with it; errors as in ``BundledForecaster.load``."""
-        loaded: BundledForecaster = resolve(self.forecaster).load(directory, config, scaler)
+        loaded: Forecaster = resolve(self.forecaster).load(directory, config, scaler)
         return loaded
 
 
-# In the order that decides ties.
+# The mean of other models, which eval makes; after all of them where scores tie.
+ENSEMBLE = ModelEntry(
+    model_type="ENSEMBLE",
+    title="Ensemble",
+    forecaster="flts.models.ensemble.forecaster:EnsembleForecaster",
+    weights_file="ensemble.json",
+    extra="",
+    remark="The ensemble is the mean of the forecasts of its members, all with the same weight.",
+)
+
+# All types, in the order that decides ties.
 MODELS: Mapping[ModelType, ModelEntry] = MappingProxyType(
     {
         entry.model_type: entry
@@ -103,15 +116,32 @@ MODELS: Mapping[ModelType, ModelEntry] = MappingProxyType(
                 "reaches it through the residual correction alone.",
                 libraries=("pandas", "prophet", "cmdstanpy"),
             ),
+            ENSEMBLE,
         )
     }
 )
 
+# Those with a training stage.
+TRAINED_MODELS: Mapping[ModelType, ModelEntry] = MappingProxyType(
+    {name: entry for name, entry in MODELS.items() if entry.trainer}
+)
+# Those that every pipeline trains, and that eval requires.
+REQUIRED_MODELS: Mapping[ModelType, ModelEntry] = MappingProxyType(
+    {name: entry for name, entry in TRAINED_MODELS.items() if not entry.optional}
+)
+
 
 def largest_files() -> dict[str, int]:
-    """Return the files that a bundle may have, and the largest size of each in bytes."""
+    """Return the files that a bundle may have, ``/``-separated, and the largest size of each in bytes."""
     weights_files = {known.weights_file for known in MODELS.values()}
-    return {**LARGEST_DOCUMENTS, **{name: LARGEST_MODEL[PurePath(name).suffix] for name in sorted(weights_files)}}
+    own = {**LARGEST_DOCUMENTS, **{name: LARGEST_MODEL[PurePath(name).suffix] for name in sorted(weights_files)}}
+    # An ensemble has no ensembles among its members.
+    of_members = {
+        f"{MEMBERS_FOLDER}/{known.slot}/{name}": own[name]
+        for known in TRAINED_MODELS.values()
+        for name in (*LARGEST_DOCUMENTS, known.weights_file)
+    }
+    return own | of_members
 
 
 def entry(model_type: ModelType, where: str) -> ModelEntry:

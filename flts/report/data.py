@@ -98,8 +98,20 @@ class Champion:
 
 
 @dataclass(frozen=True)
+class MembershipReport:
+    """A model that may be a member of the ensemble, and ``reason``, why it is one or not."""
+
+    model_type: str
+    member: bool
+    reason: str
+
+
+@dataclass(frozen=True)
 class EvaluationReport:
-    """Report of eval; ``reason`` says why the winner won, ``decision`` why a gate promoted or held it."""
+    """Report of eval; ``reason`` says why the winner won, ``decision`` why a gate promoted or held it.
+
+    ``memberships`` are empty where no ensemble was asked for.
+    """
 
     identifier: str
     config_hash: str
@@ -112,6 +124,7 @@ class EvaluationReport:
     held: bool = False
     decision: str = ""
     champion: Champion | None = None
+    memberships: Sequence[MembershipReport] = ()
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,7 @@ def evaluation_page(report: EvaluationReport) -> str:
         champion=report.champion,
         champion_time=_utc(report.champion.promotion_time) if report.champion else "",
         winner=report.winner,
+        memberships=report.memberships,
         words=[
             "Persistence",
             "Seasonal naive",

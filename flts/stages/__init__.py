@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from flts.models.registry import MODELS
+from flts.models.registry import TRAINED_MODELS
 from flts.params import EvalParams, InferenceParams, PreprocessParams
-from flts.stage_interface import Input, Output, Stage, WorkerDeclaration
+from flts.stage_interface import ArtifactType, Input, Output, Stage, WorkerDeclaration
 from flts.stages import topics
 
 PREPROCESS = Stage(
@@ -31,7 +31,7 @@ PREPROCESS = Stage(
         "report": Output("HTML", "report on the data"),
     },
     function="flts.stages.preprocessing.stage:run",
-    checks={f"train-{model.slot}": model.params for model in MODELS.values()}
+    checks={f"train-{model.slot}": model.params for model in TRAINED_MODELS.values()}
     | {"eval": EvalParams, "inference": InferenceParams},
     worker=WorkerDeclaration(
         group="preprocess",
@@ -80,14 +80,24 @@ TRAINERS: Mapping[str, Stage] = {
         arguments={"model_type": model.model_type},
         worker=_trainer_worker(f"train-{model.slot}"),
     )
-    for model in MODELS.values()
+    for model in TRAINED_MODELS.values()
 }
 
 
-def _trainer_artifacts(slot: str) -> Mapping[str, Input]:
+_COMPARED: Mapping[str, ArtifactType] = {"model": "Model", "metrics": "Artifact"}
+
+
+def _trainer_artifacts(*, optional: bool) -> dict[str, Input]:
     return {
-        f"{slot}_model": Input("Model", f"model from train-{slot}", example=f"{slot}/model.json"),
-        f"{slot}_metrics": Input("Artifact", f"metrics from train-{slot}", example=f"{slot}/metrics.json"),
+        f"{model.slot}_{name}": Input(
+            kind,
+            f"{name} from train-{model.slot}{', if it is trained' if optional else ''}",
+            required=not optional,
+            example="" if optional else f"{model.slot}/{name}.json",
+        )
+        for model in TRAINED_MODELS.values()
+        if model.optional is optional
+        for name, kind in _COMPARED.items()
     }
 
 
@@ -95,14 +105,15 @@ EVAL = Stage(
     name="eval",
     summary="Compare the trained models and promote the best.",
     params=EvalParams,
-    inputs={name: item for model in MODELS.values() for name, item in _trainer_artifacts(model.slot).items()}
+    inputs=_trainer_artifacts(optional=False)
     | {
         "training_data": Input(
             "Dataset",
             "training data from preprocess, to score the model in production on the same rows",
             required=False,
         )
-    },
+    }
+    | _trainer_artifacts(optional=True),
     outputs={
         "selected_model": Output(
             "Model",

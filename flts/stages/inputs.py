@@ -151,7 +151,24 @@ def read_selected(artifact: InputArtifact) -> Promotion | TrainedModel:
 def load_selected(
     selected: Promotion | TrainedModel, tracking_uri: str | None, work_dir: Path, *, wait_seconds: int | None = None
 ) -> bundle.Bundle:
-    """Fetch the model that a message names, verify it and load it.
+    """Fetch the model that a message names, verify it and load it; arguments and errors as of ``fetch_selected``.
+
+    Raises:
+        BadInputError: As there; or it is damaged, or differs from what the message announces.
+    """
+    folder = fetch_selected(selected, tracking_uri, work_dir, wait_seconds=wait_seconds)
+    loaded = bundle.load(folder, sha256=selected.bundle_sha256)
+    for name in ("model_type", "config_hash"):
+        found, announced = getattr(loaded.config, name), getattr(selected, name)
+        if found != announced:
+            raise BadInputError(f"the model at {selected.model_uri} has {name} {found}, but {announced} was announced")
+    return loaded
+
+
+def fetch_selected(
+    selected: Promotion | TrainedModel, tracking_uri: str | None, work_dir: Path, *, wait_seconds: int | None = None
+) -> Path:
+    """Return the folder of the bundle that a message names; nothing of it is verified here.
 
     Args:
         selected: The message.
@@ -160,23 +177,16 @@ def load_selected(
         wait_seconds: Seconds to wait for an MLflow that is down; ``None`` where the caller waits.
 
     Raises:
-        BadInputError: There is no such model, it is damaged, or it differs from what the message announces.
+        BadInputError: There is no such model.
         ServiceUnavailableError: MLflow is out of reach.
     """
     if is_path(selected.model_uri):
-        folder = Path(selected.model_uri)
-    else:
-        from flts.tracking import download_bundle
+        return Path(selected.model_uri)
+    from flts.tracking import download_bundle
 
-        if selected.model_uri.startswith("runs:/") and selected.model_uri.split("/")[1] != selected.run_id:
-            raise BadInputError(f"model_uri {selected.model_uri} does not belong to run_id {shown(selected.run_id)}")
-        folder = download_bundle(tracking_uri, selected, work_dir, wait_seconds=wait_seconds)
-    loaded = bundle.load(folder, sha256=selected.bundle_sha256)
-    for name in ("model_type", "config_hash"):
-        found, announced = getattr(loaded.config, name), getattr(selected, name)
-        if found != announced:
-            raise BadInputError(f"the model at {selected.model_uri} has {name} {found}, but {announced} was announced")
-    return loaded
+    if selected.model_uri.startswith("runs:/") and selected.model_uri.split("/")[1] != selected.run_id:
+        raise BadInputError(f"model_uri {selected.model_uri} does not belong to run_id {shown(selected.run_id)}")
+    return download_bundle(tracking_uri, selected, work_dir, wait_seconds=wait_seconds)
 
 
 def with_time_features(data: "ProcessedData", features: Sequence[str]) -> "ProcessedData":

@@ -13,7 +13,8 @@ import numpy as np
 
 from flts.contracts import canonical_json
 from flts.errors import BadInputError
-from flts.timeseries.arrays import Floats, Times
+from flts.timeseries.arrays import Floats, Indices, Times
+from flts.timeseries.processed import ProcessedData
 
 SELECTION_FILE = "selection.json"
 
@@ -46,6 +47,15 @@ class SelectionForecasts:
             "actual": _lists(self.actual),
         }
         return canonical_json(fields) + "\n"
+
+    @classmethod
+    def of(cls, data: ProcessedData, origins: Indices, predicted: Floats) -> Self:
+        """Put forecasts (k, targets) of the rows ``origins`` (k,) next to what was measured."""
+        return cls(
+            time=data.frame.time[origins],
+            predicted=dict(zip(data.targets, predicted.T, strict=True)),
+            actual=dict(zip(data.targets, data.actual_matrix()[origins].T, strict=True)),
+        )
 
     @classmethod
     def parse(cls, text: str | bytes, *, source: str) -> Self:

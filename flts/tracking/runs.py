@@ -2,12 +2,12 @@
 
 import math
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from flts.boundary.untrusted import check_name, check_size
+from flts.boundary.untrusted import allowed_folders, check_name, check_size
 from flts.contracts import canonical_json
 from flts.errors import BadInputError, ServiceUnavailableError
 from flts.models.registry import largest_files
@@ -228,23 +228,33 @@ class Tracking:
         if not ready:
             raise BadInputError(f"MLflow at {self.uri} has no model runs:/{run_id}/{name}")
         model, label = ready[-1], f"runs:/{run_id}/{name}"
-        files = []
+        sizes: dict[str, int] = {}
         with translate_errors(self.uri), ignoring_codes(MISSING):
-            files = self._client.list_logged_model_artifacts(model.model_id, BUNDLE)
-        if not files:
+            sizes = dict(self._bundle_files(model, "", label))
+        if not sizes:
             raise BadInputError(f"the model {label} has no {BUNDLE}: only models that FLTS logged have one")
         if folder := local_bundle(model.location):
             return copy_bundle(folder, destination)
-        sizes, largest = {file.path.rpartition("/")[2]: file.file_size for file in files}, largest_files()
         for file, size in sizes.items():
-            check_name(file, label, largest, "model bundle")
-            check_size(f"{label}/{file}", size or 0, largest[file])
+            check_size(f"{label}/{file}", size, largest_files()[file])
         folder = destination / BUNDLE.rpartition("/")[2]
-        folder.mkdir(exist_ok=True)
         with translate_errors(self.uri):
             for file in sizes:
-                self._download(f"{model.location}/{BUNDLE}/{file}", folder)
+                target = (folder / file).parent
+                target.mkdir(parents=True, exist_ok=True)
+                self._download(f"{model.location}/{BUNDLE}/{file}", target)
         return folder
+
+    def _bundle_files(self, model: LoggedModel, within: str, label: str) -> Iterator[tuple[str, int]]:
+        """Yield name and size of the files of a bundle; only folders that a bundle may have are looked into."""
+        largest = largest_files()
+        for file in self._client.list_logged_model_artifacts(model.model_id, f"{BUNDLE}/{within}".rstrip("/")):
+            name = f"{within}/{file.path.rpartition('/')[2]}".lstrip("/")
+            if file.is_dir and name in allowed_folders(largest):
+                yield from self._bundle_files(model, name, label)
+                continue
+            check_name(name, label, largest, "model bundle")
+            yield name, file.file_size or 0
 
     def _upload(self, location: str, folder: Path) -> None:
         """Upload a folder's files to the artifacts, with retries for each: together, one failure would repeat all."""

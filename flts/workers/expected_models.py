@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from flts.contracts import Message, ModelType
 from flts.errors import BadInputError, ObjectNotFoundError
-from flts.models.registry import MODELS
+from flts.models.registry import REQUIRED_MODELS, TRAINED_MODELS
 from flts.store import ObjectStore
 
 VARIABLE = "EXPECTED_MODEL_TYPES"
@@ -24,13 +24,14 @@ def read_expected_types(environ: Mapping[str, str]) -> tuple[ModelType, ...]:
     Raises:
         BadInputError: It names a type that does not exist.
     """
-    given = environ.get(VARIABLE) or ",".join(MODELS)
+    given = environ.get(VARIABLE) or ",".join(REQUIRED_MODELS)
     named = {name.strip().upper() for name in given.split(",") if name.strip()}
-    if not named or named - set(MODELS):
+    if not named or named - set(TRAINED_MODELS):
         raise BadInputError(
-            f"environment variable {VARIABLE} must be some of {', '.join(MODELS)}, separated by commas, got {given!r}"
+            f"environment variable {VARIABLE} must be some of {', '.join(TRAINED_MODELS)}, separated by commas, "
+            f"got {given!r}"
         )
-    return tuple(name for name in MODELS if name in named)
+    return tuple(name for name in TRAINED_MODELS if name in named)
 
 
 def record_key(group: str) -> str:

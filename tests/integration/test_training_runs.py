@@ -172,7 +172,7 @@ def test_processes_that_train_the_same_at_once_agree_on_one_run_and_model(place,
 
 def test_the_first_of_two_to_finish_wins_and_the_other_takes_its_result(place, identifier, monkeypatch):
     """The second begins, trains and ends while the first is about to write its finished message."""
-    from flts.stages.training.run_lock import StoreLock
+    from flts.stages.publishing.run_lock import StoreLock
 
     write, others = StoreLock.write, []
 

@@ -92,7 +92,7 @@ def _run(place: Place, barrier: Barrier | None, given: dict[str, Any]) -> None:
 
 
 def _arm(method: str, *, before: bool) -> None:
-    from flts.stages.training.run_lock import RunLock, StoreLock
+    from flts.stages.publishing.run_lock import RunLock, StoreLock
     from flts.tracking import Tracking
 
     for owner in (Tracking, StoreLock, RunLock):

@@ -11,7 +11,7 @@ from flts.boundary.untrusted import json_object, read_document
 from flts.contracts import ModelType, TrainedModel
 from flts.diagnostics.validation import shown
 from flts.errors import BadInputError
-from flts.models.registry import MODELS, ModelEntry
+from flts.models.registry import TRAINED_MODELS, ModelEntry
 from flts.stage_interface import Context
 from flts.stages.inputs import read_trained, required_input
 from flts.stages.selection import SELECTION_FILE
@@ -55,12 +55,20 @@ class Candidate:
 
 
 def read_candidates(context: Context, model_types: Collection[ModelType]) -> list[Candidate]:
-    """Read the models and metrics of the trainers of these types, in the order in which ties are broken.
+    """Read the models and metrics of the trainers, in the order in which ties are broken.
+
+    Args:
+        context: The input artifacts.
+        model_types: The types to read; none: all that are required, and those of the optional ones that were given.
 
     Raises:
         BadInputError: One is missing or not finished, is of another type than its input, or has the metrics of another.
     """
-    return [_candidate(context, model) for model in MODELS.values() if model.model_type in model_types]
+    return [
+        _candidate(context, model)
+        for model in TRAINED_MODELS.values()
+        if (model.model_type in model_types if model_types else not model.optional or _given(context, model.slot))
+    ]
 
 
 def common_config_hash(expected: str, candidates: Sequence[Candidate]) -> str:
@@ -75,6 +83,15 @@ def common_config_hash(expected: str, candidates: Sequence[Candidate]) -> str:
     return expected
 
 
+def _given(context: Context, slot: str) -> bool:
+    """Tell whether an optional model was given; ``BadInputError`` if only one of its two inputs was."""
+    model, metrics = f"{slot}_model", f"{slot}_metrics"
+    if (model in context.inputs) is not (metrics in context.inputs):
+        given, missing = (model, metrics) if model in context.inputs else (metrics, model)
+        raise BadInputError(f"input {missing} is missing: {given} was given, and eval needs both or neither")
+    return model in context.inputs
+
+
 def _candidate(context: Context, expected: ModelEntry) -> Candidate:
     slot = expected.slot
     model, metrics = required_input(context, f"{slot}_model"), required_input(context, f"{slot}_metrics")
@@ -83,7 +100,7 @@ def _candidate(context: Context, expected: ModelEntry) -> Candidate:
         raise BadInputError(
             f"{slot}_model ({model.path}) is a {message.model_type} model: {expected.model_type} is expected"
         )
-    fields = _read_metrics(metrics.path)
+    fields = read_metrics(metrics.path)
     scores = _scores(fields, "", metrics.path)
     for name, reported in (("rmse", message.test_rmse), ("mae", message.test_mae), ("mse", message.test_mse)):
         measured = getattr(scores, name)
@@ -105,7 +122,8 @@ def _candidate(context: Context, expected: ModelEntry) -> Candidate:
     )
 
 
-def _read_metrics(path: Path) -> dict[str, Any]:
+def read_metrics(path: Path) -> dict[str, Any]:
+    """Read the metrics file of a trainer; ``BadInputError`` where it is something else."""
     return json_object(read_document(path, "metrics file"), str(path), "a metrics file", allow_nan=True)
 
 

@@ -17,7 +17,7 @@ from flts.models.bundle import Bundle
 from flts.models.forecasting import one_step
 from flts.stage_interface import Context
 from flts.stages.evaluation.selection_series import SelectionSeries, read_champion
-from flts.stages.inputs import load_selected, read_dataset, required_input, with_time_features
+from flts.stages.inputs import load_selected, with_time_features
 from flts.stages.selection import SELECTION_FILE
 from flts.timeseries.arrays import Flags, Floats, Indices, Times
 from flts.timeseries.metrics import Scores, score, target_range
@@ -58,22 +58,6 @@ class SameRowScores:
         parts = [f"{'all' if count == self.rows else count} of them {when}" for when, count in made.items() if count]
         span = f"from {show_time(self.first)} to {show_time(self.last)}"
         return f"the rows are {span}, and the champion forecast {', and '.join(parts)}"
-
-
-def read_data(context: Context, config_hash: str) -> ProcessedData:
-    """Read the training data.
-
-    Raises:
-        BadInputError: It cannot be read, or is not what the candidates were trained on.
-    """
-    artifact = required_input(context, "training_data")
-    data = read_dataset(artifact, context.store, context.work_dir)[1]
-    if data.config_hash != config_hash:
-        raise BadInputError(
-            f"training_data ({artifact.path}) has config_hash {data.config_hash}, but the candidates were trained on "
-            f"{config_hash}"
-        )
-    return data
 
 
 def load_champion(champion: Promotion, data: ProcessedData, context: Context) -> Bundle:

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 
 from flts.contracts import Promotion
 from flts.errors import BadInputError
@@ -10,8 +9,9 @@ from flts.params import EvalParams
 from flts.promotion import Pointer, Requirement, failed_requirements, requires_baselines, requires_champion
 from flts.stage_interface import Context
 from flts.stages.evaluation.candidates import BASELINES, Candidate
-from flts.stages.evaluation.champion import SameRowScores, compare, load_champion, read_data
+from flts.stages.evaluation.champion import SameRowScores, compare, load_champion
 from flts.stages.evaluation.selection_series import SelectionSeries, read_challenger
+from flts.stages.evaluation.training_data import CandidatesData
 from flts.timeseries.processed import ProcessedData
 
 
@@ -42,12 +42,30 @@ class _ChampionCheck:
 class Gate:
     """Decision about one winner; data and forecasts are read once, and only if there is a champion to beat."""
 
-    def __init__(self, params: EvalParams, context: Context, winner: Candidate, promotion: Promotion) -> None:
-        """Decide about ``promotion``, which promotes ``winner``."""
+    def __init__(
+        self,
+        params: EvalParams,
+        context: Context,
+        winner: Candidate,
+        promotion: Promotion,
+        *,
+        data: CandidatesData,
+        forecasts: SelectionSeries | None = None,
+    ) -> None:
+        """Decide about ``promotion``, which promotes ``winner``.
+
+        Args:
+            params: The parameters.
+            context: Where MLflow is, which may keep forecasts.
+            winner: The model.
+            promotion: Its promotion.
+            data: What it was trained on.
+            forecasts: Its forecasts of the selection part, where they were read already.
+        """
         self.notes: list[str] = []
         self.comparison: ChampionComparison | None = None
         self._params, self._context, self._winner, self._promotion = params, context, winner, promotion
-        self._read: SelectionSeries | None = None
+        self._given, self._read = data, forecasts
 
     def decide(self, pointer: Pointer | None) -> Promotion:
         """Return the promotion, held or not; ``pointer`` names what is in production.
@@ -89,11 +107,9 @@ class Gate:
                 return None
         return champion if same_data else champion.model_copy(update={"data_config_hash": self._promotion.config_hash})
 
-    @cached_property
+    @property
     def _data(self) -> ProcessedData | None:
-        if "training_data" not in self._context.inputs:
-            return None
-        return read_data(self._context, self._promotion.config_hash)
+        return self._given.processed if self._given.given else None
 
     def _forecasts(self, data: ProcessedData) -> SelectionSeries:
         if self._read is None:

@@ -1,12 +1,14 @@
 """The eval stage: compares the trained models and promotes the best if it passes the gate."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 from flts.contracts import SCORE_WEIGHTS, Promotion, TrainedModel, past_moment, utc_timestamp
-from flts.models.registry import MODELS
+from flts.errors import BadInputError, ChecksumMismatchError, RefusedError
+from flts.models.registry import ENSEMBLE
 from flts.params import EvalParams
 from flts.promotion import Promoted, promote
 from flts.report import data as report_data
@@ -14,40 +16,48 @@ from flts.report.pages import evaluation_page
 from flts.stage_interface import Artifact, Context, Result
 from flts.stages.evaluation import ranking
 from flts.stages.evaluation.candidates import Candidate, common_config_hash, read_candidates
+from flts.stages.evaluation.ensemble import EnsembleChoice, propose_ensemble
 from flts.stages.evaluation.gate import Gate
+from flts.stages.evaluation.training_data import CandidatesData
 from flts.stages.inputs import is_path
 from flts.stages.scores import scores_artifact
 
 _SCORES = ("test_rmse", "test_mae", "test_mse", "composite_score", "interval_coverage", "promoted")
 
 
-def run(params: EvalParams, context: Context, *, model_types: str = ",".join(MODELS)) -> Result:
+def run(params: EvalParams, context: Context, *, model_types: str = "") -> Result:
     """Score the candidates, promote the best if it passes the gate, and say why.
 
     Args:
         params: The parameters.
         context: Models, metrics and services.
-        model_types: The types that compete, separated by commas.
+        model_types: The types that compete, separated by commas; empty: all that are required, and those of the
+            optional ones that were given.
 
     Raises:
         BadInputError: A trainer is missing or not finished, a model is of another type than its input, the models
             were trained on different data, or none has metrics that can be compared.
         ServiceUnavailableError: The store, or MLflow if it holds the champion, stays out of reach.
     """
-    candidates = read_candidates(context, model_types.split(","))
-    config_hash = common_config_hash(params.config_hash, candidates)
-    ranked = ranking.rank(candidates)
+    trained = read_candidates(context, model_types.split(",") if model_types else ())
+    config_hash = common_config_hash(params.config_hash, trained)
+    data = CandidatesData(context, config_hash)
+    choice = propose_ensemble(params.identifier, trained, data, context) if params.ensemble else EnsembleChoice()
+    competition = _compete(params, trained, choice, data, context)
+    candidates, ranked = competition.candidates, competition.ranked
     winner = ranked[0]
-    proposed = _promotion(params.identifier, config_hash, winner, candidates, context.output_dir)
-    gate = Gate(params, context, winner, proposed)
+    proposed = _promotion(params.identifier, config_hash, winner, competition.made, context.output_dir)
+    forecasts = choice.proposal.forecasts if choice.proposal and winner.name == ENSEMBLE.model_type else None
+    gate = Gate(params, context, winner, proposed, data=data, forecasts=forecasts)
     if context.store:
-        run_ids = [candidate.message.run_id for candidate in candidates]
+        run_ids = [candidate.message.run_id for candidate in competition.made]
         done = promote(context.store, proposed, run_ids, params.promotion_bucket, gate.decide)
     else:
         done = Promoted(gate.decide(None), history_key="", repeated=False)
     decided = done.promotion
     fallback = gate.fallback_champion(done.champion) if decided.held else None
     notes = [
+        *filter(None, [competition.note]),
         *ranking.notes(candidates, winner, "held" if decided.held else "promoted"),
         *gate.notes,
         *([decided.reason] if decided.held and decided.reason else []),
@@ -68,6 +78,9 @@ def run(params: EvalParams, context: Context, *, model_types: str = ",".join(MOD
         held=decided.held,
         decision=decided.reason or "",
         champion=_champion(gate, done.champion),
+        memberships=[
+            report_data.MembershipReport(one.model_type, one.member, one.reason) for one in choice.memberships
+        ],
     )
     selected = fallback or decided
     return Result(
@@ -78,9 +91,52 @@ def run(params: EvalParams, context: Context, *, model_types: str = ",".join(MOD
             "report": Artifact(evaluation_page(report)),
         },
         message=_message(params, winner, done, fallback),
+        files=competition.files,
         cached=done.repeated,
         notes=tuple(notes),
     )
+
+
+@dataclass(frozen=True)
+class _Competition:
+    """The candidates and their ranking.
+
+    Attributes:
+        candidates: All that have scores, in the order that breaks ties.
+        ranked: Those that can win, the best first.
+        made: Those that exist: an ensemble is made only if it is the best.
+        note: Why there is no ensemble, if one was asked for.
+        files: The files of an ensemble that is kept without MLflow.
+    """
+
+    candidates: Sequence[Candidate]
+    ranked: Sequence[Candidate]
+    made: Sequence[Candidate]
+    note: str = ""
+    files: Mapping[str, Path] = field(default_factory=dict)
+
+
+def _compete(
+    params: EvalParams, trained: Sequence[Candidate], choice: EnsembleChoice, data: CandidatesData, context: Context
+) -> _Competition:
+    """Rank the candidates, and make the ensemble if it is the best of them."""
+    without = _Competition(trained, ranking.rank(trained), trained, choice.note)
+    if choice.proposal is None:
+        return without
+    candidates = [*trained, choice.proposal.candidate]
+    ranked = ranking.rank(candidates)
+    if ranked[0] is not choice.proposal.candidate:
+        return _Competition(candidates, ranked, trained)
+    from flts.stages.evaluation.ensemble_run import make_ensemble
+
+    try:
+        made = make_ensemble(params, choice.proposal, data, context)
+    except (ChecksumMismatchError, RefusedError):
+        raise
+    except BadInputError as error:
+        return replace(without, note=f"no {ENSEMBLE.model_type}: {error}")
+    candidates = [*trained, made.candidate]
+    return _Competition(candidates, ranking.rank(candidates), candidates, files=made.files)
 
 
 def _promotion(

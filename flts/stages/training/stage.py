@@ -5,24 +5,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from flts.boundary.files import sha256_file
-from flts.boundary.untrusted import json_object
 from flts.contracts import ModelType, TrainedModel, canonical_json, flat_metadata, utc_timestamp
 from flts.errors import BadInputError
 from flts.models import bundle
 from flts.models.registry import MODELS
 from flts.params import TrainerParams
 from flts.report.data import TrainingReport
-from flts.report.pages import training_page, training_plots
+from flts.report.pages import training_page
 from flts.stage_interface import Artifact, Context, Result
 from flts.stages.inputs import read_dataset, required_input
+from flts.stages.publishing.content import dataset_source, run_files, scaler_json
+from flts.stages.publishing.publication import Publication, TrainingOutcome
+from flts.stages.publishing.run import TrainingRun
+from flts.stages.publishing.spec import TrainingSpec
 from flts.stages.scores import scores_artifact
 from flts.stages.selection import SELECTION_FILE, SelectionForecasts
 from flts.stages.training.fitting import FittedModel, train
-from flts.stages.training.publication import Publication, TrainingOutcome
-from flts.stages.training.run import SCALER_FILE, TrainingRun
 from flts.stages.training.scoring import check_rows, scored_origins
-from flts.stages.training.spec import TrainingSpec
 from flts.timeseries.arrays import Indices
 from flts.timeseries.baseline import Baseline
 from flts.timeseries.processed import ProcessedData
@@ -43,11 +42,9 @@ _SCORES = (
 
 @dataclass(frozen=True)
 class _Data:
-    """The training data, the file it came from, the dataset's name, and the rows that are scored."""
+    """The training data, where it came from, and the rows that are scored."""
 
-    path: Path
-    name: str
-    uri: str
+    source: DatasetSource
     processed: ProcessedData
     origins: Indices
 
@@ -76,21 +73,18 @@ def run(params: TrainerParams, context: Context, *, model_type: ModelType) -> Re
     begun = utc_timestamp()
     if outcome := training_run.begin(begun):
         return _result(outcome, cached=True)
-    try:
+    with training_run.attempt():
         context.announce(spec.message(training_run.run_id, begun).to_json())
         publication = training_run.kept_publication(context.work_dir)
         cached, notes = publication is not None, tuple(training_run.notes)
         if publication is None:
-            training_run.check_artifact_store(_scaler_json(data.processed))
+            training_run.check_artifact_store(scaler_json(data.processed))
             trained = _train(spec, params, context, data)
             publication = _publication(spec, training_run, data, trained)
             notes = (*notes, *trained.notes)
         outcome = training_run.publish(
             publication, context.work_dir, lambda message: context.progress(_LOGGING, message)
         )
-    except BaseException as error:
-        training_run.abandon("FAILED" if isinstance(error, Exception) else "KILLED")
-        raise
     return _result(outcome, cached=cached, notes=notes)
 
 
@@ -123,16 +117,7 @@ def _load(params: TrainerParams, context: Context) -> _Data:
     if params.config_json and data.config_json and params.config_json != data.config_json:
         raise BadInputError(f"{artifact.path} was made with another configuration than the config_json that was given")
     check_rows(data, params)
-    config = (
-        json_object(data.config_json, f"preprocess_config in {path}", "a configuration") if data.config_json else {}
-    )
-    return _Data(
-        path=path,
-        name=str(config.get("dataset_name") or path.stem),
-        uri=artifact.uri or path.resolve().as_uri(),
-        processed=data,
-        origins=scored_origins(data, params),
-    )
+    return _Data(source=dataset_source(artifact, path, data), processed=data, origins=scored_origins(data, params))
 
 
 def _finished(message: TrainedModel, trained: FittedModel) -> TrainedModel:
@@ -162,8 +147,8 @@ def _publication(spec: TrainingSpec, training_run: TrainingRun, data: _Data, tra
             MetricSeries("validation_loss", trained.fit.validation_loss),
             MetricSeries("step_mae", trained.evaluation.step_mae),
         ],
-        dataset=_dataset_source(data),
-        files=_run_files(data.processed, report) | {SELECTION_FILE: _selection(data, trained).to_json()},
+        dataset=data.source,
+        files=run_files(data.processed, report) | {SELECTION_FILE: _selection(data, trained).to_json()},
     )
 
 
@@ -195,33 +180,7 @@ def _report(
 
 
 def _selection(data: _Data, trained: FittedModel) -> SelectionForecasts:
-    evaluation, targets = trained.evaluation, data.processed.targets
-    return SelectionForecasts(
-        time=data.processed.frame.time[evaluation.origins],
-        predicted=dict(zip(targets, evaluation.predicted.T, strict=True)),
-        actual=dict(zip(targets, evaluation.actual.T, strict=True)),
-    )
-
-
-def _dataset_source(data: _Data) -> DatasetSource:
-    return DatasetSource(
-        name=data.name,
-        sha256=sha256_file(data.path),
-        uri=data.uri,
-        rows=len(data.processed),
-    )
-
-
-def _run_files(data: ProcessedData, report: TrainingReport) -> dict[str, str]:
-    files = {f"plots/{name}": text for name, text in training_plots(report).items()}
-    files[SCALER_FILE] = _scaler_json(data)
-    if data.config_json:
-        files["preprocess_config.json"] = data.config_json
-    return files
-
-
-def _scaler_json(data: ProcessedData) -> str:
-    return f"{canonical_json(data.scaler.to_dict())}\n"
+    return SelectionForecasts.of(data.processed, trained.evaluation.origins, trained.evaluation.predicted)
 
 
 def _result(

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from flts.stages.training import spec as spec_module
-from flts.stages.training.spec import TrainingSpec
+from flts.stages.publishing import spec as spec_module
+from flts.stages.publishing.spec import TrainingSpec
 
 SPEC = TrainingSpec("GRU", "", "c" * 64, "flts", {"seed": 1})
 

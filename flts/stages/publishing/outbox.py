@@ -12,7 +12,7 @@ from flts.contracts import TrainedModel, canonical_json
 from flts.errors import BadInputError
 from flts.models import bundle
 from flts.models.registry import largest_files
-from flts.stages.training.publication import Publication, TrainingOutcome
+from flts.stages.publishing.publication import Publication, TrainingOutcome
 from flts.store import ObjectStore
 from flts.store.swap import get_or_none
 from flts.tracking import DatasetSource, MetricSeries
@@ -56,8 +56,9 @@ class Outbox:
     def save(self, publication: Publication) -> None:
         """Save a publication in place of an earlier one."""
         self.remove()
-        for path in sorted(publication.bundle.iterdir()):
-            self._store.upload(self._bucket, self._key(_BUNDLE, path.name), path)
+        for path in sorted(path for path in publication.bundle.rglob("*") if path.is_file()):
+            name = path.relative_to(publication.bundle).as_posix()
+            self._store.upload(self._bucket, self._key(_BUNDLE, name), path)
         outcome = publication.outcome
         document = {
             "bundle": bundle.digest(publication.bundle),
@@ -87,6 +88,7 @@ class Outbox:
                 name = info.key.removeprefix(prefix)
                 check_name(name, self.location, largest_files(), "model bundle")
                 check_size(info.key, info.size, largest_files()[name])
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 self._store.download(self._bucket, info.key, folder / name)
             bundle.verify(folder, sha256=content.bundle)
         except (ValidationError, BadInputError):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from flts.boundary import environment
 from flts.contracts import ModelType, TrainedModel, canonical_json
-from flts.stages.training.source_digest import source_digest
+from flts.stages.publishing.source_digest import source_digest
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from flts.models.registry import MODELS
-from flts.stages.training.source_digest import PACKAGE, SOURCES, source_digest, source_files
+from flts.models.registry import TRAINED_MODELS
+from flts.stages.publishing.source_digest import PACKAGE, SOURCES, source_digest, source_files
 
 # Loaded by every training and covered by nothing: the values of parameters are in the fingerprint themselves, and
 # declarations shape no result.
@@ -79,7 +79,7 @@ def digest(package: Path) -> str:
     return source_digest(package)
 
 
-@pytest.mark.parametrize("model_type", MODELS)
+@pytest.mark.parametrize("model_type", TRAINED_MODELS)
 def test_everything_that_a_training_loads_is_covered(model_type: str, root: Path, tmp_path: Path):
     command = [sys.executable, "-c", TRAIN, model_type, str(tmp_path / "bundle"), json.dumps(SMALL[model_type])]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)

@@ -1,8 +1,8 @@
 """The one MLflow run of a training: found by its fingerprint, taken over where it is unfinished, published once."""
 
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -12,15 +12,15 @@ from flts.boundary import retries
 from flts.boundary.retries import RetryPolicy
 from flts.contracts import TrainedModel, canonical_json
 from flts.errors import FltsError
-from flts.models import pyfunc
-from flts.models.registry import MODELS
+from flts.models import bundle, pyfunc
 from flts.observability.shutdown import shutdown_grace_period
 from flts.promotion import owner
-from flts.stages.training.outbox import Outbox
-from flts.stages.training.parent_run import find_parent_run
-from flts.stages.training.publication import Publication, TrainingOutcome
-from flts.stages.training.run_lock import RunLock, StoreLock, TrainingLock
-from flts.stages.training.spec import TrainingSpec
+from flts.stages.publishing.content import SCALER_FILE
+from flts.stages.publishing.outbox import Outbox
+from flts.stages.publishing.parent_run import find_parent_run
+from flts.stages.publishing.publication import Publication, TrainingOutcome
+from flts.stages.publishing.run_lock import RunLock, StoreLock, TrainingLock
+from flts.stages.publishing.spec import TrainingSpec
 from flts.store import ObjectStore
 from flts.store.file import FileStore
 from flts.tracking import FINGERPRINT_TAG, LoggedModel, ModelFromCode, Tracking, short_timeouts
@@ -29,7 +29,6 @@ from flts.version import __version__
 
 METRICS_FILE = "metrics.json"
 REPORT_FILE = "report.html"
-SCALER_FILE = "scaler/scaler.json"
 
 _SECONDS_TO_SHOW = 2.0
 _METRICS = TypeAdapter(dict[str, int | float])
@@ -144,7 +143,7 @@ class TrainingRun:
         outcome = publication.outcome
         try:
             model = self._tracking.upload_model(
-                self.run_id, self.spec.model_type, self._model_from_code(publication.bundle), work_dir
+                self.run_id, self.spec.model_type, _model_from_code(publication.bundle), work_dir
             )
             message = outcome.message.model_copy(update={"artifact_uri": model.location})
             self._tracking.log(
@@ -182,7 +181,16 @@ class TrainingRun:
             "there without training again"
         )
 
-    def abandon(self, status: Literal["FAILED", "KILLED"]) -> None:
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Set the status of the run where the block, which makes and publishes its model, ends with an error."""
+        try:
+            yield
+        except BaseException as error:
+            self._abandon("FAILED" if isinstance(error, Exception) else "KILLED")
+            raise
+
+    def _abandon(self, status: Literal["FAILED", "KILLED"]) -> None:
         """Set the status of a run that did not finish, if MLflow can be reached."""
         with suppress(Exception), short_timeouts(), shutdown_grace_period():
             if self._tracking.status(self.run_id) == "RUNNING":
@@ -231,13 +239,14 @@ class TrainingRun:
             {name: value for name, value in tags.items() if value},
         )
 
-    def _model_from_code(self, bundle: Path) -> ModelFromCode:
-        return ModelFromCode(
-            bundle=bundle,
-            code=pyfunc.CODE_PATH,
-            signature=pyfunc.SIGNATURE,
-            requirements=[f"flts[{MODELS[self.spec.model_type].extra}]=={__version__}"],
-        )
+
+def _model_from_code(folder: Path) -> ModelFromCode:
+    return ModelFromCode(
+        bundle=folder,
+        code=pyfunc.CODE_PATH,
+        signature=pyfunc.SIGNATURE,
+        requirements=[f"flts[{','.join(bundle.extras(folder))}]=={__version__}"],
+    )
 
 
 def _write_files(folder: Path, files: Mapping[str, str]) -> Path:

@@ -8,8 +8,8 @@ import pytest
 
 from flts.contracts import TrainedModel
 from flts.models import bundle
-from flts.stages.training.outbox import Outbox
-from flts.stages.training.publication import Publication, TrainingOutcome
+from flts.stages.publishing.outbox import Outbox
+from flts.stages.publishing.publication import Publication, TrainingOutcome
 from flts.store.file import FileStore
 from flts.tracking import DatasetSource, MetricSeries
 from tests.support.bundles import prophet_bundle
