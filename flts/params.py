@@ -235,6 +235,12 @@ class TrainParams(_DataParams):
 class TrainerParams(ServiceParams, _TrackingParams, TrainParams):
     """Base of the parameters of every training stage."""
 
+    target_transform: Literal["none", "log1p", "auto"] = _param(
+        "none",
+        "Training",
+        "scale on which targets are learned: as they are (none), log1p(y / k) for targets with heavy tails that are "
+        "never negative (log1p), or what the tail of each target calls for (auto)",
+    )
     promotion_bucket: BucketName = _bucket("promotion_bucket")
 
 
