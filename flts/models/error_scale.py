@@ -169,8 +169,8 @@ def _ridge(z: Floats, sizes: Floats) -> Floats:
     """Return the weights of a ridge regression of the logarithm of sizes (k,) on z (k, features + 1)."""
     penalty = _PENALTY * np.eye(z.shape[1])
     penalty[-1, -1] = 0.0  # of the constant
-    weights: Floats = np.linalg.solve(z.T @ z + penalty, z.T @ np.log(sizes + _SMALLEST * np.median(sizes)))
-    return weights
+    logarithms = np.log(sizes + _SMALLEST * float(np.median(sizes)))
+    return np.asarray(np.linalg.solve(z.T @ z + penalty, z.T @ logarithms), dtype=np.float64)
 
 
 def _rounded(values: Floats) -> Floats:

@@ -11,6 +11,7 @@ from typing import Self
 
 import numpy as np
 
+from flts.boundary.quantiles import quantile_text
 from flts.models.base import Forecaster
 from flts.models.config import RECENT_SCORES, STEPS, FittedIntervals
 from flts.models.error_scale import Errors
@@ -134,11 +135,13 @@ class Intervals:
         scores = np.full((len(data), len(self.targets)), np.nan)
         scores[origins] = np.abs(_errors(data, predicted, origins, unit))
         first = [running_quantiles(before, scores[:, i], self.level) for i, before in enumerate(self.recent)]
-        signed = self.signed or SignedScores.symmetric(self.volatility, self.recent, self.widths)
         forecasts = np.full_like(scores, np.nan)
         forecasts[origins] = predicted
-        quantiles = CalibratedQuantiles(signed, data, forecasts, unit)
+        quantiles = CalibratedQuantiles(self._signed_or_symmetric, data, forecasts, unit)
         return CalibratedIntervals(self.widths, unit, np.stack(first, axis=1), self.level, quantiles)
+
+    def _signed_or_symmetric(self) -> SignedScores:
+        return self.signed or SignedScores.symmetric(self.volatility, self.recent, self.widths)
 
     def calibrated_on_recent(self, forecaster: Forecaster, data: ProcessedData) -> "CalibratedIntervals":
         """Recalibrate by the last ``RECENT_SCORES`` values of each target, for forecasts of what follows the data."""
@@ -186,6 +189,20 @@ class Bounds:
     def arrays(self) -> tuple[Floats, ...]:
         """All of them."""
         return (self.lower, self.upper, *self.quantiles.values())
+
+    def columns(self, targets: Sequence[str]) -> dict[str, Floats]:
+        """Return (n,) values by column, such as ``<target>_lower`` and ``<target>_q0.05``, target by target.
+
+        A name that is that of a target as well is left out.
+        """
+        suffixes = {"lower": self.lower, "upper": self.upper}
+        suffixes |= {f"q{quantile_text(quantile)}": values for quantile, values in self.quantiles.items()}
+        columns = {
+            f"{name}_{suffix}": values[:, index]
+            for index, name in enumerate(targets)
+            for suffix, values in suffixes.items()
+        }
+        return {name: values for name, values in columns.items() if name not in targets}
 
 
 @dataclass(frozen=True)

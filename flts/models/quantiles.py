@@ -4,7 +4,7 @@ Sources: Lei et al. (2018), Distribution-free predictive inference for regressio
 (2019), Conformalized quantile regression; isotonic regression as in Barlow et al. (1972).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
@@ -147,16 +147,22 @@ class SignedScores:
 class CalibratedQuantiles:
     """Quantiles around forecasts of some data, recalibrated by its own rows; computed when they are first asked for."""
 
-    def __init__(self, signed: SignedScores, data: ProcessedData, predicted: Floats, unit: Floats) -> None:
+    def __init__(
+        self, signed: Callable[[], SignedScores], data: ProcessedData, predicted: Floats, unit: Floats
+    ) -> None:
         """Prepare.
 
         Args:
-            signed: The scores that the model came with.
+            signed: Returns the scores that the model came with.
             data: The rows.
             predicted: (n, targets) one-step forecasts of them, NaN where there is none.
             unit: (n + 1, targets) the volatility that a forecast from each row sees, and of the row after the data.
         """
-        self._signed, self._data, self._predicted, self._unit = signed, data, predicted, unit
+        self._make, self._data, self._predicted, self._unit = signed, data, predicted, unit
+
+    @cached_property
+    def _signed(self) -> SignedScores:
+        return self._make()
 
     @cached_property
     def _history(self) -> Floats:

@@ -55,7 +55,7 @@ def test_data_and_the_column_of_timestamps_are_read():
     [
         (b"[]", "the body is not a JSON object: "),
         (b"{", "the body is not a JSON object: "),
-        (b'{"steps": 3}', "unknown field 'steps'; the fields are inference_length, data, index_col$"),
+        (b'{"steps": 3}', "unknown field 'steps'; the fields are inference_length, data, index_col, quantiles$"),
         (b'{"data": [1]}', "data must be a JSON object of columns, each a list of values$"),
         (b'{"data": {"y": 1}}', "data must be a JSON object of columns, each a list of values$"),
         (b'{"index_col": 1}', "index_col must be the name of the column with timestamps, got 1$"),
