@@ -31,7 +31,6 @@ from flts.models.base import Forecaster
 from flts.models.forecasting import one_step
 from flts.models.intervals import Intervals
 from flts.models.recurrent.forecaster import RecurrentForecaster
-from flts.models.recurrent.window_transform import LinearSkipTransform
 from flts.models.registry import TRAINED_MODELS
 from flts.params import PreprocessParams, TrainerParams
 from flts.progress import no_progress
@@ -158,10 +157,12 @@ def measure_model(name: str, seed: int, train: ProcessedData, test: ProcessedDat
 
 def without_networks(forecaster: Forecaster, data: ProcessedData, origins: Indices) -> Floats | None:
     """Return (k, targets) what the linear skip of a forecaster says alone; ``None`` where it has none."""
-    if not isinstance(forecaster, RecurrentForecaster) or not isinstance(forecaster.transform, LinearSkipTransform):
+    if not isinstance(forecaster, RecurrentForecaster) or not all(each.skip for each in forecaster.transforms):
         return None
     nothing = np.zeros((len(origins), forecaster.output_seq_len, len(forecaster.targets)))
-    return forecaster.transform.forecasts(data.frame, data.frame.time, origins, nothing)[:, 0]
+    alone = [each.forecasts(data.frame, data.frame.time, origins, nothing) for each in forecaster.transforms]
+    mean: Floats = np.mean(alone, axis=0)
+    return mean[:, 0]
 
 
 def linear(train: ProcessedData, test: ProcessedData, origins: Indices) -> Floats:

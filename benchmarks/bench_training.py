@@ -49,7 +49,7 @@ def dataset(path: Path) -> tuple[str, ProcessedData]:
 
 def forward_flops(model_type: RecurrentType, learner: RecurrentTrainer, params: RecurrentParams) -> float:
     """Return the matrix-product FLOPs of one forward pass over all training windows."""
-    features, hidden = learner.series.inputs.shape[1], params.hidden_size
+    features, hidden = learner.groups[0].series.inputs.shape[1], params.hidden_size
     outputs = learner.networks[0].head.out_features
     inputs = [features] + [hidden] * (params.num_layers - 1)
     step = sum(2 * GATES[model_type] * hidden * (width + hidden) for width in inputs)
@@ -70,7 +70,7 @@ def plain_epochs(
     model_type: RecurrentType, learner: RecurrentTrainer, params: RecurrentParams
 ) -> dict[str, Callable[[], None]]:
     """Return an epoch of a loop that slices a resident series, and one over a DataLoader; a new network each."""
-    series, origins = learner.series, learner.origins
+    series, origins = learner.groups[0].series, learner.origins
     rnn, head = learner.networks[0].rnn, learner.networks[0].head
 
     def fresh() -> tuple[RecurrentNet, torch.optim.Optimizer]:
@@ -79,7 +79,7 @@ def plain_epochs(
 
     sliced_net, sliced_optimizer = fresh()
     loader_net, loader_optimizer = fresh()
-    windows, wanted = series.inputs[series.window_rows(origins).t()], learner.labels.targets
+    windows, wanted = series.inputs[series.window_rows(origins).t()], learner.groups[0].labels.targets
     loader = DataLoader(TensorDataset(windows, wanted[origins]), batch_size=params.batch_size, shuffle=True)
 
     def sliced() -> None:

@@ -14,7 +14,10 @@ from flts.timeseries.scaling import Scaler
 
 
 class Forecaster(Protocol):
-    """A trained model that forecasts blocks of steps from the rows before them."""
+    """A trained model that forecasts blocks of steps from the rows before them.
+
+    One whose forecasts of some targets are never below zero names them in an attribute ``non_negative``.
+    """
 
     model_type: ModelType
     input_seq_len: int

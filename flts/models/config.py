@@ -66,7 +66,7 @@ class FittedSignedScores(BaseModel):
 class FittedIntervals(BaseModel):
     """The JSON form of intervals: for each target its mean volatility, the width of each step, and recent scores.
 
-    Bundles of older versions lack ``signed``.
+    Bundles of older versions lack ``signed``. ``non_negative`` names the targets whose intervals end at zero.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
@@ -76,6 +76,7 @@ class FittedIntervals(BaseModel):
     widths: dict[str, Annotated[list[Score], Field(min_length=1, max_length=STEPS)]]
     recent: dict[str, Annotated[list[Score], Field(max_length=RECENT_SCORES)]]
     signed: FittedSignedScores | None = None
+    non_negative: list[str] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _alike(self) -> Self:
@@ -85,6 +86,8 @@ class FittedIntervals(BaseModel):
             raise ValueError("must give every target the same number of widths")
         if self.signed and set(self.signed.recent) != set(self.widths):
             raise ValueError("must give signed scores for the same targets as widths")
+        if unknown := set(self.non_negative) - set(self.widths):
+            raise ValueError(f"names {min(unknown)!r}, which has no widths, in field 'non_negative'")
         return self
 
 

@@ -42,6 +42,7 @@ class Intervals:
         widths: (steps, targets) half width by steps ahead, in units of volatility.
         recent: For each target the last scores one step ahead, at most ``RECENT_SCORES``, in order of time.
         signed: The scores with their sign, which give quantiles; ``None`` for bundles of older versions.
+        non_negative: Targets whose intervals end at zero.
     """
 
     level: float
@@ -50,6 +51,7 @@ class Intervals:
     widths: Floats
     recent: tuple[tuple[float, ...], ...]
     signed: SignedScores | None = None
+    non_negative: tuple[str, ...] = ()
 
     @classmethod
     def learn(
@@ -68,7 +70,8 @@ class Intervals:
         ahead = _errors_ahead(forecaster, data, _units(first.volatility, data))
         widths = np.array([*first.widths, *_widths_ahead(np.abs(ahead.errors), level)])
         signed = first.signed.reaching(data, ahead.first(len(widths))) if first.signed else None
-        return replace(first, widths=widths, signed=signed)
+        non_negative = getattr(forecaster, "non_negative", ())
+        return replace(first, widths=widths, signed=signed, non_negative=non_negative)
 
     @classmethod
     def of_one_step(cls, data: ProcessedData, predicted: Floats, origins: Indices, level: float) -> Self:
@@ -83,13 +86,13 @@ class Intervals:
         scores = np.abs(errors)
         recent = tuple(tuple(_known(column)[-RECENT_SCORES:].tolist()) for column in scores.T)
         signed = SignedScores.learn(volatility, data, Errors(origins, predicted[:, None], errors[:, None]))
-        return cls(level, data.targets, volatility, _quantiles(scores, level)[None], recent, signed)
+        return cls(level, data.targets, volatility, _quantiles(scores, level)[None], recent, signed=signed)
 
     def widening_like(self, others: "Sequence[Intervals]") -> Self:
         """Return these intervals with the steps that all ``others``, of the same targets, have a width for.
 
         The width of a step is that of the first one times the mean over the others of the ratio of the same two widths;
-        quantiles move away from their median likewise.
+        quantiles move away from their median likewise. Intervals end at zero where those of all others do.
         """
         steps = min((len(one.widths) for one in others), default=1)
         ratios = [
@@ -99,7 +102,9 @@ class Intervals:
         if not ratios:
             return self
         signed = self.signed and self.signed.widening_like([one.signed for one in others if one.signed], steps)
-        return replace(self, widths=self.widths[:1] * np.mean(ratios, axis=0), signed=signed)
+        never_below = tuple(name for name in self.targets if all(name in one.non_negative for one in others))
+        widths = self.widths[:1] * np.mean(ratios, axis=0)
+        return replace(self, widths=widths, signed=signed, non_negative=never_below)
 
     @classmethod
     def of(cls, fitted: FittedIntervals, targets: Sequence[str]) -> Self:
@@ -111,6 +116,7 @@ class Intervals:
             np.array([fitted.widths[name] for name in targets]).T,
             tuple(tuple(fitted.recent[name]) for name in targets),
             SignedScores.of(fitted.signed, targets) if fitted.signed else None,
+            tuple(fitted.non_negative),
         )
 
     def fitted(self) -> FittedIntervals:
@@ -121,6 +127,7 @@ class Intervals:
             widths=dict(zip(self.targets, self.widths.T.tolist(), strict=True)),
             recent={name: list(scores) for name, scores in zip(self.targets, self.recent, strict=True)},
             signed=self.signed.fitted(self.targets) if self.signed else None,
+            non_negative=list(self.non_negative),
         )
 
     def calibrated(self, data: ProcessedData, predicted: Floats, origins: Indices) -> "CalibratedIntervals":
@@ -138,7 +145,8 @@ class Intervals:
         forecasts = np.full_like(scores, np.nan)
         forecasts[origins] = predicted
         quantiles = CalibratedQuantiles(self._signed_or_symmetric, data, forecasts, unit)
-        return CalibratedIntervals(self.widths, unit, np.stack(first, axis=1), self.level, quantiles)
+        least = np.array([0.0 if name in self.non_negative else -np.inf for name in self.targets])
+        return CalibratedIntervals(self.widths, unit, np.stack(first, axis=1), least, self.level, quantiles)
 
     def _signed_or_symmetric(self) -> SignedScores:
         return self.signed or SignedScores.symmetric(self.volatility, self.recent, self.widths)
@@ -213,6 +221,7 @@ class CalibratedIntervals:
         widths: (steps, targets) half width by steps ahead, in units of volatility, before the recalibration.
         unit: (n + 1, targets) the volatility that a forecast from each row sees, and of the row after the data.
         first: (n + 1, targets) half width one step ahead, in the same units, calibrated on the rows before each row.
+        least: (targets,) the least value of a bound.
         level: Share of measured values that the intervals should contain.
         quantiles: Quantiles of what will be measured.
     """
@@ -220,6 +229,7 @@ class CalibratedIntervals:
     widths: Floats
     unit: Floats
     first: Floats
+    least: Floats
     level: float
     quantiles: CalibratedQuantiles
 
@@ -247,12 +257,12 @@ class CalibratedIntervals:
         """
         if not quantiles:
             half = self.half_widths(origins, ahead)
-            return Bounds(values - half, values + half)
+            lower, upper = (np.maximum(values + sign * half, self.least) for sign in (-1, 1))
+            return Bounds(lower, upper)
         ends = [round((1 + side * self.level) / 2, 12) for side in (-1, 1)]
         levels = sorted({*quantiles, *ends})
-        found = dict(
-            zip(levels, np.moveaxis(self.quantiles.around(values, origins, ahead, levels), -1, 0), strict=True)
-        )
+        around = self.quantiles.around(values, origins, ahead, levels)
+        found = dict(zip(levels, np.moveaxis(np.maximum(around, self.least[:, None]), -1, 0), strict=True))
         return Bounds(found[ends[0]], found[ends[1]], {level: found[level] for level in quantiles})
 
 

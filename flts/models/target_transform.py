@@ -14,9 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from flts.errors import BadInputError
 from flts.params import MAX_WINDOW
 from flts.timeseries.arrays import Flags, Floats
-from flts.timeseries.features import parse_lag
+from flts.timeseries.features import TIME_FEATURES, parse_lag
 from flts.timeseries.frame import Frame
-from flts.timeseries.processed import ProcessedData
+from flts.timeseries.processed import ProcessedData, fit_scaler
 
 TargetScale = Literal["none", "log1p", "both"]
 
@@ -79,31 +79,31 @@ class Log1p:
 
 @dataclass(frozen=True)
 class TargetTransform:
-    """The scales of some targets; the others stay as they are.
+    """The scales of targets, and of covariates beside them; other columns stay as they are.
 
     Attributes:
-        scales: By the name of the target.
+        scales: By the name of the column.
     """
 
     scales: Mapping[str, Log1p] = field(default_factory=dict)
 
     @classmethod
     def learn(cls, data: ProcessedData, names: Sequence[str], *, stop: int, horizon: int) -> Self:
-        """Learn ``k`` of the named targets on the fit part, and the limit of their forecasts on the rows [0, stop)."""
+        """Learn ``k`` of the named columns on the fit part, and the limit of forecasts on the rows [0, stop)."""
         columns, fit_end = data.frame.columns, data.parts.fit_end
         return cls({name: Log1p.learn(columns[name][:fit_end], columns[name][:stop].max(), horizon) for name in names})
 
     def __bool__(self) -> bool:
-        """Return whether it changes any target."""
+        """Return whether it changes any column."""
         return bool(self.scales)
 
     def of(self, name: str) -> Log1p | None:
-        """Return the scale of a column: of a target or of one of its lags."""
+        """Return the scale of a column, which may be a lag of another."""
         lag = parse_lag(name)
         return self.scales.get(name) or (self.scales.get(lag[0]) if lag else None)
 
     def forward(self, frame: Frame) -> Frame:
-        """Return a frame with the targets, and their lags, on their scales."""
+        """Return a frame with the columns, and their lags, on their scales."""
         if not self:
             return frame
         columns = {
@@ -111,6 +111,13 @@ class TargetTransform:
             for name, values in frame.columns.items()
         }
         return replace(frame, columns=columns)
+
+    def of_data(self, data: ProcessedData) -> ProcessedData:
+        """Return training data with the columns on their scales, and a scaler that is fitted to these."""
+        if not self:
+            return data
+        frame = self.forward(data.frame)
+        return replace(data, frame=frame, scaler=fit_scaler(data.scaler.kind, frame, data.parts))
 
     def mean(self, targets: Sequence[str], forecasts: Floats, last: Floats) -> Floats:
         """Return (k, horizon, targets) forecasts of the mean in original units.
@@ -137,15 +144,15 @@ class TargetTransform:
                 was fitted on are forecast better than later ones.
             values: (k, horizon, targets) what was measured, on the same scales.
         """
-        scales = {}
-        for name, each in self.scales.items():
-            position = targets.index(name)
-            factor = mean_factor(forecasts[..., position], values[..., position])
-            scales[name] = replace(each, mean_factor=factor)
+        scales = dict(self.scales)
+        for position, name in enumerate(targets):
+            if scale := scales.get(name):
+                factor = mean_factor(forecasts[..., position], values[..., position])
+                scales[name] = replace(scale, mean_factor=factor)
         return replace(self, scales=scales)
 
     def calibrated_as(self, other: "TargetTransform") -> Self:
-        """Return the same transform with the factors of another, of the same targets."""
+        """Return the same transform with the factors of another, of the same columns."""
         scales = {name: replace(each, mean_factor=other.scales[name].mean_factor) for name, each in self.scales.items()}
         return replace(self, scales=scales)
 
@@ -157,15 +164,15 @@ class TargetTransform:
         }
 
     @classmethod
-    def of_fitted(cls, fitted: Mapping[str, FittedLog1p], targets: Sequence[str], horizon: int) -> Self:
+    def of_fitted(cls, fitted: Mapping[str, FittedLog1p], columns: Sequence[str], horizon: int) -> Self:
         """Restore a transform from its JSON form.
 
         Raises:
-            ValueError: It is of other targets, or of another number of steps.
+            ValueError: It is of other columns, or of another number of steps.
         """
         for name, each in fitted.items():
-            if name not in targets:
-                raise ValueError(f"transforms {name!r}, which is not a target")
+            if name not in columns:
+                raise ValueError(f"transforms {name!r}, which is no column of the model")
             if len(each.mean_factor) != horizon:
                 raise ValueError(f"must have one mean factor of {name!r} for each of {horizon} steps")
         return cls({name: Log1p(each.scale, each.limit, np.array(each.mean_factor)) for name, each in fitted.items()})
@@ -192,6 +199,17 @@ def target_scales(data: ProcessedData, requested: Literal["none", "log1p", "auto
                     f"{values[negative[0]]:g} at {data.frame.time[negative[0]]}; none or auto is needed"
                 )
     return tuple(requested for _ in data.targets)
+
+
+def heavy_covariates(data: ProcessedData) -> list[str]:
+    """Return the names of the measured columns, no targets, that ``suitable_scale`` does not leave as they are.
+
+    Beside a target on a logarithmic scale they would be outliers among the inputs of linear models.
+    """
+    columns, stop = data.frame.columns, data.parts.fit_end
+    others = [name for name in columns if name not in {*data.targets, *TIME_FEATURES} and not parse_lag(name)]
+    gaps = data.gap_before()[:stop]
+    return [name for name in others if suitable_scale(columns[name][:stop], gaps) != "none"]
 
 
 def suitable_scale(values: Floats, gap_before: Flags) -> TargetScale:

@@ -15,6 +15,7 @@ from flts.models.config import BundleConfig, read_hyperparameters
 from flts.models.files import CONFIG_FILE
 from flts.models.prophet.curve import Curve
 from flts.models.prophet.residual_correction import ResidualCorrection
+from flts.models.target_transform import FittedLog1p, TargetTransform
 from flts.models.volatility import REACH
 from flts.timeseries.arrays import Floats, Indices
 from flts.timeseries.frame import Frame, time_of
@@ -24,9 +25,10 @@ MODEL_FILE = "prophet.json"
 
 
 class ProphetHyperparameters(BaseModel):
-    """Hyperparameters that loading needs: ``phi`` of older bundles. The others only document the fit."""
+    """Hyperparameters that loading needs, ``phi`` of older bundles and ``scales``; the others document the fit."""
 
     phi: dict[str, Annotated[float, Field(ge=0, le=1)]] | None = None
+    scales: dict[str, FittedLog1p] = Field(default_factory=dict)
 
 
 class ProphetForecaster:
@@ -41,6 +43,7 @@ class ProphetForecaster:
         corrections: The residual correction of each target; none for plain Prophet.
         hyperparameters: The training parameters that shaped the models.
         sampling_seconds: Time between two steps beyond the end of a frame.
+        scales: The scales of columns that models and corrections are fitted on.
     """
 
     model_type: ModelType = "PROPHET"
@@ -54,13 +57,16 @@ class ProphetForecaster:
         output_seq_len: int,
         sampling_seconds: float,
         hyperparameters: Mapping[str, Any],
+        scales: TargetTransform | None = None,
     ) -> None:
         self.models = models
+        self.scales = scales or TargetTransform()
         self.corrections = corrections
         self.input_seq_len = input_seq_len
         self.output_seq_len = output_seq_len
         self.history_rows = max(input_seq_len, REACH) if corrections else input_seq_len
         self.targets = tuple(models)
+        self.non_negative = tuple(name for name in models if name in self.scales.scales)
         seen = (name for correction in corrections.values() for name in correction.columns)
         self.features = tuple(dict.fromkeys((*self.targets, *seen)))
         self.hyperparameters = hyperparameters
@@ -71,19 +77,20 @@ class ProphetForecaster:
         """Forecast blocks; see ``Forecaster.forecast``. Rows after the frame follow at ``sampling_seconds``."""
         blocks = origins[:, None] + np.arange(self.output_seq_len)
         values = np.stack([self._curve(name, frame, blocks) for name in self.targets], axis=-1)
-        if not self.corrections or not len(origins):
+        if not len(origins) or not (self.corrections or self.scales):
             return values
         start, stop = max(0, int(origins.min()) - self.history_rows), int(origins.max())
-        seen, near = frame.rows(start, stop), origins - start
-        for position, name in enumerate(self.targets):
+        rows, near = frame.rows(start, stop), origins - start
+        seen = self.scales.forward(rows)
+        for position, name in enumerate(self.targets if self.corrections else ()):
             residual = seen.columns[name] - self.curve(name, seen)
             values[..., position] += self.corrections[name](
                 seen, frame.time[start : stop + self.output_seq_len], residual, near, self.sampling_seconds
             )
-        return values
+        return self.scales.mean(self.targets, values, rows.matrix(self.targets)[near - 1])
 
     def curve(self, target: str, frame: Frame) -> Floats:
-        """Return (n,) ``yhat`` of a target at the rows of a frame."""
+        """Return (n,) ``yhat`` of a target at the rows of a frame, on the target's scale."""
         # Successive windows share most of their rows.
         time, position = np.unique(frame.time, return_inverse=True)
         return self._curves[target](time)[position]
@@ -94,6 +101,13 @@ class ProphetForecaster:
 
     def corrected(self, corrections: Mapping[str, ResidualCorrection]) -> Self:
         """Return the same models with these corrections, by target."""
+        return self._with(corrections, self.scales)
+
+    def on(self, scales: TargetTransform) -> Self:
+        """Return the same models, which were fitted to columns on these scales, for columns in original units."""
+        return self._with(self.corrections, scales)
+
+    def _with(self, corrections: Mapping[str, ResidualCorrection], scales: TargetTransform) -> Self:
         return type(self)(
             self.models,
             corrections=corrections,
@@ -101,11 +115,12 @@ class ProphetForecaster:
             output_seq_len=self.output_seq_len,
             sampling_seconds=self.sampling_seconds,
             hyperparameters=self.hyperparameters,
+            scales=scales,
         )
 
     def config(self) -> dict[str, Any]:
-        """Return the hyperparameters."""
-        return dict(self.hyperparameters)
+        """Return the hyperparameters, and the scales where there are any."""
+        return dict(self.hyperparameters) | ({"scales": self.scales.to_dict()} if self.scales else {})
 
     def save(self, directory: Path) -> None:
         """Write ``prophet.json``: Prophet's own JSON of every target's model, and its correction."""
@@ -115,7 +130,7 @@ class ProphetForecaster:
 
     @classmethod
     def load(cls, directory: Path, config: BundleConfig, scaler: Scaler) -> Self:  # noqa: ARG003 - every forecaster loads alike
-        """Load what ``save`` wrote; neither Prophet nor the scaler is needed, because its models are unscaled.
+        """Load what ``save`` wrote; neither Prophet nor the scaler is needed, because its models do not use it.
 
         Older bundles have a factor ``phi``, by which a residual decays, instead of corrections.
 
@@ -123,7 +138,8 @@ class ProphetForecaster:
             BadInputError: The file or the hyperparameters in ``config`` are not those of a Prophet bundle.
         """
         path = directory / MODEL_FILE
-        phi = read_hyperparameters(ProphetHyperparameters, config, directory).phi
+        fitted = read_hyperparameters(ProphetHyperparameters, config, directory)
+        phi = fitted.phi
         content = json_object(path.read_bytes(), str(path), "a file of fitted Prophets")
         models = _of_every_target(content.get("models"), config, f"{path} must hold a model")
         if phi is None:
@@ -134,13 +150,19 @@ class ProphetForecaster:
                 name: ResidualCorrection.decay(factor, config.output_seq_len) for name, factor in phi.items()
             }
         try:
+            scales = TargetTransform.of_fitted(fitted.scales, config.features, config.output_seq_len)
+        except ValueError as error:
+            raise BadInputError(f"{directory / CONFIG_FILE} holds no scales of this Prophet: {error}") from None
+        shaping = {name: value for name, value in config.hyperparameters.items() if name not in {"phi", "scales"}}
+        try:
             loaded = cls(
                 models,
                 corrections=corrections,
                 input_seq_len=config.input_seq_len,
                 output_seq_len=config.output_seq_len,
                 sampling_seconds=config.sampling_seconds,
-                hyperparameters={name: value for name, value in config.hyperparameters.items() if name != "phi"},
+                hyperparameters=shaping,
+                scales=scales,
             )
         except ValidationError as error:
             raise BadInputError(f"{path} holds no fitted Prophet: {first_problem(error)}") from None

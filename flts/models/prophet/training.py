@@ -4,21 +4,22 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from flts.contracts import canonical_json
 from flts.errors import BadInputError
-from flts.models.base import FitResult
+from flts.models.base import FitResult, Forecaster
 from flts.models.linear_skip import skip_columns
 from flts.models.prophet.curve import Curve
 from flts.models.prophet.forecaster import ProphetForecaster, check_country
 from flts.models.prophet.residual_correction import ResidualCorrection
 from flts.models.ridge import BLOCKS
+from flts.models.target_transform import TargetTransform, target_scales
 from flts.models.volatility import error_weights
 from flts.params import ProphetParams
 from flts.progress import Progress, no_progress
@@ -56,15 +57,47 @@ class _Chosen:
 
 
 def fit_prophet(data: ProcessedData, params: ProphetParams, progress: Progress = no_progress) -> FitResult:
-    """Fit one Prophet per target on the fit part, in original units, and the ridge that corrects it.
+    """Fit one Prophet per target on the fit part, in original units or on a logarithmic scale, and its correction.
+
+    Raises:
+        BadInputError: The fit part has fewer than two rows, ``holidays_country`` is unknown, or a target is negative
+            but shall be fitted on a logarithmic scale.
+    """
+    chosen = target_scales(data, params.target_transform)
+    names = [name for name, scale in zip(data.targets, chosen, strict=True) if scale != "none"]
+    parts, horizon = data.parts, params.output_seq_len
+    scales = TargetTransform.learn(data, names, stop=parts.fit_end, horizon=horizon)
+    scaled = scales.of_data(data)
+    fit = _fit_on_scales(scaled, params, progress)
+    if params.target_transform != "none":
+        told = {name: "log1p" if name in names else "none" for name in data.targets}
+        fit = replace(fit, fit_info={**fit.fit_info, "target_scales": canonical_json(told)})
+    if not scales:
+        return fit
+    origins = _origins(data, params, parts.fit_end, parts.validation_end)
+    values = scaled.frame.matrix(data.targets)[origins[:, None] + np.arange(horizon)]
+
+    def in_original_units(forecaster: Forecaster) -> ProphetForecaster:
+        forecasts = forecaster.forecast(scaled.frame, origins)
+        return cast(ProphetForecaster, forecaster).on(scales.calibrated(data.targets, forecasts, values))
+
+    fitted = in_original_units(fit.forecaster)
+
+    def refit(progress: Progress) -> ProphetForecaster:
+        known = TargetTransform.learn(data, names, stop=len(data), horizon=horizon)
+        return cast(ProphetForecaster, fit.refit(progress)).on(known.calibrated_as(fitted.scales))
+
+    plain = in_original_units(fit.plain) if fit.plain else None
+    return replace(fit, forecaster=fitted, refit=refit, plain=plain)
+
+
+def _fit_on_scales(data: ProcessedData, params: ProphetParams, progress: Progress) -> FitResult:
+    """Fit one Prophet per target on the fit part, and the ridge that corrects it.
 
     A curve follows the rows that it was fitted to, so that their residuals are smaller than later ones. The ridge is
     therefore fitted twice: to these residuals, and to cross-fitted ones, those of each of five blocks from a curve that
     was fitted to the others. The one that forecasts the validation part better is kept; the selection part must not
     choose, because it is what the reported scores are measured on.
-
-    Raises:
-        BadInputError: The fit part has fewer than two rows, or ``holidays_country`` is unknown.
     """
     stop = data.parts.fit_end
     plain = _fit(data, stop, params, progress)

@@ -1,10 +1,13 @@
 """Training of GRU and LSTM forecasters."""
 
 import math
+from collections.abc import Sequence
 from functools import partial
+from itertools import zip_longest
+from statistics import fmean
 
-import numpy as np
 import torch
+from torch import Tensor
 
 from flts.contracts import canonical_json
 from flts.errors import BadInputError
@@ -12,22 +15,14 @@ from flts.models.base import FitResult
 from flts.models.linear_skip import check_labels
 from flts.models.neural import device
 from flts.models.neural.training_loop import BatchPlan, TrainingLoop
-from flts.models.recurrent.forecaster import RecurrentForecaster
-from flts.models.recurrent.network import (
-    RecurrentType,
-    SeriesTensors,
-    TargetTensors,
-    check_batch,
-    engine,
-    make_networks,
-    predict_all,
-    to_device,
-)
-from flts.models.recurrent.window_transform import LinearSkipTransform, ScalingTransform, WindowTransform
-from flts.models.volatility import error_weights
+from flts.models.recurrent.forecaster import RecurrentForecaster, shares
+from flts.models.recurrent.network import RecurrentType, check_batch, make_networks
+from flts.models.recurrent.network_group import NetworkGroup, ScaledSeries, columns_of_groups
+from flts.models.recurrent.window_transform import WindowTransform
+from flts.models.target_transform import target_scales
 from flts.params import RecurrentParams
 from flts.progress import Progress, no_progress
-from flts.timeseries.arrays import Floats, Indices
+from flts.timeseries.arrays import Indices
 from flts.timeseries.processed import ProcessedData
 from flts.timeseries.windows import forecast_origins
 
@@ -48,16 +43,21 @@ def fit_recurrent(
         progress: Told after every epoch.
 
     Raises:
-        BadInputError: Too few rows for a window, a value is missing, or the training diverged.
+        BadInputError: Too few rows for a window, a value is missing, a target is negative but shall be learned on a
+            logarithmic scale, or the training diverged.
     """
     bounds = data.parts
     validation = _origins(data, params, bounds.fit_end, bounds.validation_end, "validation part")
     trainer = RecurrentTrainer(model_type, data, params, stop=bounds.fit_end, part="fit part", validation=validation)
-    untrained_loss, alphas = math.inf, None
+    untrained_loss = math.inf
     fit_info: dict[str, object] = {}
-    if isinstance(trainer.transform, LinearSkipTransform):
-        untrained_loss, alphas = trainer.loss(validation), trainer.transform.skip.alphas
-        fit_info = {"skip_alpha": canonical_json(alphas.tolist()), "skip_validation_loss": untrained_loss}
+    if params.linear_skip:
+        untrained_loss = trainer.loss(validation)
+        alphas = [each.skip.alphas.tolist() for each in trainer.transforms() if each.skip]
+        fit_info = {
+            "skip_alpha": canonical_json(alphas[0] if len(alphas) == 1 else alphas),
+            "skip_validation_loss": untrained_loss,
+        }
     history = trainer.loop.fit(
         lambda: trainer.loss(validation),
         epochs=params.epochs,
@@ -65,9 +65,14 @@ def fit_recurrent(
         progress=progress,
         untrained_loss=untrained_loss,
     )
+    for group in trainer.groups:
+        group.calibrate(validation)
+    transforms = trainer.transforms()
+    if params.target_transform != "none":
+        fit_info["target_scales"] = canonical_json(dict(zip(data.targets, trainer.target_scales, strict=True)))
     return FitResult(
         forecaster=trainer.forecaster(),
-        refit=lambda progress: refit_recurrent(model_type, data, params, history.best_epoch, progress, alphas=alphas),
+        refit=lambda progress: refit_recurrent(model_type, data, params, history.best_epoch, progress, like=transforms),
         fit_info=fit_info,
         train_loss=history.train_loss,
         validation_loss=history.validation_loss,
@@ -86,7 +91,7 @@ def refit_recurrent(
     epochs: int,
     progress: Progress = no_progress,
     *,
-    alphas: Floats | None = None,
+    like: Sequence[WindowTransform] = (),
 ) -> RecurrentForecaster:
     """Train a new model on all rows, from the same seed, for as many epochs as were best in the fit.
 
@@ -96,12 +101,12 @@ def refit_recurrent(
         params: Those of the fit.
         epochs: The number of epochs; 0 for the skip alone.
         progress: Told after every epoch.
-        alphas: (horizon, targets) strengths of the skip's penalty, those of the fit; ``None`` chooses new ones.
+        like: The window transforms of the fit, whose skips' penalties and factors of the mean are kept.
 
     Raises:
         BadInputError: The training diverged.
     """
-    trainer = RecurrentTrainer(model_type, data, params, stop=len(data), part="data", alphas=alphas)
+    trainer = RecurrentTrainer(model_type, data, params, stop=len(data), part="data", like=like)
     trainer.loop.refit(epochs, progress)
     return trainer.forecaster()
 
@@ -111,9 +116,8 @@ class RecurrentTrainer:
 
     Attributes:
         networks: The networks, with the present weights.
-        transform: Their inputs, and the meaning of their outputs.
-        series: All rows of the data, on the networks' device.
-        labels: The outputs that they are trained on.
+        groups: The same, by the scales that they learn the targets on.
+        target_scales: By target.
         origins: (k,) origins of the forecasts that they are trained on.
         loop: Trains them.
     """
@@ -127,9 +131,9 @@ class RecurrentTrainer:
         stop: int,
         part: str,
         validation: Indices | None = None,
-        alphas: Floats | None = None,
+        like: Sequence[WindowTransform] = (),
     ) -> None:
-        """Draw new networks from the seed, and fit the window transform.
+        """Draw new networks from the seed, and fit the window transforms.
 
         Args:
             model_type: ``GRU`` or ``LSTM``.
@@ -138,89 +142,66 @@ class RecurrentTrainer:
             stop: The row after the last to train on.
             part: Name of these rows in errors.
             validation: (m,) further origins that ``loss`` is called with.
-            alphas: (horizon, targets) strengths of the skip's penalty; ``None`` chooses them.
+            like: Window transforms of an earlier training, whose skips' penalties and factors of the mean are kept.
 
         Raises:
-            BadInputError: Too few rows for a window, or too many steps, networks or windows at once for the memory.
+            BadInputError: Too few rows for a window; too many steps, networks or windows at once for the memory; or a
+                target is negative but shall be learned on a logarithmic scale.
         """
         device.prepare()
         check_labels(len(data), params.output_seq_len, len(data.targets))
         origins = _origins(data, params, 0, stop, part)
         self._data, self._params = data, params
-        self._features = data.learnable_features()
-        weights = error_weights(data, origins, stop, by_volatility=params.volatility_weighting)
-        self.transform = self._fit_transform(origins, weights[origins], stop, alphas)
-        inputs = self.transform.inputs(data.frame)
-        self.series = SeriesTensors.of(inputs, params.input_seq_len, device.device())
-        self.origins = self.series.origins(origins)
-        known = origins if validation is None else np.concatenate([origins, validation])
-        self.labels = self._labels(origins, known, weights[known])
+        self.target_scales = target_scales(data, params.target_transform)
+        groups = columns_of_groups(data, self.target_scales, params.members)
+        series = [
+            ScaledSeries.learn(data, names, origins, params, stop=stop, like=before)
+            for names, before in zip_longest(groups, like)
+        ]
         outputs = params.output_seq_len * len(data.targets)
         with torch.random.fork_rng(devices=[]):  # on the CPU, so that every device starts from the same weights
             torch.manual_seed(params.seed)
             networks = make_networks(
-                model_type, inputs.shape[1], params.hidden_size, params.num_layers, outputs, params.members
+                model_type, series[0].inner.width, params.hidden_size, params.num_layers, outputs, params.members
             )
         check_batch(networks, params.input_seq_len, min(params.batch_size, len(origins)))
         if params.linear_skip:
             for net in networks:
                 net.start_at_zero()
         self.networks = [net.to(device.device()) for net in networks]
-        self._engine = engine(self.networks)
+        self.groups = [
+            NetworkGroup(nets, scaled, origins, params, validation)
+            for nets, scaled in zip(shares(self.networks, len(series)), series, strict=True)
+        ]
+        self.origins = self.groups[0].series.origins(origins)
         plan = BatchPlan(self.origins, networks=params.members, batch_size=params.batch_size, seed=params.seed)
-        step = partial(self._engine.train, self.series, self.labels)
-        self.loop = TrainingLoop(self._engine.parameters, step, plan, params.learning_rate)
+        parameters = [each for group in self.groups for each in group.engine.parameters]
+        self.loop = TrainingLoop(parameters, self._step, plan, params.learning_rate)
+
+    def transforms(self) -> list[WindowTransform]:
+        """Return the window transform of each group, of columns in original units."""
+        return [group.scaled.transform() for group in self.groups]
 
     def loss(self, rows: Indices) -> float:
         """Return the mean loss of the forecasts from these origins, which must be known from the start."""
-        origins = self.series.origins(rows)
-        error = predict_all(self._engine, self.series, origins) - self.labels.targets[origins]
-        return float((self.labels.weights[origins] * error.square()).mean(dtype=torch.float64))
+        return fmean(group.loss(group.series.origins(rows)) for group in self.groups)
 
     def forecaster(self) -> RecurrentForecaster:
         """Return a forecaster with the present weights."""
         return RecurrentForecaster(
             self.networks,
-            self.transform,
+            *self.transforms(),
             input_seq_len=self._params.input_seq_len,
             output_seq_len=self._params.output_seq_len,
-            features=self._features,
+            features=self._data.learnable_features(),
             targets=self._data.targets,
         )
 
-    def _fit_transform(self, origins: Indices, weights: Floats, stop: int, alphas: Floats | None) -> WindowTransform:
-        data, params = self._data, self._params
-        if not params.linear_skip:
-            return ScalingTransform(
-                self._features,
-                data.targets,
-                data.scaler,
-                input_seq_len=params.input_seq_len,
-                output_seq_len=params.output_seq_len,
-            )
-        return LinearSkipTransform.learn(
-            data.frame.rows(0, stop),
-            self._features,
-            data.targets,
-            origins,
-            weights,
-            input_seq_len=params.input_seq_len,
-            output_seq_len=params.output_seq_len,
-            sampling_seconds=data.sampling_seconds,
-            alphas=alphas,
-        )
-
-    def _labels(self, origins: Indices, known: Indices, weights: Floats) -> TargetTensors:
-        """Return the labels of the ``known`` origins (k,), ``origins`` among them, weighted by (k, targets)."""
-        targets = self.transform.training_targets(self._data.frame, known)
-        balanced = np.repeat(weights[:, None], targets.shape[1], axis=1)
-        if self._params.linear_skip:
-            # The larger errors of later steps would dominate: each step is weighted by the error that the skip leaves.
-            left = np.mean(balanced[: len(origins)] * targets[: len(origins)] ** 2, axis=0)
-            balanced *= np.divide(left[0], left, out=np.ones_like(left), where=left > 0)
-        by_row = np.zeros((2, len(self._data) + 1, targets[0].size))
-        by_row[:, known] = np.stack([targets, balanced]).reshape(2, len(known), -1)
-        return TargetTensors(*(to_device(values, device.device()) for values in by_row))
+    def _step(self, batch: Tensor) -> Tensor:
+        """Fill the gradients for a batch (networks, B), and return its mean loss."""
+        parts = torch.split(batch, [len(group.networks) for group in self.groups])
+        losses = [group.train(part) for group, part in zip(self.groups, parts, strict=True)]
+        return losses[0] if len(losses) == 1 else torch.stack(losses).mean()
 
 
 def _origins(data: ProcessedData, params: RecurrentParams, start: int, stop: int, part: str) -> Indices:

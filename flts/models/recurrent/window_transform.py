@@ -31,6 +31,11 @@ class WindowTransform(Protocol):
         """Return the number of inputs of a network."""
         ...
 
+    @property
+    def skip(self) -> LinearSkip | None:
+        """Return the linear skip that networks add to, if there is one."""
+        ...
+
     def inputs(self, frame: Frame) -> Floats:
         """Return (n, inputs) of every row.
 
@@ -58,6 +63,8 @@ class WindowTransform(Protocol):
 class ScalingTransform:
     """A transform whose inputs are scaled columns, and whose outputs are scaled targets."""
 
+    skip = None
+
     def __init__(
         self,
         features: Sequence[str],
@@ -67,21 +74,22 @@ class ScalingTransform:
         input_seq_len: int,
         output_seq_len: int,
     ) -> None:
-        self._features, self._targets, self._scaler = features, targets, scaler
+        self.scaler = scaler
+        self._features, self._targets = features, targets
         self._horizon = output_seq_len
         self.history_rows, self.width = input_seq_len, len(features)
 
     def inputs(self, frame: Frame) -> Floats:
         """See ``WindowTransform.inputs``."""
-        return _finite(self._scaler.transform(self._features, frame.matrix(self._features)), self._features, frame)
+        return _finite(self.scaler.transform(self._features, frame.matrix(self._features)), self._features, frame)
 
     def forecasts(self, frame: Frame, time: Times, origins: Indices, outputs: Floats) -> Floats:  # noqa: ARG002
         """See ``WindowTransform.forecasts``."""
-        return self._scaler.inverse(self._targets, outputs)
+        return self.scaler.inverse(self._targets, outputs)
 
     def training_targets(self, frame: Frame, origins: Indices) -> Floats:
         """See ``WindowTransform.training_targets``."""
-        return self._scaler.transform(self._targets, blocks(frame.matrix(self._targets), origins, self._horizon))
+        return self.scaler.transform(self._targets, blocks(frame.matrix(self._targets), origins, self._horizon))
 
     def tensors(self) -> Mapping[str, Floats]:
         """See ``WindowTransform.tensors``."""

@@ -26,7 +26,7 @@ class Backtest:
         actual: (k, targets) measured values, NaN where nothing was measured.
         predicted: (k, targets) the model's forecasts.
         half_width: (k, targets) half the width of the intervals around them; NaN if the model has none.
-        quantiles: The quantiles that were asked for, and the intervals that they give; ``None`` without any.
+        bounds: These intervals, and the quantiles that were asked for; NaN if the model has none.
         naive: (k, targets) the forecasts of persistence.
         scores: The model's errors.
         naive_scores: The errors of persistence on the same values.
@@ -36,7 +36,7 @@ class Backtest:
     actual: Floats
     predicted: Floats
     half_width: Floats
-    quantiles: Bounds | None
+    bounds: Bounds
     naive: Floats
     scores: Scores
     naive_scores: Scores
@@ -52,33 +52,28 @@ class Backtest:
         return skill(self.scores.rmse, self.naive_scores.rmse)
 
     @property
-    def bounds(self) -> Bounds:
-        """The intervals; NaN where the model has none."""
-        return self.quantiles or Bounds(self.predicted - self.half_width, self.predicted + self.half_width)
-
-    @property
     def quantile_coverage(self) -> dict[float, float]:
         """Share of the measured values at or below each quantile; NaN where nothing was measured."""
-        return quantile_coverage(self.actual, self.quantiles.quantiles) if self.quantiles else {}
+        return quantile_coverage(self.actual, self.bounds.quantiles)
 
     @property
     def wql(self) -> float:
         """Weighted quantile loss; NaN without quantiles."""
-        return weighted_quantile_loss(self.actual, self.quantiles.quantiles) if self.quantiles else np.nan
+        return weighted_quantile_loss(self.actual, self.bounds.quantiles)
 
     @property
     def coverage(self) -> float:
         """Share of the measured values inside the intervals; NaN where there are none."""
         known = ~np.isnan(self.actual) & ~np.isnan(self.half_width)
         inside = (np.abs(self.actual - self.predicted) <= self.half_width)[known]
-        if self.quantiles:
-            inside = ((self.quantiles.lower <= self.actual) & (self.actual <= self.quantiles.upper))[known]
+        if self.bounds.quantiles:
+            inside = ((self.bounds.lower <= self.actual) & (self.actual <= self.bounds.upper))[known]
         return float(inside.mean()) if inside.size else np.nan
 
     @property
     def interval_width(self) -> float:
         """Mean width of the intervals around the rows that are scored; NaN where there are none."""
-        widths = self.quantiles.upper - self.quantiles.lower if self.quantiles else 2 * self.half_width
+        widths = self.bounds.upper - self.bounds.lower if self.bounds.quantiles else 2 * self.half_width
         widths = widths[~np.isnan(self.actual) & ~np.isnan(self.half_width)]
         return float(widths.mean()) if widths.size else np.nan
 
@@ -96,7 +91,7 @@ class Backtest:
             "backtest_rows": self.rows,
             "backtest_coverage": self.coverage,
             "backtest_interval_width": self.interval_width,
-            **({"backtest_wql": self.wql, **quantiles} if self.quantiles else {}),
+            **({"backtest_wql": self.wql, **quantiles} if quantiles else {}),
         }
 
 
@@ -125,6 +120,6 @@ def backtest(
     calibrated = intervals.calibrated(data, predicted, origins) if intervals else None
     ahead = np.ones_like(origins)
     half_width = calibrated.half_widths(origins, ahead) if calibrated else np.full_like(actual, np.nan)
-    bounds = calibrated.around(predicted, origins, ahead, quantiles) if calibrated and quantiles else None
+    bounds = calibrated.around(predicted, origins, ahead, quantiles) if calibrated else Bounds(half_width, half_width)
     scores, naive_scores = score(actual, predicted), score(actual, naive)
     return Backtest(origins, actual, predicted, half_width, bounds, naive, scores, naive_scores), calibrated

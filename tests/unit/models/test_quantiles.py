@@ -134,6 +134,18 @@ def test_nothing_learned_depends_on_values_before_the_selection_part_but_the_uni
     assert np.array_equal(first.ahead, again.ahead)
 
 
+def test_quantiles_of_what_is_never_negative_are_not_below_zero():
+    data = skewed(2000, 5)
+    model = Level(data)
+    model.non_negative = ("y",)
+    quiet = skewed(400, 6)
+    tested, _ = backtest(model, quiet, learned(model, data), (0.001, 0.05, 0.5))
+    free, _ = backtest(model, quiet, replace(learned(model, data), non_negative=()), (0.001, 0.05, 0.5))
+    assert min(each.min() for each in free.bounds.arrays) < 0
+    assert min(each.min() for each in tested.bounds.arrays) == 0
+    assert np.array_equal(tested.bounds.quantiles[0.001], np.maximum(free.bounds.quantiles[0.001], 0))
+
+
 def test_quantiles_follow_a_model_that_grew_worse_on_one_side():
     train, test = walk(noise("gaussian", 4000, 7)), walk(noise("gaussian", 4000, 8))
 

@@ -67,7 +67,7 @@ def saved(forecaster: object, folder: Path) -> bytes:
 
 def skip_alone(forecaster: object, data: ProcessedData, origins: np.ndarray) -> np.ndarray:
     nothing = np.zeros((len(origins), forecaster.output_seq_len, len(forecaster.targets)))
-    return forecaster.transform.forecasts(data.frame, data.frame.time, origins, nothing)
+    return forecaster.transforms[0].forecasts(data.frame, data.frame.time, origins, nothing)
 
 
 @pytest.mark.parametrize("model_type", ["GRU", "LSTM"])
@@ -96,7 +96,10 @@ def test_before_the_first_epoch_a_model_is_its_skip_which_may_stay_the_best():
     np.testing.assert_allclose(
         fit.forecaster.forecast(data.frame, origins), skip_alone(fit.forecaster, data, origins), rtol=1e-12
     )
-    assert fit.refit(lambda *told: None).transform.skip.alphas.tolist() == fit.forecaster.transform.skip.alphas.tolist()
+    assert (
+        fit.refit(lambda *told: None).transforms[0].skip.alphas.tolist()
+        == fit.forecaster.transforms[0].skip.alphas.tolist()
+    )
 
 
 @pytest.mark.parametrize("part", ["fit_end", "validation_end"])
@@ -106,7 +109,7 @@ def test_no_row_after_a_part_changes_a_fit_on_it(part: str, tmp_path: Path):
     chosen = params(output_seq_len=2, epochs=1)
     first, other = (fit_recurrent("GRU", each, chosen) for each in (data, changed_from(data, end)))
     assert first.train_loss == other.train_loss
-    ours, theirs = first.forecaster.transform, other.forecaster.transform
+    ours, theirs = first.forecaster.transforms[0], other.forecaster.transforms[0]
     assert {name: values.tobytes() for name, values in ours.tensors().items()} == {
         name: values.tobytes() for name, values in theirs.tensors().items()
     }
@@ -147,7 +150,7 @@ def test_no_value_after_the_fit_part_changes_a_fit_on_it(row: int, column: str, 
             sampling_seconds=each.sampling_seconds,
         )
         network_weights = [part.detach().numpy() for net in learner.networks for part in net.parameters()]
-        arrays = [*learner.transform.tensors().values(), *network_weights, weights]
+        arrays = [*learner.transforms()[0].tensors().values(), *network_weights, weights]
         learned.append((losses, each.learnable_features(), correction.to_dict(), [a.tobytes() for a in arrays]))
     assert learned[0] == learned[1]
 
@@ -158,9 +161,9 @@ def test_a_refit_keeps_alpha_and_epochs_and_learns_everything_else_from_all_rows
     told: list[str] = []
     refitted = fit.refit(lambda fraction, message: told.append(message))
     assert len(told) == fit.best_epoch
-    assert isinstance(refitted.transform, LinearSkipTransform)
-    np.testing.assert_allclose(refitted.transform.scale, data.frame.columns["load"].std())
-    assert np.array_equal(refitted.transform.skip.alphas, fit.forecaster.transform.skip.alphas)
+    assert isinstance(refitted.transforms[0], LinearSkipTransform)
+    np.testing.assert_allclose(refitted.transforms[0].scale, data.frame.columns["load"].std())
+    assert np.array_equal(refitted.transforms[0].skip.alphas, fit.forecaster.transforms[0].skip.alphas)
     assert refitted.features == fit.forecaster.features
 
 
@@ -176,7 +179,7 @@ def test_members_differ_and_the_first_is_the_lone_one():
 def test_volatility_weights_change_the_fit():
     data = series()
     weighted, plain = (fit_recurrent("GRU", data, params(epochs=1, volatility_weighting=on)) for on in (True, False))
-    ours, theirs = (fit.forecaster.transform.skip.coefficients for fit in (weighted, plain))
+    ours, theirs = (fit.forecaster.transforms[0].skip.coefficients for fit in (weighted, plain))
     assert not np.allclose(ours, theirs)
 
 
