@@ -120,12 +120,18 @@
     throw Error(`the number of steps must be a whole number from 1 to ${model.max_inference_length}`);
   }
 
+  function levels() { // quantiles that are asked for, each once
+    const numbers = [...new Set(at("quantiles").value.split(",").filter(part => part.trim()).map(Number))];
+    if (numbers.every(each => each > 0 && each < 1)) return numbers;
+    throw Error("quantiles must be numbers between 0 and 1, separated by commas");
+  }
+
   async function forecast() {
     clearTimeout(timer);
     asking?.abort();
     const mine = asking = new AbortController();
     try {
-      const steps = length(), quantiles = at("quantiles").value.trim(), body = {inference_length: steps, ...(quantiles && {quantiles})};
+      const steps = length(), quantiles = levels(), body = {inference_length: steps, ...(quantiles.length && {quantiles})};
       at("span").textContent = span(steps * model.sampling_seconds);
       if (own) Object.assign(body, {data: own.columns, index_col: own.timeColumn});
       at("charts").classList.add("waiting");
@@ -198,7 +204,7 @@
     const yUnit = (high - low) / 1e4 || Math.abs(low) / 1e4 || 1;
     const xs = moments => runs(moments.map(x => (x - first) / unit)), ys = numbers => numbers.map(y => y == null ? null : (y - low) / yUnit);
     const lines = [
-      ...shades.map(each => ({name: each.name, style: "interval", x: xs(ahead), y: [ys(each.low), ys(each.high)]})),
+      ...shades.map(each => ({name: each.name.endsWith("interval") ? "interval" : each.name, style: "interval", x: xs(ahead), y: [ys(each.low), ys(each.high)]})),
       {name: "measured", style: "actual under", x: xs(past), y: [ys(values)]},
       {name: "forecast", style: "model", x: xs(ahead), y: [ys(pick(target))]},
     ];
