@@ -50,5 +50,5 @@ def _quantile(part: object) -> float:
         except (ValueError, OverflowError):
             number = None
     if number is None or not 0 < number < 1:
-        raise ValueError(f"must be {_NUMBERS}; got {shown(part, quoted=True)}")
+        raise ValueError(f"must be {_NUMBERS}, not {shown(part, quoted=True)}")
     return number

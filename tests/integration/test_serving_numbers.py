@@ -108,7 +108,7 @@ def test_quantiles_are_those_of_the_batch_stage_and_of_python(place: Place, clie
     assert by_query == steps
     refused = client.post("/predict?quantiles=2", json=asked)
     assert refused.status_code == 400
-    assert refused.json()["detail"] == "quantiles must be numbers between 0 and 1, such as 0.05,0.5,0.95; got '2'"
+    assert refused.json()["detail"] == "quantiles must be numbers between 0 and 1, such as 0.05,0.5,0.95, not '2'"
 
 
 def test_many_forecasts_at_once_are_each_what_they_are_alone(client: httpx.Client, server: Server):

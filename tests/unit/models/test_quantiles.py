@@ -253,7 +253,7 @@ def test_a_table_has_a_column_for_each_quantile(saved):
     assert np.array_equal(table["y_lower"], table["y_q0.05"])  # of 90 per cent
     same = pyfunc.forecast_table(loaded, history(), {"inference_length": 12, "quantiles": "0.05,0.9"})
     pd.testing.assert_frame_equal(same, table)
-    with pytest.raises(BadInputError, match=r"^quantiles must be numbers between 0 and 1, .* got 2$"):
+    with pytest.raises(BadInputError, match=r"^quantiles must be numbers between 0 and 1, .* not 2$"):
         forecast_table(loaded, history(), 12, quantiles=[2])
 
 
