@@ -3,6 +3,7 @@
 import json
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -45,9 +46,11 @@ class Model:
         """Return the type, the targets and the sampling interval."""
         return f"<flts.Model {self.model_type}: {', '.join(self.targets)} every {self.sampling}>"
 
-    def forecast(self, history: pd.DataFrame, steps: int = 10) -> pd.DataFrame:
+    def forecast(
+        self, history: pd.DataFrame, steps: int = 10, *, quantiles: str | Sequence[float] = ()
+    ) -> pd.DataFrame:
         """Forecast the steps that follow a history; see ``flts.models.table.forecast_table``."""
-        return forecast_table(self._bundle, history, steps)
+        return forecast_table(self._bundle, history, steps, quantiles)
 
 
 def load_model(source: str | Path | Promotion | TrainedModel, *, tracking_uri: str | None = None) -> Model:

@@ -234,7 +234,8 @@ class Promotion(Message):
 class ForecastBatch(Message):
     """One forecast with its metrics: a line of ``results.jsonl``; all values in original units.
 
-    ``data_sha256``, ``inference_length`` and ``sample_idx`` record the request; older versions lack them.
+    ``data_sha256``, ``inference_length`` and ``sample_idx`` record the request; older versions lack them. ``quantiles``
+    names those that samples have, separated by commas, where some were asked for.
     """
 
     kind: ClassVar[str] = "forecast batch"
@@ -249,6 +250,7 @@ class ForecastBatch(Message):
     data_sha256: str | None = None
     inference_length: int | None = None
     sample_idx: int | None = None
+    quantiles: str | None = None
 
 
 class Performance(Message):

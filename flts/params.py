@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from flts.boundary.quantiles import MOST_QUANTILES, parse_quantiles
 from flts.diagnostics.terminal import printable
 
 # Limits of a model, trained here or read from a bundle; flts.models.recurrent.network limits the network as a whole.
@@ -83,6 +84,16 @@ Name = Annotated[
         f"at most {_MOST_BYTES} bytes of UTF-8 without '/', '\\', '..' and control characters, not starting with '.' "
         f"or '-', and none of {', '.join(_NAMES_IN_KEYS)}"
     ),
+]
+
+
+def _check_quantiles(value: str) -> str:
+    parse_quantiles(value)
+    return value
+
+
+Quantiles = Annotated[
+    str, AfterValidator(_check_quantiles), ParamRule(f"at most {MOST_QUANTILES} numbers between 0 and 1")
 ]
 BucketName = Annotated[str, AfterValidator(_check_bucket)]
 
@@ -345,5 +356,11 @@ class InferenceParams(ServiceParams):
     inference_length: int = _param(10, "Forecast", "number of steps to forecast", ge=1, le=100_000)
     sample_idx: int = _param(
         0, "Forecast", "row of the test data at which the first window starts, counted from 0", ge=0
+    )
+    quantiles: Quantiles = _param(
+        "",
+        "Forecast",
+        "quantiles to forecast, separated by commas, such as 0.05,0.5,0.95; intervals then have the quantiles of "
+        "interval_level as bounds; empty: none, and intervals as wide below a forecast as above it",
     )
     inference_log_bucket: BucketName = _bucket("inference_log_bucket")

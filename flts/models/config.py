@@ -21,12 +21,52 @@ SHORTEST_INTERVAL, LONGEST_INTERVAL = 1e-6, 100 * 366 * 86400.0
 STEPS = 48  # ahead with a width of their own; steps farther ahead have the width of the last
 RECENT_SCORES = 500  # scores that intervals are recalibrated by
 Score = Annotated[float, Field(ge=0)]
+# The quantiles that describe the signed scores of each step ahead; others lie between them, or beyond in proportion.
+LEVELS = (0.02, 0.05, *(tenth / 10 for tenth in range(1, 10)), 0.95, 0.98)
+ERROR_FEATURES = 8  # that explain the size of errors
+_Quantiles = Annotated[list[float], Field(min_length=len(LEVELS), max_length=len(LEVELS))]
+_Features = Annotated[list[float], Field(min_length=ERROR_FEATURES, max_length=ERROR_FEATURES)]
+_Weights = Annotated[list[float], Field(min_length=ERROR_FEATURES + 1, max_length=ERROR_FEATURES + 1)]
+_Positive = Annotated[float, Field(gt=0)]
+
+
+class FittedErrorScale(BaseModel):
+    """The JSON form of the scale of one target's errors; see ``flts.models.error_scale.ErrorScale``."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    floor: _Positive
+    near_zero: _Positive
+    centre: _Features
+    spread: Annotated[list[_Positive], Field(min_length=ERROR_FEATURES, max_length=ERROR_FEATURES)]
+    weights: tuple[_Weights, _Weights]
+    bounds: tuple[tuple[float, float], tuple[float, float]]
+
+
+class FittedSignedScores(BaseModel):
+    """The JSON form of signed scores, by target: their unit, recent ones, and ``LEVELS`` of each step ahead."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    scale: dict[str, FittedErrorScale]
+    recent: dict[str, Annotated[list[float], Field(min_length=1, max_length=RECENT_SCORES)]]
+    ahead: dict[str, Annotated[list[_Quantiles], Field(min_length=1, max_length=STEPS)]]
+
+    @model_validator(mode="after")
+    def _alike(self) -> Self:
+        if not set(self.scale) == set(self.recent) == set(self.ahead):
+            raise ValueError("must give a scale, recent signed scores and their quantiles for the same targets")
+        if len({len(steps) for steps in self.ahead.values()}) != 1:
+            raise ValueError("must give every target the same number of steps")
+        if any(quantiles != sorted(quantiles) for steps in self.ahead.values() for quantiles in steps):
+            raise ValueError("must give quantiles in ascending order")
+        return self
 
 
 class FittedIntervals(BaseModel):
     """The JSON form of intervals: for each target its mean volatility, the width of each step, and recent scores.
 
-    ``non_negative`` names the targets whose intervals end at zero.
+    Bundles of older versions lack ``signed``. ``non_negative`` names the targets whose intervals end at zero.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
@@ -35,6 +75,7 @@ class FittedIntervals(BaseModel):
     volatility: dict[str, Annotated[float, Field(gt=0)]]
     widths: dict[str, Annotated[list[Score], Field(min_length=1, max_length=STEPS)]]
     recent: dict[str, Annotated[list[Score], Field(max_length=RECENT_SCORES)]]
+    signed: FittedSignedScores | None = None
     non_negative: list[str] = Field(default_factory=list)
 
     @model_validator(mode="after")
@@ -43,6 +84,8 @@ class FittedIntervals(BaseModel):
             raise ValueError("must give a volatility, widths and recent scores for the same targets")
         if len({len(steps) for steps in self.widths.values()}) != 1:
             raise ValueError("must give every target the same number of widths")
+        if self.signed and set(self.signed.recent) != set(self.widths):
+            raise ValueError("must give signed scores for the same targets as widths")
         if unknown := set(self.non_negative) - set(self.widths):
             raise ValueError(f"names {min(unknown)!r}, which has no widths, in field 'non_negative'")
         return self

@@ -1,6 +1,6 @@
 """Features of a raw history, and the forecast of the rows that follow it."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -71,11 +71,27 @@ def process_history(bundle: Bundle, time: Times, columns: Mapping[str, Floats]) 
     )
 
 
-def forecast_history(bundle: Bundle, data: ProcessedData, steps: int) -> tuple[Forecast, Bounds | None]:
-    """Forecast the ``steps`` that follow some data, with bounds where the model has intervals."""
+def forecast_history(
+    bundle: Bundle, data: ProcessedData, steps: int, quantiles: Sequence[float] = ()
+) -> tuple[Forecast, Bounds | None]:
+    """Forecast the ``steps`` that follow some data, with bounds and ``quantiles`` where the model has intervals.
+
+    Raises:
+        BadInputError: Quantiles are asked for, and it has none.
+    """
+    check_quantiles(bundle, quantiles)
     forecast = forecast_steps(bundle.forecaster, data, start=len(data), steps=steps)
-    intervals = bundle.intervals
-    return forecast, intervals.calibrated_on_recent(bundle.forecaster, data).bounds(forecast) if intervals else None
+    if bundle.intervals is None:
+        return forecast, None
+    return forecast, bundle.intervals.calibrated_on_recent(bundle.forecaster, data).bounds(forecast, quantiles)
+
+
+def check_quantiles(bundle: Bundle, quantiles: Sequence[float]) -> None:
+    """Make sure that a model can forecast quantiles, if some are asked for; else ``BadInputError``."""
+    if quantiles and bundle.intervals is None:
+        raise BadInputError(
+            f"this {bundle.config.model_type} model has no intervals, and so no quantiles: train it again"
+        )
 
 
 def _lags(config: BundleConfig) -> dict[str, tuple[str, int]]:

@@ -21,10 +21,17 @@ DEFAULT_STEPS = 10
 SIGNATURE: dict[str, str | None] = {
     "inputs": None,
     "outputs": None,
-    "params": f'[{{"name": "inference_length", "default": {DEFAULT_STEPS}, "shape": null, "type": "long"}}]',
+    "params": f'[{{"name": "inference_length", "default": {DEFAULT_STEPS}, "shape": null, "type": "long"}}, '
+    '{"name": "quantiles", "default": "", "shape": null, "type": "string"}]',
 }
 
 
 def forecast_table(bundle: Bundle, history: "pd.DataFrame", params: Mapping[str, Any] | None = None) -> "pd.DataFrame":
-    """Forecast ``params["inference_length"]`` steps, 10 when left out; see ``flts.models.table.forecast_table``."""
-    return table.forecast_table(bundle, history, (params or {}).get("inference_length", DEFAULT_STEPS))
+    """Forecast ``params["inference_length"]`` steps, 10 when left out, with ``params["quantiles"]``, if any.
+
+    See ``flts.models.table.forecast_table``.
+    """
+    given = params or {}
+    return table.forecast_table(
+        bundle, history, given.get("inference_length", DEFAULT_STEPS), given.get("quantiles") or ()
+    )

@@ -1,9 +1,11 @@
 """Forecasts with pandas: a table of raw history in, a table of forecasts out."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from flts.boundary.quantiles import parse_quantiles
 from flts.errors import BadInputError
 from flts.models.bundle import Bundle
 from flts.models.history import check_history, forecast_history, measured_columns, process_history
@@ -14,7 +16,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def forecast_table(bundle: Bundle, history: "pd.DataFrame", steps: int) -> "pd.DataFrame":
+def forecast_table(
+    bundle: Bundle, history: "pd.DataFrame", steps: int, quantiles: str | Sequence[float] = ()
+) -> "pd.DataFrame":
     """Forecast the steps that follow a history.
 
     Args:
@@ -23,28 +27,32 @@ def forecast_table(bundle: Bundle, history: "pd.DataFrame", steps: int) -> "pd.D
             including its targets, in original units without missing values. Time features and lags are computed; other
             columns are ignored.
         steps: Number of steps to forecast.
+        quantiles: Quantiles to forecast as well, as text or numbers: ``"0.05,0.5,0.95"``. Bounds then are the quantiles
+            that ``interval_level`` of the training names.
 
     Returns:
         ``time``, one column per target, and ``<target>_lower`` and ``<target>_upper`` where the model has intervals;
-        one row per step, in original units.
+        for each quantile ``<target>_q0.05``; one row per step, in original units.
 
     Raises:
-        BadInputError: A column is missing or holds something else, there are too few rows, or ``steps`` is not a
-            whole number from 1 on.
+        BadInputError: A column is missing or holds something else, there are too few rows, ``steps`` is not a whole
+            number from 1 on, or the model has no such quantiles.
     """
     import pandas as pd
 
     if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
         raise BadInputError(f"steps must be a whole number from 1 on, not {steps!r}")
+    try:
+        levels = parse_quantiles(quantiles)
+    except ValueError as error:
+        raise BadInputError(f"quantiles {error}") from None
     check_history(bundle.config, history.columns, len(history))
     numbers = {name: _numbers(history, name) for name in measured_columns(bundle.config)}
     data = process_history(bundle, _times(history), numbers)
-    forecast, bounds = forecast_history(bundle, data, int(steps))
+    forecast, bounds = forecast_history(bundle, data, int(steps), levels)
     columns = dict(zip(data.targets, forecast.values.T, strict=True))
     if bounds:
-        for name, lower, upper in zip(data.targets, bounds.lower.T, bounds.upper.T, strict=True):
-            bound = {f"{name}_lower": lower, f"{name}_upper": upper}
-            columns |= {name: values for name, values in bound.items() if name not in data.targets}
+        columns |= bounds.columns(data.targets)
     return pd.DataFrame({TIME_COLUMN: forecast.time, **columns})
 
 

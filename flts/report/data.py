@@ -1,5 +1,6 @@
 """Contents of the reports. Stages fill these; `flts.report.pages` renders them. Arrays are in original units."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -132,9 +133,11 @@ class ForecastReport:
     """Report of inference. Forecast arrays are (steps, targets), backtest arrays (rows, targets); NaN: unknown.
 
     ``recursive`` and ``after_gap`` are (steps,). ``lower`` and ``upper`` bound the interval of each step, meant to
-    contain the share ``interval_level`` of measured values; ``backtest_half_width`` is half its width in the backtest.
+    contain the share ``interval_level`` of measured values; ``backtest_lower`` and ``backtest_upper`` in the backtest.
     Models without intervals have ``None`` and NaN there. ``backtest_scores`` (original units) names the model, then
-    ``persistence``. ``backtest_horizons`` are by horizon, ascending.
+    ``persistence``. ``backtest_horizons`` are by horizon, ascending. ``quantiles`` are those that were asked for,
+    ascending, and ``backtest_quantile_coverage`` the share of measured values at or below each in the backtest;
+    ``backtest_wql`` is their weighted quantile loss, NaN without any.
     """
 
     identifier: str
@@ -153,10 +156,14 @@ class ForecastReport:
     backtest_time: Times
     backtest_actual: Floats
     backtest_predicted: Floats
-    backtest_half_width: Floats
+    backtest_lower: Floats
+    backtest_upper: Floats
     backtest_coverage: float
     interval_level: float
     backtest_persistence: Floats
     backtest_scores: Mapping[str, Scores]
     backtest_horizons: Sequence[HorizonScores] = ()
+    quantiles: Mapping[float, Floats] = field(default_factory=dict)
+    backtest_quantile_coverage: Mapping[float, float] = field(default_factory=dict)
+    backtest_wql: float = math.nan
     notes: Sequence[str] = ()

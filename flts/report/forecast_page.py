@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from flts.boundary.quantiles import quantile_text
 from flts.report.data import ForecastReport
 from flts.report.forecast_charts import (
     EXCERPT,
@@ -87,6 +88,9 @@ def forecast_page(report: ForecastReport) -> str:
         if report.backtest_scores
         else None,
         backtests=backtests,
+        quantile_shares=[
+            (quantile_text(level), percent(share)) for level, share in report.backtest_quantile_coverage.items()
+        ],
         horizons=_horizons(report.backtest_horizons),
         horizon_skill=skill,
         rows=rows,
@@ -97,6 +101,7 @@ def forecast_page(report: ForecastReport) -> str:
         words=[
             "Backtest",
             *(["Interval"] if report.lower is not None else []),
+            *(["Quantile", "WQL"] if report.quantiles else []),
             "Rolling and recursive",
             "Persistence",
             "RMSE, MAE, MSE",
@@ -141,6 +146,8 @@ def _facts(report: ForecastReport, share: float) -> list[Fact]:
                 "of the measured values in the backtest",
             )
         )
+    if math.isfinite(report.backtest_wql):
+        facts.append(Fact("Weighted quantile loss", number(report.backtest_wql), "in the backtest; lower is better"))
     facts.append(Fact("Rows in the backtest", fixed(len(report.backtest_time), 0)))
     return facts
 
@@ -160,6 +167,8 @@ def _explanation(report: ForecastReport) -> str:
     if report.lower is not None:
         expected = f"{100 * report.interval_level:g} of 100"
         parts.append(f"The {_interval(report)}s are made so that {expected} measured values fall inside.")
+    if len(report.quantiles) > 1:
+        parts.append("The shaded areas lie between the quantiles that were asked for.")
     if report.after_gap.any():
         parts.append("Ringed steps follow a gap in time: their window is not complete, and they are not scored.")
     return " ".join(parts)
@@ -174,9 +183,7 @@ def _forecast(report: ForecastReport, index: int) -> Figure | None:
     measured = np.concatenate([report.backtest_actual[before, index], report.actual[:, index]])
     breaks = gap_breaks(measured_x)
     lines = [Line("measured", measured_x, finite(measured), "actual under", breaks)]
-    if report.lower is not None and report.upper is not None:
-        lower, upper = report.lower[:, index], report.upper[:, index]
-        lines = [*interval_line(_interval(report), report.time, lower, upper), *lines]
+    lines = [*_areas(report, index), *lines]
     if not recursive.all():
         lines.append(Line("rolling forecast", x, np.where(recursive, np.nan, predicted), "model", breaks))
     if recursive.any():
@@ -205,6 +212,21 @@ def _forecast(report: ForecastReport, index: int) -> Figure | None:
     )
 
 
+def _areas(report: ForecastReport, index: int) -> list[Line]:
+    """Describe the areas between quantiles that lie opposite each other, the outer ones first; else the interval."""
+    levels = list(report.quantiles)
+    pairs = list(zip(levels, reversed(levels), strict=True))[: len(levels) // 2]
+    areas = [
+        (f"{quantile_text(low)} to {quantile_text(high)}", report.quantiles[low], report.quantiles[high])
+        for low, high in pairs
+    ]
+    if not areas and report.lower is not None and report.upper is not None:
+        areas = [(_interval(report), report.lower, report.upper)]
+    return [
+        line for name, low, high in areas for line in interval_line(name, report.time, low[:, index], high[:, index])
+    ]
+
+
 def _backtests(report: ForecastReport) -> list[Figure]:
     figures: list[Figure | None] = []
     for index, target in enumerate(report.targets[:TARGETS_CHARTED]):
@@ -213,8 +235,7 @@ def _backtests(report: ForecastReport) -> list[Figure]:
             for values in (report.backtest_actual, report.backtest_predicted, report.backtest_persistence)
         )
         time, model = report.backtest_time, report.model_type
-        half = report.backtest_half_width[:, index]
-        bounds = (_interval(report), predicted - half, predicted + half)
+        bounds = (_interval(report), report.backtest_lower[:, index], report.backtest_upper[:, index])
         whole = (
             comparison_chart(target, time, actual, predicted, None, model, f"{target}: the whole test data")
             if len(time) > EXCERPT

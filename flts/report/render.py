@@ -42,6 +42,10 @@ GLOSSARY: Mapping[str, str] = {
     "last of them and is forecast from the forecasts before it, so errors add up.",
     "Interval": "The range in which a measured value is expected. Its width comes from the model's errors on rows that "
     "it had not learned from, and follows recent errors and the volatility of recent rows.",
+    "Quantile": "The value that a measured value does not exceed with this probability: 0.95 with 95 per cent. Made as "
+    "intervals are, from errors below and above the forecast apart.",
+    "WQL": "Weighted quantile loss: twice the pinball losses of a quantile, divided by the sum of the measured values' "
+    "sizes; the mean over the quantiles. Lower is better.",
     "Backtest": "Every row of the test data forecast one step ahead from the measured rows before it, by a model that "
     "saw none of them in training.",
 }

@@ -145,15 +145,20 @@ def _add_forecasts(app: FastAPI, settings: ServingSettings, watch: ModelWatcher,
     tags: list[str | Enum] = ["forecasts"]
 
     async def make(
-        request: Request, read: Callable[[bytes, int | None], PredictRequest], render: Callable[[ForecastResult], bytes]
+        request: Request,
+        read: Callable[[bytes, int | None, str | None], PredictRequest],
+        render: Callable[[ForecastResult], bytes],
     ) -> Response:
         loaded = _current_model(request, watch)
         body = await read_body(request, settings.max_body_mib)
-        steps = query_steps(request)
+        steps, quantiles = query_steps(request), request.query_params.get("quantiles")
         asked = (
-            read(body, steps) if len(body) < _SMALL_BODY else await forecasts.run_in_thread(lambda: read(body, steps))
+            read(body, steps, quantiles)
+            if len(body) < _SMALL_BODY
+            else await forecasts.run_in_thread(lambda: read(body, steps, quantiles))
         )
-        making = forecasts.make(loaded, asked.steps, None if asked.columns is None else asked.history)
+        history = None if asked.columns is None else asked.history
+        making = forecasts.make(loaded, asked.steps, history, asked.quantiles)
         result = await (making if asked.steps < _FEW_STEPS else cancel_on_disconnect(request, making))
         content = render(result) if asked.steps < _FEW_STEPS else await forecasts.run_in_thread(lambda: render(result))
         return Response(content, media_type="application/json")

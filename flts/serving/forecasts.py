@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ import numpy as np
 from flts.errors import BadInputError
 from flts.models.bundle import Bundle
 from flts.models.forecasting import Forecast
+from flts.models.history import check_quantiles
 from flts.models.intervals import Bounds
 from flts.models.stepwise import StepwiseForecast
 from flts.serving.batching import ForecastBatcher
@@ -91,13 +92,16 @@ class ForecastService:
             self._refused.labels("bad_request").inc()
             raise
 
-    async def make(self, loaded: LoadedModel, steps: int, read: ReadHistory | None) -> ForecastResult:
+    async def make(
+        self, loaded: LoadedModel, steps: int, read: ReadHistory | None, quantiles: Sequence[float] = ()
+    ) -> ForecastResult:
         """Forecast the ``steps`` after the history that ``read`` returns, or after the stored data.
 
         Raises:
             HttpError: 429 when the queue is full, 504 past the deadline.
-            BadInputError: The data cannot be forecast from.
+            BadInputError: The data cannot be forecast from, or the model has no quantiles.
         """
+        check_quantiles(loaded.bundle, quantiles)
         if self._pending >= self._max_pending:
             raise HttpError(429, f"{self._max_pending} forecasts are already pending: try again in a moment")
         self._pending += 1
@@ -105,7 +109,9 @@ class ForecastService:
         try:
             async with asyncio.timeout(self._deadline):
                 result = await (
-                    self._forecast_history(loaded, steps, read) if read else self._forecast_stored(loaded, steps)
+                    self._forecast_history(loaded, steps, read, quantiles)
+                    if read
+                    else self._forecast_stored(loaded, steps, quantiles)
                 )
         except TimeoutError:
             raise HttpError(504, f"the forecast took longer than {self._deadline:g} seconds") from None
@@ -115,14 +121,17 @@ class ForecastService:
         _check_finite(result)
         return result
 
-    async def _forecast_stored(self, loaded: LoadedModel, steps: int) -> ForecastResult:
+    async def _forecast_stored(self, loaded: LoadedModel, steps: int, quantiles: Sequence[float]) -> ForecastResult:
         stored = loaded.stored
         if stored is None:
             raise BadInputError(_NO_DATA)
         forecast = await self._batcher.forecast(loaded.bundle.forecaster, lambda: stored.forecasts(steps))
-        return ForecastResult(forecast, stored.intervals.bounds(forecast) if stored.intervals else None, loaded)
+        bounds = stored.intervals.bounds(forecast, quantiles) if stored.intervals else None
+        return ForecastResult(forecast, bounds, loaded)
 
-    async def _forecast_history(self, loaded: LoadedModel, steps: int, read: ReadHistory) -> ForecastResult:
+    async def _forecast_history(
+        self, loaded: LoadedModel, steps: int, read: ReadHistory, quantiles: Sequence[float]
+    ) -> ForecastResult:
         bundle = loaded.bundle
         data = await self.run_in_thread(lambda: read(bundle))
         forecaster, intervals = bundle.forecaster, bundle.intervals
@@ -134,12 +143,12 @@ class ForecastService:
             forecasting,
             self.run_in_thread(lambda: intervals.calibrated_on_recent(forecaster, data)),
         )
-        return ForecastResult(forecast, calibrated.bounds(forecast), loaded)
+        return ForecastResult(forecast, calibrated.bounds(forecast, quantiles), loaded)
 
 
 def _check_finite(result: ForecastResult) -> None:
     bounds = result.bounds
-    values = [result.forecast.values, *([bounds.lower, bounds.upper] if bounds else [])]
+    values = [result.forecast.values, *(bounds.arrays if bounds else ())]
     if not all(np.isfinite(each).all() for each in values):
         promotion = result.loaded.promotion
         raise BadInputError(

@@ -87,6 +87,30 @@ def test_data_of_a_client_are_forecast_as_python_forecasts_them(place: Place, cl
         assert [step[name] for step in steps] == pytest.approx(table[name].tolist(), **CLOSE)
 
 
+@pytest.mark.parametrize("stored", [True, False])
+def test_quantiles_are_those_of_the_batch_stage_and_of_python(place: Place, client: httpx.Client, stored: bool):
+    asked: dict[str, Any] = {"inference_length": STEPS, "quantiles": [0.95, 0.05]}
+    columns = history(400)
+    if stored:
+        data = read_processed(place.data())
+        columns = {"time": data.frame.time, **{name: data.frame.columns[name] for name in ("down", "up")}}
+    else:
+        asked["data"] = columns
+    table = flts.load_model(model_of(place)).forecast(pd.DataFrame(columns), STEPS, quantiles="0.05,0.95")
+
+    steps = client.post("/predict", json=asked).json()["predictions"]
+
+    names = ["down", "down_lower", "down_upper", "down_q0.05", "down_q0.95"]
+    assert list(steps[0]) == ["ts", *names, "mode"]
+    for name in names:
+        assert [step[name] for step in steps] == pytest.approx(table[name].tolist(), **CLOSE)
+    by_query = client.post("/predict?quantiles=0.05,0.95", json={**asked, "quantiles": None}).json()["predictions"]
+    assert by_query == steps
+    refused = client.post("/predict?quantiles=2", json=asked)
+    assert refused.status_code == 400
+    assert refused.json()["detail"] == "quantiles must be numbers between 0 and 1, such as 0.05,0.5,0.95, not '2'"
+
+
 def test_many_forecasts_at_once_are_each_what_they_are_alone(client: httpx.Client, server: Server):
     documents = [{"inference_length": 1 + number % 7} for number in range(40)]
     documents += [{"inference_length": 4, "data": history(10 + 7 * number)} for number in range(20)]

@@ -126,6 +126,20 @@ def test_the_length_is_chosen_by_slider_number_and_keyboard(shown: Open, server:
     expect(page.locator("#forecast-error")).to_be_hidden(timeout=SLOW)
 
 
+def test_quantiles_are_drawn_as_a_fan_and_listed(shown: Open, server: Server) -> None:
+    page = shown.page
+    page.locator("#quantiles").fill("0.05, 0.25, 0.5, 0.75, 0.95")
+    shown.says("#charts .legend", "0.05 to 0.95.*0.25 to 0.75")
+    shown.says("#steps thead", "down, q0.05.*down, q0.95")
+    page.locator("#charts .chart").focus()
+    page.keyboard.press("End")
+    shown.says("#charts .readout", r"^2018-02-07 05:30\s*0.05 to 0.95 .* to .*0.25 to 0.75 .*forecast ")
+    page.locator("#quantiles").fill("2")
+    shown.says("#forecast-error", r"^Quantiles must be numbers between 0 and 1, separated by commas\.$")
+    page.locator("#quantiles").fill("")
+    shown.says("#charts .legend", "90 % interval")
+
+
 @pytest.mark.parametrize(
     ("separator", "change"),
     [

@@ -19,7 +19,7 @@ from flts.diagnostics.validation import shown
 from flts.errors import BadInputError
 from flts.serving.forecasts import ForecastResult
 from flts.serving.protocols.columns import Column
-from flts.serving.protocols.predict import PredictRequest, choose_steps, forecast_columns, records
+from flts.serving.protocols.predict import PredictRequest, choose_quantiles, choose_steps, forecast_columns, records
 from flts.timeseries.frame import TIME_COLUMN
 from flts.web.errors import HttpError
 
@@ -27,8 +27,10 @@ _JSON, _CSV = "application/json", "text/csv"
 _FORMATS = ("dataframe_split", "dataframe_records")
 
 
-def read_invocation(body: bytes, steps: int | None, *, content_type: str) -> PredictRequest:
-    """Read the body of a request; ``steps`` takes precedence over the body's own parameters.
+def read_invocation(
+    body: bytes, steps: int | None, quantiles: str | None = None, *, content_type: str
+) -> PredictRequest:
+    """Read the body of a request; ``steps`` and ``quantiles`` take precedence over the body's own parameters.
 
     Raises:
         HttpError: 415 for an unsupported content type.
@@ -36,7 +38,7 @@ def read_invocation(body: bytes, steps: int | None, *, content_type: str) -> Pre
     """
     mime = content_type.partition(";")[0].strip().lower()
     if mime == _CSV:
-        return PredictRequest(choose_steps(steps), _from_csv(body))
+        return PredictRequest(choose_steps(steps), _from_csv(body), quantiles=choose_quantiles(quantiles))
     if mime != _JSON:
         raise HttpError(415, f"Content-Type must be {_JSON} or {_CSV}, got {shown(content_type, quoted=True)}")
     fields = json_object(body, "the body", "a JSON object", allow_nan=True)
@@ -47,7 +49,8 @@ def read_invocation(body: bytes, steps: int | None, *, content_type: str) -> Pre
     params = fields.get("params") or {}
     if not isinstance(params, dict):
         raise BadInputError(f"params must be a JSON object, got {shown(params)}")
-    return PredictRequest(choose_steps(steps, params.get("inference_length")), columns)
+    asked = choose_quantiles(quantiles, params.get("quantiles"))
+    return PredictRequest(choose_steps(steps, params.get("inference_length")), columns, quantiles=asked)
 
 
 def render_invocation(result: ForecastResult) -> bytes:

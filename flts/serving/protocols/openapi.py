@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from flts.boundary.quantiles import MOST_QUANTILES
 from flts.serving.protocols.predict import DEFAULT_STEPS, MAX_STEPS
 from flts.web.openapi import Answers, describe_answers
 
@@ -18,7 +19,7 @@ _WORDS = {
 
 
 class Prediction(BaseModel):
-    """One step: its time, every target with its bounds, and its mode, rolling or recursive."""
+    """One step: its time, every target with its bounds and quantiles, and its mode, rolling or recursive."""
 
     ts: str
     mode: str
@@ -87,6 +88,14 @@ _PREDICT_SCHEMA: dict[str, Any] = {
             "default": "time",
             "description": "Name of the column with timestamps in `data`.",
         },
+        "quantiles": {
+            "type": ["array", "string", "null"],
+            "items": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+            "maxItems": MOST_QUANTILES,
+            "uniqueItems": True,
+            "description": "Quantiles to forecast, as a list or as text with commas: `<target>_q0.05`. The bounds of "
+            "the intervals are then quantiles, too.",
+        },
     },
 }
 _PARAMETERS = {
@@ -97,7 +106,14 @@ _PARAMETERS = {
             "description": "Number of steps to forecast; takes precedence over the body.",
             "schema": {"type": "integer", "minimum": 1, "maximum": MAX_STEPS},
             "example": 3,
-        }
+        },
+        {
+            "name": "quantiles",
+            "in": "query",
+            "description": "Quantiles to forecast, separated by commas; takes precedence over the body.",
+            "schema": {"type": "string"},
+            "example": "0.05,0.5,0.95",
+        },
     ]
 }
 PREDICT_REQUEST = _PARAMETERS | {
@@ -107,6 +123,7 @@ PREDICT_REQUEST = _PARAMETERS | {
                 "schema": _PREDICT_SCHEMA,
                 "examples": {
                     "stored data": {"value": {"inference_length": 3}},
+                    "quantiles": {"value": {"inference_length": 3, "quantiles": [0.05, 0.5, 0.95]}},
                     "own data": {"value": {"inference_length": 3, "data": {"time": _TIMES, "down": [1.5, 1.25, 1.0]}}},
                 },
             }
@@ -132,7 +149,10 @@ PREDICT_RESPONSE: Answers = {
         },
     }
 }
-_PARAMS = {"type": "object", "properties": {"inference_length": _PREDICT_SCHEMA["properties"]["inference_length"]}}
+_PARAMS = {
+    "type": "object",
+    "properties": {name: _PREDICT_SCHEMA["properties"][name] for name in ("inference_length", "quantiles")},
+}
 _ROWS = [[time, value] for time, value in zip(_TIMES, [1.5, 1.25, 1.0], strict=True)]
 INVOCATION_REQUEST = _PARAMETERS | {
     "requestBody": {

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
+from flts.boundary.quantiles import parse_quantiles
 from flts.boundary.untrusted import json_object
 from flts.diagnostics.validation import shown
 from flts.errors import BadInputError
@@ -17,24 +18,25 @@ from flts.timeseries.frame import TIME_COLUMN
 from flts.timeseries.processed import ProcessedData
 
 DEFAULT_STEPS, MAX_STEPS = 10, 10_000
-_FIELDS = ("inference_length", "data", "index_col")
+_FIELDS = ("inference_length", "data", "index_col", "quantiles")
 
 
 @dataclass(frozen=True)
 class PredictRequest:
-    """A request for ``steps`` from ``columns``; without columns, from the stored data."""
+    """A request for ``steps`` and ``quantiles`` from ``columns``; without columns, from the stored data."""
 
     steps: int
     columns: Mapping[str, Any] | None = None
     time_column: str = TIME_COLUMN
+    quantiles: tuple[float, ...] = ()
 
     def history(self, bundle: Bundle) -> ProcessedData:
         """Return the history; raises what ``to_history`` raises."""
         return to_history(bundle, self.columns or {}, self.time_column)
 
 
-def read_predict(body: bytes, steps: int | None) -> PredictRequest:
-    """Read the body of a request; ``steps`` takes precedence over the body.
+def read_predict(body: bytes, steps: int | None, quantiles: str | None = None) -> PredictRequest:
+    """Read the body of a request; ``steps`` and ``quantiles`` of the query take precedence over the body.
 
     Raises:
         BadInputError: It is not a valid body for ``/predict``.
@@ -47,7 +49,8 @@ def read_predict(body: bytes, steps: int | None) -> PredictRequest:
         raise BadInputError("data must be a JSON object of columns, each a list of values")
     if not isinstance(time_column, str):
         raise BadInputError(f"index_col must be the name of the column with timestamps, got {shown(time_column)}")
-    return PredictRequest(choose_steps(steps, fields.get("inference_length")), data, time_column)
+    asked = choose_quantiles(quantiles, fields.get("quantiles"))
+    return PredictRequest(choose_steps(steps, fields.get("inference_length")), data, time_column, asked)
 
 
 def choose_steps(*asked: object) -> int:
@@ -57,6 +60,18 @@ def choose_steps(*asked: object) -> int:
         BadInputError: One of them is not a whole number or is out of bounds.
     """
     return next(iter([_check_steps(steps) for steps in asked if steps is not None]), DEFAULT_STEPS)
+
+
+def choose_quantiles(*asked: object) -> tuple[float, ...]:
+    """Return the quantiles, ascending, of the first text or list that is not ``None``, or else none.
+
+    Raises:
+        BadInputError: They are no quantiles.
+    """
+    try:
+        return parse_quantiles(next((each for each in asked if each is not None), None))
+    except ValueError as error:
+        raise BadInputError(f"quantiles {error}") from None
 
 
 def _check_steps(steps: object) -> int:
@@ -85,11 +100,9 @@ def records(columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
 
 
 def forecast_columns(result: ForecastResult) -> dict[str, list[Any]]:
-    """Return the values of every target, then their bounds, in original units."""
+    """Return the values of every target, then their bounds and quantiles, in original units."""
     targets = result.loaded.bundle.forecaster.targets
     columns: dict[str, list[Any]] = dict(zip(targets, result.forecast.values.T.tolist(), strict=True))
     if result.bounds:
-        for name, lower, upper in zip(targets, result.bounds.lower.T, result.bounds.upper.T, strict=True):
-            bounds = {f"{name}_lower": lower.tolist(), f"{name}_upper": upper.tolist()}
-            columns |= {bound: values for bound, values in bounds.items() if bound not in targets}
+        columns |= {name: values.tolist() for name, values in result.bounds.columns(targets).items()}
     return columns

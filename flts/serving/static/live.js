@@ -120,12 +120,18 @@
     throw Error(`the number of steps must be a whole number from 1 to ${model.max_inference_length}`);
   }
 
+  function levels() { // quantiles that are asked for, each once
+    const numbers = [...new Set(at("quantiles").value.split(",").filter(part => part.trim()).map(Number))];
+    if (numbers.every(each => each > 0 && each < 1)) return numbers;
+    throw Error("quantiles must be numbers between 0 and 1, separated by commas");
+  }
+
   async function forecast() {
     clearTimeout(timer);
     asking?.abort();
     const mine = asking = new AbortController();
     try {
-      const steps = length(), body = {inference_length: steps};
+      const steps = length(), quantiles = levels(), body = {inference_length: steps, ...(quantiles.length && {quantiles})};
       at("span").textContent = span(steps * model.sampling_seconds);
       if (own) Object.assign(body, {data: own.columns, index_col: own.timeColumn});
       at("charts").classList.add("waiting");
@@ -170,9 +176,18 @@
     showSteps();
   }
 
+  // Areas [name, column below, column above]: between quantiles that lie opposite each other, the outer ones first, or the interval.
+  function areas(target) {
+    const [first] = shown.answer.predictions, start = `${target}_q`;
+    const names = Object.keys(first).filter(name => name.startsWith(start) && Number(name.slice(start.length)) > 0);
+    const pairs = names.slice(0, names.length >> 1).map((low, n) => [low, names.at(-1 - n)]);
+    if (pairs.length) return pairs.map(([low, high]) => [`${low.slice(start.length)} to ${high.slice(start.length)}`, low, high]);
+    const lower = `${target}_lower`, upper = `${target}_upper`;
+    return model.interval_level == null || first[lower] == null ? [] : [[`${ticks.number(model.interval_level * 100, 1)} % interval`, lower, upper]];
+  }
+
   function figure(target) {
-    const level = model.interval_level == null ? null : `${ticks.number(model.interval_level * 100, 1)} % interval`;
-    const legend = [["actual under", "measured"], ["model", `${model.model_type} forecast`], ...(level ? [["interval", level]] : [])];
+    const legend = [["actual under", "measured"], ["model", `${model.model_type} forecast`], ...areas(target).map(([name]) => ["interval", name])];
     return make("figure", {}, ...(model.targets.length > 1 ? [make("h3", {textContent: target})] : []),
       make("ul", {className: "legend"}, ...legend.map(([style, name]) => make("li", {}, make("i", {className: `key line ${style}`}), name))),
       make("div", {className: "chart", ariaLabel: `${target}: recent measured values, and the forecast of ${plural(shown.answer.predictions.length, "step")} with its interval.`}));
@@ -182,14 +197,14 @@
     const {ts, columns} = actuals(), known = Math.max(CHART_ROWS, 2 * predictions.length);
     const past = ts.slice(-known).map(micros), values = (columns[target] ?? []).slice(-known);
     const ahead = predictions.map(each => micros(each.ts)), pick = name => predictions.map(each => each[name]);
-    const lower = pick(`${target}_lower`), upper = pick(`${target}_upper`), has = model.interval_level != null && lower[0] != null;
-    const all = [...values, ...pick(target), ...(has ? [...lower, ...upper] : [])].filter(value => value != null);
+    const shades = areas(target).map(([name, low, high]) => ({name, low: pick(low), high: pick(high)}));
+    const all = [...values, ...pick(target), ...shades.flatMap(each => [...each.low, ...each.high])].filter(value => value != null);
     const low = all.reduce((a, b) => Math.min(a, b)), high = all.reduce((a, b) => Math.max(a, b));
     const first = past[0] ?? ahead[0], unit = [...past, ...ahead].reduce((common, x) => gcd(common, x - first), 0) || 1;
     const yUnit = (high - low) / 1e4 || Math.abs(low) / 1e4 || 1;
     const xs = moments => runs(moments.map(x => (x - first) / unit)), ys = numbers => numbers.map(y => y == null ? null : (y - low) / yUnit);
     const lines = [
-      ...(has ? [{name: "interval", style: "interval", x: xs(ahead), y: [ys(lower), ys(upper)]}] : []),
+      ...shades.map(each => ({name: each.name.endsWith("interval") ? "interval" : each.name, style: "interval", x: xs(ahead), y: [ys(each.low), ys(each.high)]})),
       {name: "measured", style: "actual under", x: xs(past), y: [ys(values)]},
       {name: "forecast", style: "model", x: xs(ahead), y: [ys(pick(target))]},
     ];
@@ -223,7 +238,7 @@
     const cell = (each, name) => name === "ts" ? make("th", {scope: "row", textContent: when(each.ts)})
       : make("td", name === "mode" ? {textContent: each.mode} : {className: "n", textContent: amount(each[name])});
     table.tHead.replaceChildren(make("tr", {}, ...names.map(name =>
-      make("th", {scope: "col", className: name in words ? "" : "n", textContent: words[name] ?? name.replace(/_(lower|upper)$/, ", $1")}))));
+      make("th", {scope: "col", className: name in words ? "" : "n", textContent: words[name] ?? name.replace(/_(lower|upper|q0\.\d+)$/, ", $1")}))));
     table.tBodies[0].replaceChildren(...predictions.slice(0, TABLE_ROWS).map(each => make("tr", {}, ...names.map(name => cell(each, name)))));
     const more = predictions.length > TABLE_ROWS ? ` (the first ${TABLE_ROWS} of ${predictions.length})` : "";
     at("steps").querySelector("summary").textContent = `Values of each step${more}`;
@@ -266,6 +281,7 @@
       at("slider").value = at("length").value;
       later();
     });
+    at("quantiles").addEventListener("input", later);
     at("download").addEventListener("click", download);
     at("stored").addEventListener("click", () => {
       own = null;

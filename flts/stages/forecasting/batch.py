@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from flts.boundary.quantiles import parse_quantiles, quantile_text
 from flts.contracts import ForecastBatch
 from flts.datafiles.arrow import table_of
 from flts.models.forecasting import Forecast
@@ -87,11 +88,15 @@ def batch_samples(
 
     ``lower`` and ``upper`` bound the interval around ``pred``; they are ``None`` where the model has none. ``abs_err``
     leaves out values that are not scored: those not measured, and those of steps after a gap (``after_gap``).
+    Where ``bounds`` has quantiles, so has each entry: ``quantiles``, by quantile and target.
     """
     moments = forecast.time.astype("datetime64[us]").tolist()
     predicted, measured = _by_target(forecast.values, targets), _by_target(actual, targets)
     lower = _by_target(bounds.lower, targets) if bounds else [None] * len(predicted)
     upper = _by_target(bounds.upper, targets) if bounds else [None] * len(predicted)
+    quantiles = (
+        {quantile_text(q): _by_target(values, targets) for q, values in bounds.quantiles.items()} if bounds else {}
+    )
     samples = []
     for step in range(len(predicted)):
         known = {name: value for name, value in measured[step].items() if not np.isnan(value)}
@@ -104,6 +109,7 @@ def batch_samples(
                 "pred": predicted[step],
                 "lower": lower[step],
                 "upper": upper[step],
+                **({"quantiles": {q: values[step] for q, values in quantiles.items()}} if quantiles else {}),
                 "actual": {name: known.get(name) for name in targets} if known else None,
                 "abs_err": errors,
                 "mode": RECURSIVE if forecast.recursive[step] else ROLLING,
@@ -118,7 +124,11 @@ def _by_target(values: Floats, targets: Sequence[str]) -> list[dict[str, float]]
 
 
 def predictions_parquet(batch: ForecastBatch) -> bytes:
-    """Return the Parquet file of a batch: one row per step and target; the same batch gives the same bytes."""
+    """Return the Parquet file of a batch: one row per step and target; the same batch gives the same bytes.
+
+    Quantiles that were asked for are columns such as ``q0.05``; null where the model has none.
+    """
+    quantiles = [quantile_text(quantile) for quantile in parse_quantiles(batch.quantiles)]
     rows = [
         {
             "ts": datetime.fromisoformat(sample["ts"]).replace(tzinfo=None),
@@ -130,10 +140,12 @@ def predictions_parquet(batch: ForecastBatch) -> bytes:
             "upper": (sample.get("upper") or {}).get(target),
             "actual": (sample["actual"] or {}).get(target),
             "after_gap": sample["after_gap"],
+            **{f"q{q}": sample.get("quantiles", {}).get(q, {}).get(target) for q in quantiles},
         }
         for sample in batch.samples
         for target, prediction in sample["pred"].items()
     ]
     sink = pa.BufferOutputStream()
-    pq.write_table(table_of(rows, _SCHEMA), sink)
+    schema = pa.schema([*_SCHEMA, *((f"q{quantile}", pa.float64()) for quantile in quantiles)])
+    pq.write_table(table_of(rows, schema), sink)
     return bytes(sink.getvalue())

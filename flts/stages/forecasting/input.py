@@ -108,6 +108,20 @@ def adapt_to_model(forecaster: Forecaster, data: ProcessedData, source: str) -> 
     return replace(data, targets=forecaster.targets, actual=actual)
 
 
+def quantile_notes(params: InferenceParams, source: ForecastInput) -> tuple[str, ...]:
+    """Return what to know of the quantiles that are asked for of an older model."""
+    if not params.quantiles:
+        return ()
+    if source.intervals is None:
+        return (f"{source.selected.model_type} has no intervals, and so no quantiles: train it again",)
+    if source.intervals.signed is None:
+        return (
+            f"{source.selected.model_type} was trained by an older version, which did not keep the signs of errors: "
+            "quantiles are as far below the forecast as above it, until measured values tell more",
+        )
+    return ()
+
+
 def _interval_notes(data: ProcessedData, loaded: bundle.Bundle) -> tuple[str, ...]:
     here, trained = data.sampling_seconds, loaded.config.sampling_seconds
     if len(data) > 1 and not 1 / _INTERVAL_TOLERANCE < here / trained < _INTERVAL_TOLERANCE:

@@ -31,11 +31,14 @@ class ForecastRequest(Message):
     data_sha256: str
     inference_length: int
     sample_idx: int
+    quantiles: str | None = None
 
     @property
     def digest(self) -> str:
         """SHA-256 that names the request's index object."""
-        parts = [self.run_id, self.data_sha256, self.inference_length, self.sample_idx]
+        parts: list[str | int] = [self.run_id, self.data_sha256, self.inference_length, self.sample_idx]
+        if self.quantiles:  # requests without any keep the index objects of older versions
+            parts.append(self.quantiles)
         return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
 
 

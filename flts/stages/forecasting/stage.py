@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from flts.boundary.files import sha256_file
+from flts.boundary.quantiles import parse_quantiles, quantiles_text
 from flts.contracts import ForecastBatch, MetadataValue, canonical_json, flat_metadata, utc_timestamp
 from flts.errors import BadInputError
 from flts.models.forecasting import Forecast, forecast_steps
@@ -20,7 +21,7 @@ from flts.stage_interface import Artifact, Context, Result
 from flts.stages.forecasting.backtest import Backtest, backtest
 from flts.stages.forecasting.batch import batch_metrics, batch_samples, predictions_parquet, step_maes
 from flts.stages.forecasting.horizons import horizon_entries, longest_horizon, score_horizons
-from flts.stages.forecasting.input import ForecastInput, read_input
+from flts.stages.forecasting.input import ForecastInput, quantile_notes, read_input
 from flts.stages.forecasting.log import PREDICTIONS_FILE, RESULTS_FILE, ForecastRequest, log_forecast
 from flts.stages.scores import scores_artifact
 from flts.timeseries.arrays import Floats
@@ -48,6 +49,7 @@ def run(params: InferenceParams, context: Context) -> Result:
         data_sha256=sha256_file(source.path),
         inference_length=params.inference_length,
         sample_idx=params.sample_idx,
+        quantiles=quantiles_text(parse_quantiles(params.quantiles)) or None,
     )
     batch, folder, cached = _batch(params, source, request, scored), "", False
     if context.store:
@@ -57,7 +59,7 @@ def run(params: InferenceParams, context: Context) -> Result:
     predictions = _predictions_metadata(batch, metrics)
     if folder:
         predictions |= {"log_bucket": params.inference_log_bucket, "log_object_key": f"{folder}{RESULTS_FILE}"}
-    notes = (*source.notes, *_notes(batch, scored))
+    notes = (*source.notes, *quantile_notes(params, source), *_notes(batch, scored))
     return Result(
         artifacts={
             "predictions": Artifact(batch.to_json(), predictions),
@@ -87,12 +89,13 @@ def _forecast(params: InferenceParams, source: ForecastInput, progress: Progress
     progress(0.3, f"forecasting {params.inference_length} steps")
     forecast = forecast_steps(source.forecaster, source.data, source.start, params.inference_length)
     progress(0.5, f"backtesting on {len(source.data)} rows")
-    backtested, calibrated = backtest(source.forecaster, source.data, source.intervals)
+    quantiles = parse_quantiles(params.quantiles)
+    backtested, calibrated = backtest(source.forecaster, source.data, source.intervals, quantiles)
     steps = longest_horizon(params.inference_length)
     progress(0.6, f"backtesting 1 to {steps} steps ahead")
     horizons = score_horizons(source.forecaster, source.data, steps)
-    bounds = calibrated.bounds(forecast) if calibrated else None
-    _check_finite(source, forecast.values, backtested.predicted, *((bounds.lower, bounds.upper) if bounds else ()))
+    bounds = calibrated.bounds(forecast, quantiles) if calibrated else None
+    _check_finite(source, forecast.values, backtested.predicted, *(bounds.arrays if bounds else ()))
     return _ScoredForecast(forecast, bounds, _measured(source, forecast), backtested, horizons)
 
 
@@ -172,7 +175,11 @@ def _report(
         backtest_time=source.data.frame.time[backtested.origins],
         backtest_actual=backtested.actual,
         backtest_predicted=backtested.predicted,
-        backtest_half_width=backtested.half_width,
+        quantiles=scored.bounds.quantiles if scored.bounds else {},
+        backtest_lower=backtested.bounds.lower,
+        backtest_upper=backtested.bounds.upper,
+        backtest_quantile_coverage=backtested.quantile_coverage,
+        backtest_wql=backtested.wql,
         backtest_coverage=backtested.coverage,
         interval_level=source.intervals.level if source.intervals else math.nan,
         backtest_persistence=backtested.naive,

@@ -249,8 +249,9 @@ def test_the_forecast_page_draws_intervals_as_areas_and_tells_how_many_values_th
 
 def test_a_model_without_intervals_has_none_on_its_page():
     report = forecast_report()
-    without = np.full_like(report.backtest_half_width, np.nan)
-    report = replace(report, lower=None, upper=None, backtest_half_width=without, backtest_coverage=np.nan)
+    without = np.full_like(report.backtest_lower, np.nan)
+    bounds = {"lower": None, "upper": None, "backtest_lower": without, "backtest_upper": without}
+    report = replace(report, **bounds, backtest_coverage=np.nan)
     parsed = Page(forecast_page(replace(report, interval_level=np.nan)))
     assert "nterval" not in parsed.said
     assert "nan" not in parsed.said

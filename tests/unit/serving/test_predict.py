@@ -45,6 +45,14 @@ def test_the_query_takes_precedence_over_the_body():
     assert read_predict(b'{"inference_length": 3}', 5).steps == 5
 
 
+@pytest.mark.parametrize("asked", [b"[0.5, 0.05]", b'"0.05,0.5"'])
+def test_quantiles_are_read_from_the_body_and_the_query(asked: bytes):
+    body = b'{"quantiles": %s}' % asked
+    assert read_predict(body, None) == PredictRequest(10, quantiles=(0.05, 0.5))
+    assert read_predict(body, None, "0.9").quantiles == (0.9,)
+    assert read_predict(body, None, "").quantiles == ()
+
+
 def test_data_and_the_column_of_timestamps_are_read():
     asked = read_predict(b'{"data": {"when": ["2024-01-01"], "y": [1]}, "index_col": "when"}', None)
     assert asked == PredictRequest(10, {"when": ["2024-01-01"], "y": [1]}, "when")
@@ -55,7 +63,7 @@ def test_data_and_the_column_of_timestamps_are_read():
     [
         (b"[]", "the body is not a JSON object: "),
         (b"{", "the body is not a JSON object: "),
-        (b'{"steps": 3}', "unknown field 'steps'; the fields are inference_length, data, index_col$"),
+        (b'{"steps": 3}', "unknown field 'steps'; the fields are inference_length, data, index_col, quantiles$"),
         (b'{"data": [1]}', "data must be a JSON object of columns, each a list of values$"),
         (b'{"data": {"y": 1}}', "data must be a JSON object of columns, each a list of values$"),
         (b'{"index_col": 1}', "index_col must be the name of the column with timestamps, got 1$"),
@@ -63,6 +71,9 @@ def test_data_and_the_column_of_timestamps_are_read():
         (b'{"inference_length": 10001}', "inference_length must be a whole number from 1 to 10000, got "),
         (b'{"inference_length": 1.5}', "inference_length must be a whole number from 1 to 10000, got "),
         (b'{"inference_length": true}', "inference_length must be a whole number from 1 to 10000, got "),
+        (b'{"quantiles": [0.5, 1]}', "quantiles must be numbers between 0 and 1, such as 0.05,0.5,0.95, not 1$"),
+        (b'{"quantiles": 3}', "quantiles must be numbers between 0 and 1, such as 0.05,0.5,0.95, not 3$"),
+        (b'{"quantiles": "0.5,0.5"}', "quantiles must not name 0.5 twice$"),
         (b'{"inference_length": "3"}', "inference_length must be a whole number from 1 to 10000, got '3'"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import hashlib
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -123,6 +124,29 @@ def test_samples_hold_step_time_forecast_and_what_was_measured(forecast):
             "after_gap": False,
         },
     ]
+
+
+def test_quantiles_are_in_each_sample_and_columns_of_the_table(forecast):
+    quantiles = {0.05: forecast.values - WIDTH, 0.5: forecast.values}
+    batch = ForecastBatch(
+        timestamp="2025-01-31T12:00:00.000000Z",
+        identifier="run-001",
+        run_id="r",
+        model_type="GRU",
+        config_hash="c",
+        status="SUCCESS",
+        metrics={},
+        samples=batch_samples(forecast, ACTUAL, TARGETS, replace(bounds(forecast), quantiles=quantiles)),
+        quantiles="0.05,0.5",
+    )
+    assert batch.samples[0]["quantiles"] == {"0.05": {"down": 0.0, "up": 8.0}, "0.5": {"down": 1.0, "up": 10.0}}
+    table = pq.read_table(pa.BufferReader(predictions_parquet(ForecastBatch.parse(batch.to_json(), source="r"))))
+    assert table.schema.names[-3:] == ["after_gap", "q0.05", "q0.5"]
+    assert table.column("q0.05").to_pylist() == (forecast.values - WIDTH).ravel().tolist()
+
+    without = batch.model_copy(update={"samples": batch_samples(forecast, ACTUAL, TARGETS)})
+    table = pq.read_table(pa.BufferReader(predictions_parquet(without)))
+    assert table.column("q0.5").null_count == 8
 
 
 @pytest.mark.parametrize("intervals", [True, False])

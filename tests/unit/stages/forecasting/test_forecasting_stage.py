@@ -22,6 +22,7 @@ from flts.stage_interface import Context, InputArtifact
 from flts.stages.forecasting.stage import run
 from flts.store.file import FileStore
 from flts.timeseries.frame import Frame
+from tests.support.bundles import edit
 from tests.support.series import make_data
 
 WINDOW = 5
@@ -150,6 +151,57 @@ def test_steps_and_backtest_have_intervals_recalibrated_by_the_rows_before_them(
     assert 0 < metrics["backtest_coverage"] <= 1
     assert metrics["backtest_interval_width"] > 0
     assert metrics["interval_level"] == 0.8
+
+
+def test_quantiles_are_forecast_and_scored_where_they_are_asked_for(inference, model, unseen):
+    result = inference.run(inference_length=60, sample_idx=10, quantiles="0.95, 0.05")
+    batch, metrics = batch_of(result), metrics_of(result)
+    assert batch.quantiles == "0.05,0.95"
+    for sample in batch.samples:
+        assert list(sample["quantiles"]) == ["0.05", "0.95"]
+        # The intervals of level 0.8 are those of the quantiles 0.1 and 0.9.
+        ordered = [sample["quantiles"]["0.05"], sample["lower"], sample["upper"], sample["quantiles"]["0.95"]]
+        assert [each["a"] for each in ordered] == sorted(each["a"] for each in ordered)
+    assert metrics["backtest_wql"] > 0
+    assert 0 <= metrics["backtest_coverage_q0.05"] < metrics["backtest_coverage_q0.95"] <= 1
+    page = result.artifacts["report"].content
+    assert "0.05 to 0.95" in page
+    assert "Weighted quantile loss" in page
+
+    plain = inference.run(inference_length=60, sample_idx=10)
+    assert "quantiles" not in plain.artifacts["predictions"].content
+    assert not any("_q0" in name or "wql" in name for name in metrics_of(plain))
+    predicted = [[sample["pred"] for sample in batch_of(each).samples] for each in (plain, result)]
+    assert predicted[0] == predicted[1]
+
+
+def test_repeats_are_found_by_the_same_quantiles_however_they_are_written(inference, tmp_path):
+    store = FileStore(tmp_path / "store")
+    asked = ("", "0.5", "0.5,0.9", "0.90, .5", "")
+    results = [inference.run(store=store, quantiles=each) for each in asked]
+    keys = [result.artifacts["predictions"].metadata["log_object_key"] for result in results]
+    assert len(set(keys)) == 3
+    assert (keys[3], keys[4]) == (keys[2], keys[0])
+
+
+def test_an_older_model_forecasts_symmetric_quantiles_and_says_so(inference, model, tmp_path):
+    for name, reason in {"intervals": "no intervals, and so no quantiles", "signed": "signs of errors"}.items():
+        folder = tmp_path / name
+        shutil.copytree(model.parent / "bundle", folder)
+
+        def older(document, name=name):
+            if name == "signed":
+                document["intervals"].pop("signed")
+            else:
+                document.pop("intervals")
+            return document
+
+        edit(folder, "config.json", older)
+        result = inference.run(model=folder, quantiles="0.05,0.95")
+        [note] = [note for note in result.notes if reason in note]
+        assert note.startswith("GRU ")
+        samples = batch_of(result).samples
+        assert ("quantiles" in samples[0]) == (name == "signed")
 
 
 def test_steps_begin_behind_the_first_window_and_are_scored(inference, expected, unseen):

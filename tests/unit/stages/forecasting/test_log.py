@@ -1,5 +1,6 @@
 """The log of forecasts: a folder each, found again by what was asked, completed after a crash."""
 
+import hashlib
 import json
 from functools import partial
 from multiprocessing import get_context
@@ -45,6 +46,13 @@ def log(store, asked, **fields):
 
 def content(store):
     return {info.key: store.get(BUCKET, info.key)[0] for info in store.list(BUCKET)}
+
+
+def test_a_request_without_quantiles_has_the_index_object_of_older_versions():
+    parts = b'["run-a","%s",1,0]' % (b"d" * 64)
+    assert request().digest == hashlib.sha256(parts).hexdigest()
+    assert "quantiles" not in batch(request()).to_json()
+    assert request().model_copy(update={"quantiles": "0.5"}).digest != request().digest
 
 
 def test_a_forecast_lies_in_the_folder_that_the_index_names(store):
