@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from flts.contracts import LeaderboardEntry
 from flts.timeseries.arrays import Flags, Floats, Times
 from flts.timeseries.metrics import HorizonScores, Scores
 
@@ -44,8 +45,8 @@ class PreprocessReport:
 class TrainingReport:
     """Report of a trainer. ``time`` (m,) and the forecasts (m, targets) cover the scored rows of the selection part.
 
-    ``scores`` (min-max units) and ``original_scores`` name the model first, then ``persistence``,
-    ``seasonal_naive``, ``linear`` and, for Prophet, ``plain``. Losses are per epoch; empty where there are none.
+    ``scores`` (min-max units) and ``original_scores`` name the model first, then every ``Baseline`` and, for Prophet,
+    ``plain``. Losses are per epoch; empty where there are none.
     ``remark`` tells readers about this type of model.
     """
 
@@ -110,7 +111,7 @@ class MembershipReport:
 class EvaluationReport:
     """Report of eval; ``reason`` says why the winner won, ``decision`` why a gate promoted or held it.
 
-    ``memberships`` are empty where no ensemble was asked for.
+    ``leaderboard`` is that of the selection part. ``memberships`` are empty where no ensemble was asked for.
     """
 
     identifier: str
@@ -124,6 +125,7 @@ class EvaluationReport:
     held: bool = False
     decision: str = ""
     champion: Champion | None = None
+    leaderboard: Sequence[LeaderboardEntry] = ()
     memberships: Sequence[MembershipReport] = ()
 
 
@@ -133,8 +135,9 @@ class ForecastReport:
 
     ``recursive`` and ``after_gap`` are (steps,). ``lower`` and ``upper`` bound the interval of each step, meant to
     contain the share ``interval_level`` of measured values; ``backtest_half_width`` is half its width in the backtest.
-    Models without intervals have ``None`` and NaN there. ``backtest_scores`` (original units) names the model, then
-    ``persistence``. ``backtest_horizons`` are by horizon, ascending.
+    Models without intervals have ``None`` and NaN there. ``backtest_scores`` (original units) names the model, then the
+    baselines. ``backtest_horizons`` are by horizon, ascending. ``leaderboard`` is of the test data and the selection
+    part.
     """
 
     identifier: str
@@ -159,4 +162,5 @@ class ForecastReport:
     backtest_persistence: Floats
     backtest_scores: Mapping[str, Scores]
     backtest_horizons: Sequence[HorizonScores] = ()
+    leaderboard: Sequence[LeaderboardEntry] = ()
     notes: Sequence[str] = ()

@@ -15,6 +15,7 @@ from flts.report.forecast_charts import (
     interval_line,
     step_errors,
 )
+from flts.report.leaderboard import leaderboard_table
 from flts.report.marks import Band, Chart, Dots, Line
 from flts.report.numbers import fixed, moment, number, percent, plural, signed_percent
 from flts.report.render import (
@@ -34,6 +35,10 @@ from flts.timeseries.metrics import HorizonScores, score
 
 TARGETS_CHARTED = 6
 ROWS_LISTED = 200
+LEADERBOARDS = {
+    "test": "The test data: errors in original units, composite score in min-max units.",
+    "selection": "The selection part: errors and composite score in min-max units.",
+}
 HORIZONS_LISTED = (1, 2, 3, 6, 12, 24, 48)
 
 
@@ -70,7 +75,7 @@ def forecast_page(report: ForecastReport) -> str:
         "forecast.html",
         title=f"{steps} ahead with {report.model_type}.",
         eyebrow="Forecast report",
-        lead=compare_with_persistence("The model", share) + " in the backtest over the whole test data."
+        lead=compare_with_persistence("The model", share) + " in the backtest over the whole test data"
         if report.backtest_scores
         else "",
         facts=_facts(report, share),
@@ -83,10 +88,16 @@ def forecast_page(report: ForecastReport) -> str:
             report.backtest_scores,
             next(iter(report.backtest_scores)),
             f"{plural(len(report.backtest_time), 'row')}, original units; lower is better.",
+            unitless=True,
         )
         if report.backtest_scores
         else None,
         backtests=backtests,
+        leaderboards=[
+            table
+            for part, caption in LEADERBOARDS.items()
+            if (table := leaderboard_table(report.leaderboard, part, report.run_id, caption))
+        ],
         horizons=_horizons(report.backtest_horizons),
         horizon_skill=skill,
         rows=rows,
@@ -98,8 +109,8 @@ def forecast_page(report: ForecastReport) -> str:
             "Backtest",
             *(["Interval"] if report.lower is not None else []),
             "Rolling and recursive",
-            "Persistence",
-            "RMSE, MAE, MSE",
+            *("Persistence", "Seasonal naive", "Exponential smoothing", "Linear (ridge)"),
+            *("RMSE, MAE, MSE", "MASE, sMAPE, NRMSE", "Composite score"),
         ],
         identity=[
             (name, text)

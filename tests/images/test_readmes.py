@@ -17,7 +17,7 @@ WRITES = {
     "train-lstm": {"bundle", "model.json", "metrics.json"},
     "train-prophet": {"bundle", "model.json", "metrics.json"},
     "eval": {"selected_model.json", "promotion_metadata.json"},
-    "inference": {"results.jsonl", "predictions.parquet", "metrics.json"},
+    "inference": {"results.jsonl", "predictions.parquet", "leaderboard.parquet", "metrics.json"},
 }
 
 
