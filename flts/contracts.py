@@ -176,6 +176,30 @@ class TrainedModel(Message):
     trained_until: str | None = None
 
 
+class LeaderboardEntry(BaseModel):
+    """A model or baseline on a leaderboard; ``None`` where something is unknown.
+
+    On the selection part ``rmse``, ``mae`` and ``mse`` are in min-max units of the fit part, on the test data in
+    original units. ``rank`` is by ``composite``, always in min-max units; ``run_id`` is ``None`` for a baseline.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str
+    run_id: str | None = None
+    part: Literal["selection", "test"]
+    rank: int | None = None
+    composite: float | None = None
+    rmse: float | None = None
+    mae: float | None = None
+    mse: float | None = None
+    mase: float | None = None
+    smape: float | None = None
+    nrmse: float | None = None
+    skill: float | None = None
+    rows: int | None = None
+
+
 class Promotion(Message):
     """The model chosen by eval; also the content of the ``current.json`` pointers.
 
@@ -193,6 +217,8 @@ class Promotion(Message):
         champion_time: The ``promotion_time`` of that model.
         interval_coverage: Share of measured values inside the winner's intervals, if it has any.
         data_config_hash: ``config_hash`` of the data to forecast, in a champion that replaces a held winner.
+        candidates: The models that were compared, so that inference can score all of them on the test data.
+        leaderboard: Their ranks on the selection part, with the baselines.
     """
 
     kind: ClassVar[str] = "promotion"
@@ -224,11 +250,17 @@ class Promotion(Message):
     champion_time: str | None = None
     interval_coverage: float | None = None
     data_config_hash: str | None = None
+    candidates: list[TrainedModel] | None = None
+    leaderboard: list[LeaderboardEntry] | None = None
 
     @property
     def held(self) -> bool:
         """True if a gate kept it from production."""
         return self.status == "HELD"
+
+    def metadata(self) -> dict[str, MetadataValue]:
+        """Flatten as every message, without the other candidates, which belong to the file alone."""
+        return flat_metadata(self.model_dump(mode="json", exclude={"candidates", "leaderboard"}))
 
 
 class ForecastBatch(Message):

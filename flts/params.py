@@ -327,8 +327,7 @@ class EvalParams(ServiceParams):
     gate: Literal["none", "baseline", "champion", "both"] = _param(
         "none",
         "Gate",
-        "what the best model must beat: nothing, the persistence and linear baselines (baseline), the model in "
-        "production (champion), or both",
+        "what the best model must beat: nothing, the baselines (baseline), the model in production (champion), or both",
     )
     min_gain: float = _param(
         0.0, "Gate", "fraction by which its composite score must be lower than theirs: 0.02 requires 2 %", ge=0, lt=1

@@ -68,7 +68,7 @@ def _dockerfile(text: str, name: str) -> str:
     """Return a Dockerfile with the usual layers alone, and a description of its own."""
     instructions = re.split(r"^(?=[A-Z])", text, flags=re.MULTILINE)
     kept = [each for each in instructions if (lock := _lock(each)) is None or lock in LAYERS]
-    description = f'description="Fits a {name.upper()} forecaster and scores it beside three baselines"'
+    description = f'description="Fits a {name.upper()} forecaster and scores it beside four baselines"'
     return re.sub(r'description="[^"]*"', description, "".join(kept))
 
 

@@ -1,24 +1,27 @@
-"""Baselines that a model must beat: persistence, seasonal-naive and linear forecasts.
+"""Baselines that a model must beat: persistence, seasonal-naive, exponentially smoothed and linear forecasts.
 
 Each takes the rows to forecast (origins) and returns (k, targets) in original units.
 """
 
-from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Self
 
 import numpy as np
 
-from flts.errors import BadInputError
-from flts.models import ridge
+from flts.models.fitted_baselines import LARGEST_LINEAR, FittedBaselines
+from flts.models.linear_baseline import LinearBaseline
 from flts.params import TrainParams
 from flts.timeseries.arrays import Floats, Indices
-from flts.timeseries.metrics import score, target_range
+from flts.timeseries.baseline import Baseline
+from flts.timeseries.metrics import one_step_naive_mae
 from flts.timeseries.processed import ProcessedData
-from flts.timeseries.scaling import standard_deviation
-from flts.timeseries.windows import forecast_origins, window_rows
 
-ALPHAS = tuple(10.0**exponent for exponent in range(4, -5, -1))
 ONE_DAY = np.timedelta64(1, "D")
-BATCH = 8192
+# Of equal ones the first is chosen: 1 is persistence.
+SMOOTHING_WEIGHTS = np.arange(100, 0, -1) / 100
+# It is chosen by the last rows of the fit part, at most so many: they take three seconds.
+SMOOTHING_ROWS = 100_000
 
 
 def persistence(data: ProcessedData, origins: Indices) -> Floats:
@@ -28,9 +31,7 @@ def persistence(data: ProcessedData, origins: Indices) -> Floats:
         data: Rows with the targets.
         origins: (k,) rows to forecast, each at least 1.
     """
-    last = origins - 1
-    measured = data.actual_matrix()[last]
-    return np.where(np.isnan(measured), data.frame.matrix(data.targets)[last], measured)
+    return _known_values(data, origins - 1)
 
 
 def seasonal_naive(data: ProcessedData, origins: Indices) -> Floats:
@@ -65,69 +66,105 @@ def seasonal_naive_ahead(data: ProcessedData, origins: Indices, rows: Indices) -
     return np.where(known, measured, persistence(data, origins)[:, None])
 
 
-def linear(data: ProcessedData, params: TrainParams, origins: Indices) -> Floats:
-    """Forecast by ridge regression on the windows that the recurrent models see.
+def smoothing_weights(data: ProcessedData) -> Floats:
+    """Choose (targets,) the weight of ``exponential_smoothing`` with the least squared one-step errors in the fit part.
 
-    Closed form (Hoerl and Kennard, 1970): with centred windows ``X`` and targets ``y`` of the fit part, the weights
-    are ``(X'X + alpha I)^-1 X'y``; the intercept is not penalised, and ``alpha`` is the one of ``ALPHAS`` with the
-    lowest RMSE on the validation part. Every feature is standardised on the fit part, so that the forecast does not
-    depend on the scaler that was chosen for the recurrent models.
-
-    Args:
-        data: Training rows.
-        params: Gives the window length, ``input_seq_len``.
-        origins: (k,) rows to forecast, each at least ``input_seq_len``.
-
-    Raises:
-        BadInputError: The fit part is shorter than one window and the row after it.
+    Source: Hyndman and Athanasopoulos, Forecasting: principles and practice, 3rd edition, section 8.1; here the first
+    value after a gap is the first level, and the weight is one of ``SMOOTHING_WEIGHTS``.
     """
-    history, parts = params.input_seq_len, data.parts
-    gaps = data.gap_before()
-    fit = forecast_origins(gaps, 0, parts.fit_end, history)
-    validation = forecast_origins(gaps, parts.fit_end, parts.validation_end, history)
-    if not len(fit):
-        raise BadInputError(
-            f"the training data's fit part has {parts.fit_end} rows and no window without a gap in time; input_seq_len "
-            f"{history} needs at least {history + 1} consecutive rows there"
-        )
-    features = _standardise(data.frame.matrix(data.learnable_features()), parts.fit_end)
-    targets = data.frame.matrix(data.targets)
-    centre, level = _mean_window(features, fit, history), targets[fit].mean(axis=0)
-
-    gram = np.zeros((len(centre), len(centre)))
-    moment = np.zeros((len(centre), len(level)))
-    for rows, x in _windows(features, fit, centre, history):
-        gram += x.T @ x
-        moment += x.T @ (targets[rows] - level)
-    weights = ridge.solve_centred(gram, moment, ALPHAS)
-
-    def forecast(rows: Indices, alphas: Floats) -> Floats:
-        """Forecast with weights (m, window, targets) to (m, len(rows), targets)."""
-        blocks = [np.matmul(x, alphas) for _, x in _windows(features, rows, centre, history)]
-        return np.concatenate(blocks, axis=1) + level if blocks else np.empty((len(alphas), 0, len(level)))
-
-    actual, unit = data.actual_matrix()[validation], target_range(data)
-    losses = [score(actual, trial, unit=unit).rmse for trial in forecast(validation, weights)]
-    # Without a validation value every loss is NaN: the strongest penalty, the first, is then the safe choice.
-    best = 0 if np.isnan(losses).all() else int(np.nanargmin(losses))
-    chosen: Floats = forecast(origins, weights[best : best + 1])[0]
+    end = data.parts.fit_end
+    rows = np.arange(max(0, end - SMOOTHING_ROWS), end)
+    values, first = _known_values(data, rows), data.gap_before()[rows]
+    errors = np.zeros((len(SMOOTHING_WEIGHTS), len(data.targets)))
+    weight = SMOOTHING_WEIGHTS[:, None]
+    level = np.broadcast_to(values[0], errors.shape)
+    measured = ~np.isnan(data.actual_matrix()[rows])
+    for value, begins, counts in islice(zip(values, first, measured, strict=True), 1, None):
+        if begins:
+            level = np.broadcast_to(value, errors.shape)
+            continue
+        errors += np.where(counts, (value - level) ** 2, 0.0)
+        level = weight * value + (1 - weight) * level
+    chosen: Floats = SMOOTHING_WEIGHTS[errors.argmin(axis=0)]
     return chosen
 
 
-def _standardise(features: Floats, fit_end: int) -> Floats:
-    fit = features[:fit_end]
-    scaled: Floats = (features - fit.mean(axis=0)) / standard_deviation(fit)
-    return scaled
+def exponential_smoothing(data: ProcessedData, weights: Floats, origins: Indices) -> Floats:
+    """Forecast the level of the rows since the last gap: ``level = weight * value + (1 - weight) * level before``.
+
+    Args:
+        data: Rows with the targets. A value is the measured one, or the cleaned one where nothing was measured.
+        weights: (targets,) see ``smoothing_weights``.
+        origins: (k,) rows to forecast, each at least 1.
+    """
+    values, first = _known_values(data, np.arange(len(data))), data.gap_before().tolist()
+    levels = np.empty_like(values)
+    for column, weight in enumerate(weights.tolist()):
+        level, smoothed = float(values[0, column]), []
+        for value, begins in zip(values[:, column].tolist(), first, strict=True):
+            level = value if begins else weight * value + (1 - weight) * level
+            smoothed.append(level)
+        levels[:, column] = smoothed
+    return levels[origins - 1]
 
 
-def _mean_window(features: Floats, origins: Indices, history: int) -> Floats:
-    """Return (history * features,) the mean of the flattened windows."""
-    means: list[Floats] = [features[origins - lag].mean(axis=0) for lag in range(history, 0, -1)]
-    return np.concatenate(means)
+def _known_values(data: ProcessedData, rows: Indices) -> Floats:
+    """Return (rows, targets) the measured values, the cleaned ones where nothing was measured."""
+    measured = data.actual_matrix()[rows]
+    return np.where(np.isnan(measured), data.frame.matrix(data.targets)[rows], measured)
 
 
-def _windows(features: Floats, origins: Indices, centre: Floats, history: int) -> Iterator[tuple[Indices, Floats]]:
-    """Yield batches of origins and their flattened, centred windows (batch, history * features): bounded memory."""
-    for start in range(0, len(origins), BATCH):
-        rows = origins[start : start + BATCH]
-        yield rows, features[window_rows(rows, history)].reshape(len(rows), -1) - centre
+@dataclass(frozen=True)
+class LearnedBaselines:
+    """Baselines with all that they learn from training data: on the fit part, the ridge's strength on validation.
+
+    Attributes:
+        naive_mae: (targets,) the unit of MASE; see ``one_step_naive_mae``.
+        smoothing: (targets,) weights of ``exponential_smoothing``.
+        linear: The ridge; ``None`` where a bundle does not keep it.
+    """
+
+    naive_mae: Floats
+    smoothing: Floats
+    linear: LinearBaseline | None
+
+    @classmethod
+    def learn(cls, data: ProcessedData, params: TrainParams) -> Self:
+        """Learn all of them; errors as ``LinearBaseline.learn``."""
+        return cls(one_step_naive_mae(data), smoothing_weights(data), LinearBaseline.learn(data, params))
+
+    def forecasts(self, data: ProcessedData, origins: Indices, history: int) -> dict[str, Floats]:
+        """Forecast (k,) rows with every baseline that the data is enough for.
+
+        Args:
+            data: Rows with the targets.
+            origins: Rows to forecast, each with ``history`` rows before it and no gap among them.
+            history: At least 1.
+        """
+        made: dict[str, Floats] = {
+            Baseline.PERSISTENCE: persistence(data, origins),
+            Baseline.SEASONAL_NAIVE: seasonal_naive(data, origins),
+            Baseline.EXPONENTIAL_SMOOTHING: exponential_smoothing(data, self.smoothing, origins),
+        }
+        linear = self.linear
+        if linear and linear.history <= history and set(linear.features) <= set(data.features):
+            made[Baseline.LINEAR] = linear.forecast(data, origins)
+        return made
+
+    @classmethod
+    def of(cls, fitted: FittedBaselines, targets: tuple[str, ...]) -> Self:
+        """Restore them from their JSON form; ``KeyError`` where it is of other targets."""
+        return cls(
+            np.array([fitted.naive_mae[name] for name in targets]),
+            np.array([fitted.smoothing[name] for name in targets]),
+            LinearBaseline.of(fitted.linear, targets) if fitted.linear else None,
+        )
+
+    def fitted(self, targets: tuple[str, ...]) -> FittedBaselines:
+        """Return the JSON form, without a linear baseline that is too large to keep."""
+        kept = self.linear if self.linear and self.linear.weights.size <= LARGEST_LINEAR else None
+        return FittedBaselines(
+            naive_mae=dict(zip(targets, self.naive_mae.tolist(), strict=True)),
+            smoothing=dict(zip(targets, self.smoothing.tolist(), strict=True)),
+            linear=kept.fitted(targets) if kept else None,
+        )

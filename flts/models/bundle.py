@@ -19,6 +19,7 @@ from flts.contracts import canonical_json
 from flts.diagnostics.validation import first_problem
 from flts.errors import BadInputError, ChecksumMismatchError
 from flts.models.base import BundledForecaster, Forecaster
+from flts.models.baselines import LearnedBaselines
 from flts.models.config import BundleConfig
 from flts.models.files import CHECKSUMS_FILE, CONFIG_FILE, MEMBERS_FOLDER, SCALER_FILE
 from flts.models.intervals import Intervals
@@ -46,6 +47,7 @@ def save(
     *,
     trained_until: str | None = None,
     intervals: Intervals | None = None,
+    baselines: LearnedBaselines | None = None,
 ) -> None:
     """Write a bundle into ``directory``, which is made when missing.
 
@@ -55,12 +57,13 @@ def save(
         data: The training data that it was trained on.
         trained_until: Time of the last row that the model was trained on.
         intervals: Its prediction intervals.
+        baselines: The baselines that it was scored with.
 
     Raises:
         BadInputError: ``load`` would not accept it: a file is too large, or a value in the data is impossible.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    config = _config(forecaster, data, trained_until, intervals)
+    config = _config(forecaster, data, trained_until, intervals, baselines)
     forecaster.save(directory)
     (directory / CONFIG_FILE).write_text(config.to_json(), encoding="utf-8")
     (directory / SCALER_FILE).write_text(canonical_json(data.scaler.to_dict()) + "\n", encoding="utf-8")
@@ -75,7 +78,11 @@ def seal(directory: Path, names: Iterable[str]) -> None:
 
 
 def _config(
-    forecaster: BundledForecaster, data: ProcessedData, trained_until: str | None, intervals: Intervals | None
+    forecaster: BundledForecaster,
+    data: ProcessedData,
+    trained_until: str | None,
+    intervals: Intervals | None,
+    baselines: LearnedBaselines | None,
 ) -> BundleConfig:
     try:
         return BundleConfig(
@@ -92,6 +99,7 @@ def _config(
             target_range=dict(zip(data.targets, target_range(data).tolist(), strict=True)),
             trained_until=trained_until,
             intervals=intervals.fitted() if intervals else None,
+            baselines=baselines.fitted(data.targets) if baselines else None,
         )
     except ValidationError as error:
         raise BadInputError(f"the {forecaster.model_type} model cannot be bundled: {first_problem(error)}") from None

@@ -9,6 +9,7 @@ from flts.contracts import ConfigHash, Message, ModelType
 from flts.diagnostics.validation import first_problem
 from flts.errors import BadInputError
 from flts.models.files import CONFIG_FILE
+from flts.models.fitted_baselines import FittedBaselines
 from flts.params import MAX_WINDOW
 from flts.timeseries.frame import Parts
 
@@ -96,7 +97,7 @@ class BundleConfig(Message):
 
     ``preprocess_config`` is canonical JSON or ``""``; ``target_range`` the width of each target on the fit part,
     the unit of the reported scores. ``trained_until`` is the time of the last row that shaped its forecasts; bundles
-    of older versions lack it, and have no ``intervals``.
+    of older versions lack it, and have no ``intervals`` and no ``baselines``.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
@@ -116,6 +117,7 @@ class BundleConfig(Message):
     target_range: dict[str, Annotated[float, Field(gt=0)]]
     trained_until: str | None = None
     intervals: FittedIntervals | None = None
+    baselines: FittedBaselines | None = None
 
     @model_validator(mode="after")
     def _names_columns_once(self) -> Self:
@@ -128,6 +130,8 @@ class BundleConfig(Message):
             raise ValueError("must have a field 'target_range' for exactly the columns of field 'targets'")
         if self.intervals and set(self.intervals.widths) != set(self.targets):
             raise ValueError("must have intervals for exactly the columns of field 'targets'")
+        if self.baselines and set(self.baselines.smoothing) != set(self.targets):
+            raise ValueError("must have baselines for exactly the columns of field 'targets'")
         return self
 
 

@@ -86,7 +86,7 @@ MODELS: Mapping[ModelType, ModelEntry] = MappingProxyType(
             ModelEntry(
                 model_type="GRU",
                 title="GRU",
-                summary="Train a GRU forecaster and score it against three baselines.",
+                summary="Train a GRU forecaster and score it against four baselines.",
                 params=RecurrentParams,
                 trainer="flts.models.recurrent.training:fit_gru",
                 forecaster="flts.models.recurrent.forecaster:RecurrentForecaster",
@@ -96,7 +96,7 @@ MODELS: Mapping[ModelType, ModelEntry] = MappingProxyType(
             ModelEntry(
                 model_type="LSTM",
                 title="LSTM",
-                summary="Train an LSTM forecaster and score it against three baselines.",
+                summary="Train an LSTM forecaster and score it against four baselines.",
                 params=RecurrentParams,
                 trainer="flts.models.recurrent.training:fit_lstm",
                 forecaster="flts.models.recurrent.forecaster:RecurrentForecaster",
@@ -106,7 +106,7 @@ MODELS: Mapping[ModelType, ModelEntry] = MappingProxyType(
             ModelEntry(
                 model_type="PROPHET",
                 title="Prophet",
-                summary="Fit one Prophet model per target and score it against three baselines.",
+                summary="Fit one Prophet model per target and score it against four baselines.",
                 params=ProphetParams,
                 trainer="flts.models.prophet.training:fit_prophet",
                 forecaster="flts.models.prophet.forecaster:ProphetForecaster",

@@ -24,7 +24,7 @@ class Requirement:
 
 
 def requires_baselines(gate: str) -> bool:
-    """Return whether a gate requires the challenger to beat persistence and the linear model."""
+    """Return whether a gate requires the challenger to beat persistence, exponential smoothing and the linear model."""
     return gate in ("baseline", "both")
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from flts.contracts import LeaderboardEntry
 from flts.timeseries.arrays import Flags, Floats, Times
 from flts.timeseries.metrics import HorizonScores, Scores
 
@@ -45,8 +46,8 @@ class PreprocessReport:
 class TrainingReport:
     """Report of a trainer. ``time`` (m,) and the forecasts (m, targets) cover the scored rows of the selection part.
 
-    ``scores`` (min-max units) and ``original_scores`` name the model first, then ``persistence``,
-    ``seasonal_naive``, ``linear`` and, for Prophet, ``plain``. Losses are per epoch; empty where there are none.
+    ``scores`` (min-max units) and ``original_scores`` name the model first, then every ``Baseline`` and, for Prophet,
+    ``plain``. Losses are per epoch; empty where there are none.
     ``remark`` tells readers about this type of model.
     """
 
@@ -111,7 +112,7 @@ class MembershipReport:
 class EvaluationReport:
     """Report of eval; ``reason`` says why the winner won, ``decision`` why a gate promoted or held it.
 
-    ``memberships`` are empty where no ensemble was asked for.
+    ``leaderboard`` is that of the selection part. ``memberships`` are empty where no ensemble was asked for.
     """
 
     identifier: str
@@ -125,6 +126,7 @@ class EvaluationReport:
     held: bool = False
     decision: str = ""
     champion: Champion | None = None
+    leaderboard: Sequence[LeaderboardEntry] = ()
     memberships: Sequence[MembershipReport] = ()
 
 
@@ -134,8 +136,8 @@ class ForecastReport:
 
     ``recursive`` and ``after_gap`` are (steps,). ``lower`` and ``upper`` bound the interval of each step, meant to
     contain the share ``interval_level`` of measured values; ``backtest_lower`` and ``backtest_upper`` in the backtest.
-    Models without intervals have ``None`` and NaN there. ``backtest_scores`` (original units) names the model, then
-    ``persistence``. ``backtest_horizons`` are by horizon, ascending. ``quantiles`` are those that were asked for,
+    Models without intervals have ``None`` and NaN there. ``backtest_scores`` (original units) names the model, then the
+    baselines. ``leaderboard`` is of the test data and the selection part. ``backtest_horizons`` are by horizon, ascending. ``quantiles`` are those that were asked for,
     ascending, and ``backtest_quantile_coverage`` the share of measured values at or below each in the backtest;
     ``backtest_wql`` is their weighted quantile loss, NaN without any.
     """
@@ -166,4 +168,5 @@ class ForecastReport:
     quantiles: Mapping[float, Floats] = field(default_factory=dict)
     backtest_quantile_coverage: Mapping[float, float] = field(default_factory=dict)
     backtest_wql: float = math.nan
+    leaderboard: Sequence[LeaderboardEntry] = ()
     notes: Sequence[str] = ()

@@ -7,6 +7,7 @@ from markupsafe import Markup
 
 from flts.report.charts import Bar, cell_bar
 from flts.report.data import CandidateScores, EvaluationReport
+from flts.report.leaderboard import leaderboard_table
 from flts.report.numbers import UNKNOWN, number, signed_percent
 from flts.report.render import BASELINES, Fact, LegendEntry, change, render, rmse_bar
 from flts.timeseries.metrics import Scores
@@ -57,13 +58,21 @@ def evaluation_page(report: EvaluationReport) -> str:
         champion=report.champion,
         champion_time=_utc(report.champion.promotion_time) if report.champion else "",
         winner=report.winner,
+        board=leaderboard_table(
+            report.leaderboard,
+            "selection",
+            next((one.run_id for one in report.candidates if one.model_type == report.winner), ""),
+            "Models and baselines one step ahead on the selection part, in min-max units, by composite score.",
+        ),
         memberships=report.memberships,
         words=[
             "Persistence",
             "Seasonal naive",
+            "Exponential smoothing",
             "Linear (ridge)",
             "Min-max units",
             "RMSE, MAE, MSE",
+            "MASE, sMAPE, NRMSE",
             "Composite score",
             "Backtest",
         ],

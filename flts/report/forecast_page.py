@@ -16,6 +16,7 @@ from flts.report.forecast_charts import (
     interval_line,
     step_errors,
 )
+from flts.report.leaderboard import leaderboard_table
 from flts.report.marks import Band, Chart, Dots, Line
 from flts.report.numbers import fixed, moment, number, percent, plural, signed_percent
 from flts.report.render import (
@@ -35,6 +36,10 @@ from flts.timeseries.metrics import HorizonScores, score
 
 TARGETS_CHARTED = 6
 ROWS_LISTED = 200
+LEADERBOARDS = {
+    "test": "The test data: errors in original units, composite score in min-max units.",
+    "selection": "The selection part: errors and composite score in min-max units.",
+}
 HORIZONS_LISTED = (1, 2, 3, 6, 12, 24, 48)
 
 
@@ -71,7 +76,7 @@ def forecast_page(report: ForecastReport) -> str:
         "forecast.html",
         title=f"{steps} ahead with {report.model_type}.",
         eyebrow="Forecast report",
-        lead=compare_with_persistence("The model", share) + " in the backtest over the whole test data."
+        lead=compare_with_persistence("The model", share) + " in the backtest over the whole test data"
         if report.backtest_scores
         else "",
         facts=_facts(report, share),
@@ -84,12 +89,18 @@ def forecast_page(report: ForecastReport) -> str:
             report.backtest_scores,
             next(iter(report.backtest_scores)),
             f"{plural(len(report.backtest_time), 'row')}, original units; lower is better.",
+            unitless=True,
         )
         if report.backtest_scores
         else None,
         backtests=backtests,
         quantile_shares=[
             (quantile_text(level), percent(share)) for level, share in report.backtest_quantile_coverage.items()
+        ],
+        leaderboards=[
+            table
+            for part, caption in LEADERBOARDS.items()
+            if (table := leaderboard_table(report.leaderboard, part, report.run_id, caption))
         ],
         horizons=_horizons(report.backtest_horizons),
         horizon_skill=skill,
@@ -103,8 +114,8 @@ def forecast_page(report: ForecastReport) -> str:
             *(["Interval"] if report.lower is not None else []),
             *(["Quantile", "WQL"] if report.quantiles else []),
             "Rolling and recursive",
-            "Persistence",
-            "RMSE, MAE, MSE",
+            *("Persistence", "Seasonal naive", "Exponential smoothing", "Linear (ridge)"),
+            *("RMSE, MAE, MSE", "MASE, sMAPE, NRMSE", "Composite score"),
         ],
         identity=[
             (name, text)

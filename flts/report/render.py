@@ -23,6 +23,7 @@ from flts.timeseries.metrics import Scores
 BASELINES: Mapping[str, str] = {
     Baseline.PERSISTENCE: "Persistence",
     Baseline.SEASONAL_NAIVE: "Seasonal naive",
+    Baseline.EXPONENTIAL_SMOOTHING: "Exponential smoothing",
     Baseline.LINEAR: "Linear (ridge)",
     "plain": "Plain Prophet",
 }
@@ -30,6 +31,8 @@ BASELINES: Mapping[str, str] = {
 GLOSSARY: Mapping[str, str] = {
     "Persistence": "The forecast without a model: the next value is the last measured one.",
     "Seasonal naive": "The next value is the one measured a day earlier; persistence where there is none.",
+    "Exponential smoothing": "The next value is an average of the last ones, in which older ones weigh less; how much "
+    "less, the fit part decides. A model that loses to it is not worth its cost.",
     "Linear (ridge)": "A linear model on the same windows, solved in closed form. A deep model must beat it to be "
     "worth its cost.",
     "Plain Prophet": "Prophet without the correction by recent rows: it sees the calendar, not the last values.",
@@ -37,6 +40,9 @@ GLOSSARY: Mapping[str, str] = {
     "targets and datasets can be compared.",
     "RMSE, MAE, MSE": "Root of the mean squared error, mean absolute error, mean squared error. Lower is better; RMSE "
     "and MSE punish large errors more.",
+    "MASE, sMAPE, NRMSE": "Errors without a unit. MASE: the mean absolute error, divided by that of persistence on the "
+    "fit part. sMAPE: each absolute error as a share of the mean of forecast and measured value, from 0 to 2. NRMSE: "
+    "RMSE divided by the mean of the absolute measured values.",
     "Composite score": "Weighted sum of RMSE, MAE and MSE in min-max units; eval promotes the model with the lowest.",
     "Rolling and recursive": "A rolling step is forecast from measured values. A recursive step comes after the "
     "last of them and is forecast from the forecasts before it, so errors add up.",
@@ -201,9 +207,21 @@ def score_table(
     caption: str,
     *,
     composite: bool = False,
+    unitless: bool = False,
     labels: Mapping[str, str] = BASELINES,
 ) -> ScoreTable:
-    """Build the table of a model and its baselines, bars by RMSE, best RMSE marked."""
+    """Build the table of a model and its baselines, bars by RMSE, best RMSE marked.
+
+    ``unitless`` adds those of MASE, sMAPE and NRMSE that are known.
+    """
+    columns = {"RMSE": "rmse", "MAE": "mae", "MSE": "mse"}
+    columns |= {"Composite": "composite"} if composite else {}
+    without_unit = {"MASE": "mase", "sMAPE": "smape", "NRMSE": "nrmse"} if unitless else {}
+    columns |= {
+        title: name
+        for title, name in without_unit.items()
+        if any(math.isfinite(getattr(entry, name)) for entry in scores.values())
+    }
     rmse = [entry.rmse for entry in scores.values()]
     best = index_of_lowest(rmse)
     largest = max((value for value in rmse if math.isfinite(value)), default=0.0) or 1.0
@@ -211,7 +229,7 @@ def score_table(
     rows = [
         ScoreRow(
             label=labels.get(name, name),
-            values=[entry.rmse, entry.mae, entry.mse, *([entry.composite] if composite else [])],
+            values=[getattr(entry, score) for score in columns.values()],
             bar=rmse_bar(entry.rmse, largest, "model" if name == model else "muted"),
             change=math.nan if name == "persistence" else change(entry.rmse, reference),
             best=index == best,
@@ -219,8 +237,7 @@ def score_table(
         )
         for index, (name, entry) in enumerate(scores.items())
     ]
-    columns = ["RMSE", "MAE", "MSE", *(["Composite"] if composite else [])]
-    return ScoreTable(caption, columns, "RMSE (bar)", rows)
+    return ScoreTable(caption, list(columns), "RMSE (bar)", rows)
 
 
 def rmse_bar(value: float, largest: float, style: str) -> Markup:

@@ -7,8 +7,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from markupsafe import Markup
+from pydantic import TypeAdapter, ValidationError
 
+from flts.contracts import LeaderboardEntry
 from flts.report.charts import Bar, cell_bar
+from flts.report.leaderboard import LeaderboardTable, floors_sentence, leaderboard_table
 from flts.report.numbers import duration, number, plural, signed_percent
 from flts.report.render import (
     BASELINES,
@@ -24,6 +27,7 @@ from flts.report.render import (
 from flts.timeseries.baseline import Baseline
 from flts.timeseries.metrics import Scores
 
+_ENTRIES = TypeAdapter(list[LeaderboardEntry])
 STYLES = {"done": "best", "cached": "model", "failed": "worse", "stopped": "filled"}
 
 
@@ -91,6 +95,7 @@ def run_page(summary: Mapping[str, Any], links: Mapping[str, str]) -> str:
         decided=_decided(summary),
         baseline_names=[BASELINES[name] for name in Baseline],
         forecast_steps=_forecast_steps(forecast),
+        board=_leaderboard(summary, forecast),
         backtest=_backtest(forecast, promoted if _decided(summary) == "promoted" else "Forecast"),
         links=[
             _Link(name, target, target if _is_relative(target) else "")
@@ -99,7 +104,10 @@ def run_page(summary: Mapping[str, Any], links: Mapping[str, str]) -> str:
         ],
         parameters=flatten(_part(summary, "parameters")),
         versions=flatten(_part(summary, "versions")),
-        words=["Persistence", "Seasonal naive", "Linear (ridge)", "Min-max units", "Composite score", "Backtest"],
+        words=[
+            *("Persistence", "Seasonal naive", "Exponential smoothing", "Linear (ridge)", "Min-max units"),
+            *("MASE, sMAPE, NRMSE", "Composite score", "Backtest"),
+        ],
         identity=[("config_hash", str(summary["config_hash"]))] if summary.get("config_hash") else [],
     )
 
@@ -119,10 +127,10 @@ def _title(summary: Mapping[str, Any], promoted: str, forecast: Mapping[str, Any
         share = _backtest_share(forecast)
         if math.isnan(share):
             return f"{promoted} is {_decided(summary)}."
-        if _decided(summary) == "held":
-            # The forecast may be the champion's.
-            return compare_with_persistence(f"{promoted} is held; the forecast", share) + "."
-        return compare_with_persistence(f"{promoted} is promoted and", share) + "."
+        # Where it is held, the forecast may be the champion's.
+        held = f"{promoted} is held; the forecast" if _decided(summary) == "held" else ""
+        lost = floors_sentence(held or f"{promoted} is promoted, but", forecast)
+        return (lost or compare_with_persistence(held or f"{promoted} is promoted and", share)) + "."
     return {"done": "The run is done.", "failed": "The run failed.", "stopped": "The run was stopped."}.get(
         status, "A run."
     )
@@ -200,16 +208,25 @@ def _models(models: Mapping[str, Any], promoted: str) -> list[_Model]:
     return rows
 
 
+def _leaderboard(summary: Mapping[str, Any], forecast: Mapping[str, Any]) -> LeaderboardTable | None:
+    try:
+        entries = _ENTRIES.validate_json(str(forecast.get("leaderboard", "[]")))
+    except ValidationError:
+        return None  # of another version
+    caption = "One step ahead on the test data: errors in original units, composite score in min-max units."
+    return leaderboard_table(entries, "test", str(_part(summary, "promotion").get("run_id")), caption)
+
+
 def _backtest(forecast: Mapping[str, Any], model: str) -> ScoreTable | None:
-    scores = {
-        model: _scores(forecast, "backtest_"),
-        "persistence": _scores(forecast, "backtest_persistence_"),
-    }
+    scores = {model: _scores(forecast, "backtest_")}
+    scores |= {name: _scores(forecast, f"backtest_{name}_") for name in Baseline}
     if math.isnan(scores[model].rmse):
         return None
+    scores = {name: entry for name, entry in scores.items() if not math.isnan(entry.rmse)}
     rows = _float(forecast, "backtest_rows")
     scored = "rows" if math.isnan(rows) else plural(int(rows), "row")
-    return score_table(scores, model, f"Backtest: {scored} of the test data one step ahead, in original units.")
+    caption = f"Backtest: {scored} of the test data one step ahead, in original units."
+    return score_table(scores, model, caption, unitless=True)
 
 
 def _forecast_steps(forecast: Mapping[str, Any]) -> str:
@@ -223,7 +240,7 @@ def _forecast_steps(forecast: Mapping[str, Any]) -> str:
 
 
 def _scores(fields: Mapping[str, Any], prefix: str) -> Scores:
-    return Scores(*(_float(fields, f"{prefix}{name}") for name in ("rmse", "mae", "mse")))
+    return Scores(*(_float(fields, f"{prefix}{name}") for name in ("rmse", "mae", "mse", "mase", "smape", "nrmse")))
 
 
 def _is_relative(address: str) -> bool:

@@ -54,7 +54,8 @@ def training_page(report: TrainingReport) -> str:
         original_scores=score_table(
             report.original_scores,
             next(iter(report.original_scores), ""),
-            "The same errors in original units.",
+            "The same errors in original units, and errors without a unit.",
+            unitless=True,
             labels=labels,
         ),
         losses=losses,
@@ -208,5 +209,6 @@ def _errors(report: TrainingReport, index: int) -> Figure | None:
 
 
 def _words(report: TrainingReport) -> list[str]:
-    words = ["Persistence", "Seasonal naive", "Linear (ridge)", "Min-max units", "RMSE, MAE, MSE", "Composite score"]
+    words = ["Persistence", "Seasonal naive", "Exponential smoothing", "Linear (ridge)", "Min-max units"]
+    words += ["RMSE, MAE, MSE", "MASE, sMAPE, NRMSE", "Composite score"]
     return words + (["Plain Prophet"] if "plain" in report.scores else [])

@@ -50,7 +50,7 @@ _TRAINING_DATA = Input(
 )
 _TRAINING_OUTPUTS: Mapping[str, Output] = {
     "model": Output("Model", "trained-model message: the scores, the MLflow run, and where the model is kept"),
-    "metrics": Output("Artifact", "test metrics of the model and of three baselines"),
+    "metrics": Output("Artifact", "test metrics of the model and of four baselines"),
     "scores": Output("Metrics", "main test scores, for comparing runs in KFP"),
     "run_id": Output("str", "id of the MLflow run with the model"),
     "report": Output("HTML", "report on the training"),

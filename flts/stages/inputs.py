@@ -226,9 +226,12 @@ def _describe_bundle(artifact: InputArtifact) -> TrainedModel:
 
 
 def _with_absolute_path(message: M, path: Path) -> M:
-    if not is_path(message.model_uri):
-        return message
-    return message.model_copy(update={"model_uri": str((path.parent / message.model_uri).resolve())})
+    update: dict[str, Any] = {}
+    if is_path(message.model_uri):
+        update["model_uri"] = str((path.parent / message.model_uri).resolve())
+    if isinstance(message, Promotion) and message.candidates:
+        update["candidates"] = [_with_absolute_path(candidate, path) for candidate in message.candidates]
+    return message.model_copy(update=update)
 
 
 def _fields(path: Path) -> dict[str, Any]:

@@ -11,4 +11,5 @@ class Baseline(StrEnum):
 
     PERSISTENCE = "persistence"
     SEASONAL_NAIVE = "seasonal_naive"
+    EXPONENTIAL_SMOOTHING = "exponential_smoothing"
     LINEAR = "linear"

@@ -7,10 +7,11 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from flts.promotion import owner
+from flts.report.leaderboard import floors_sentence
 from flts.store.file import FileStore
 from pipeline.runner.compiled import Value
 from pipeline.runner.state import Status, TaskState
-from pipeline.runner.summary import Summary
+from pipeline.runner.summary import PromotionSummary, Summary
 
 Location = Path | str  # a file on this machine, or an address in a store
 
@@ -56,13 +57,15 @@ def failure_lines(states: Mapping[str, TaskState]) -> Iterator[str]:
 
 
 def summary_lines(summary: Summary, titles: Mapping[str, str], results: Mapping[str, Location]) -> Iterator[str]:
-    """Yield lines about the promotion and the locations of all results.
+    """Yield lines about the promotion and the locations of all results; the first warns of a model that is too weak.
 
     Args:
         summary: The run's summary.
         titles: Display names of the stages.
         results: Locations of the results, by title.
     """
+    if summary.promotion and (lost := floors_sentence(_subject(summary.promotion), summary.forecast or {})):
+        yield lost
     if cached := [titles[name] for name, stage in summary.stages.items() if stage.cached]:
         yield f"Reused from earlier runs: {', '.join(cached)}"
     yield ""
@@ -80,6 +83,11 @@ def summary_lines(summary: Summary, titles: Mapping[str, str], results: Mapping[
         yield f"{name:<11}{location if isinstance(location, str) else display_path(location)}"
     if summary.run_ids:
         yield f"{'MLflow':<11}{_mlflow(str(summary.parameters['mlflow_tracking_uri']))}"
+
+
+def _subject(promotion: PromotionSummary) -> str:
+    # The forecast of a run that holds its best model may be that of the champion.
+    return "The forecast" if promotion.status == "HELD" else f"{promotion.model_type}, which is promoted,"
 
 
 def display_path(path: Path) -> str:

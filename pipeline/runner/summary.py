@@ -38,11 +38,17 @@ class StageSummary(_Part):
 
 
 class ScoreSummary(_Part):
-    """One-step forecast errors on the selection part of the training data; null if unknown."""
+    """One-step forecast errors on the selection part of the training data; null if unknown.
+
+    Those without a unit are not repeated in `test_original`.
+    """
 
     rmse: float | None = Field(description="root of the mean squared error")
     mae: float | None = Field(description="mean absolute error")
     mse: float | None = Field(description="mean squared error")
+    mase: float | None = Field(default=None, description="mean absolute scaled error, which has no unit")
+    smape: float | None = Field(default=None, description="symmetric mean absolute percentage error, from 0 to 2")
+    nrmse: float | None = Field(default=None, description="rmse divided by the mean of the absolute measured values")
 
 
 class ModelSummary(_Part):
@@ -54,6 +60,7 @@ class ModelSummary(_Part):
     test_original: ScoreSummary = Field(description="the model's own errors in original units")
     persistence: ScoreSummary = Field(description="errors of repeating the last value")
     seasonal_naive: ScoreSummary = Field(description="errors of repeating the value of one day earlier")
+    exponential_smoothing: ScoreSummary = Field(description="errors of simple exponential smoothing")
     linear: ScoreSummary = Field(description="errors of a ridge regression on the same windows")
 
 
@@ -193,7 +200,7 @@ def _models(states: Mapping[str, TaskState]) -> dict[str, ModelSummary]:
 
 
 def _scores(metrics: Mapping[str, Any], metric_name: str) -> ScoreSummary:
-    return ScoreSummary(**{kind: metrics.get(metric_name.format(kind)) for kind in ("rmse", "mae", "mse")})
+    return ScoreSummary(**{kind: metrics.get(metric_name.format(kind)) for kind in ScoreSummary.model_fields})
 
 
 def _promotion(states: Mapping[str, TaskState]) -> PromotionSummary | None:

@@ -18,7 +18,7 @@ WRITES = {
     "train-prophet": {"bundle", "model.json", "metrics.json"},
     "train-lightgbm": {"bundle", "model.json", "metrics.json"},
     "eval": {"selected_model.json", "promotion_metadata.json"},
-    "inference": {"results.jsonl", "predictions.parquet", "metrics.json"},
+    "inference": {"results.jsonl", "predictions.parquet", "leaderboard.parquet", "metrics.json"},
 }
 
 

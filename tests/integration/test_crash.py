@@ -239,5 +239,5 @@ def test_an_undisturbed_inference_leaves_one_folder_and_its_index(runs):
     store = open_store(runs.undisturbed("inference").home.store)
     index, *files = sorted((found.key for found in store.list("inference-logs")), key=lambda key: "/index/" not in key)
     assert index.startswith("crash/index/")
-    assert {Path(key).name for key in files} == {"results.jsonl", "predictions.parquet"}
+    assert {Path(key).name for key in files} == {"results.jsonl", "predictions.parquet", "leaderboard.parquet"}
     assert len({Path(key).parent for key in files}) == 1

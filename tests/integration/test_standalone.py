@@ -28,7 +28,7 @@ FILES = {
     "eval": {"selected_model.json", "promotion_metadata.json", "scores.json", "report.html"},
     "inference": {
         *("predictions.json", "metrics.json", "scores.json", "report.html"),
-        *("results.jsonl", "predictions.parquet"),
+        *("results.jsonl", "predictions.parquet", "leaderboard.parquet"),
     },
 }
 

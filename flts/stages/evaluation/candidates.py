@@ -4,6 +4,7 @@ import math
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import fields as dataclass_fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,14 @@ from flts.stages.selection import SELECTION_FILE
 from flts.timeseries.baseline import Baseline
 from flts.timeseries.metrics import Scores
 
-BASELINES: Mapping[Baseline, str] = {Baseline.PERSISTENCE: "persistence", Baseline.LINEAR: "the linear model"}
+BASELINES: Mapping[Baseline, str] = {
+    Baseline.PERSISTENCE: "persistence",
+    Baseline.EXPONENTIAL_SMOOTHING: "exponential smoothing",
+    Baseline.LINEAR: "the linear model",
+}
+# Trainers of older versions did not score it.
+NEWER_BASELINES = frozenset({Baseline.EXPONENTIAL_SMOOTHING})
+_SCORES = tuple(field.name for field in dataclass_fields(Scores))
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,7 @@ class Candidate:
         baselines: Scores of the baselines on the same rows, as far as the metrics have them.
         coverage: Share of measured values inside its intervals; ``None`` where it has none.
         experiment: MLflow experiment of its run.
+        rows: How many rows were scored, if known.
     """
 
     message: TrainedModel
@@ -43,6 +52,7 @@ class Candidate:
     baselines: Mapping[str, Scores]
     coverage: float | None
     experiment: str
+    rows: int | None = None
 
     @property
     def name(self) -> ModelType:
@@ -126,6 +136,7 @@ def _candidate(context: Context, expected: ModelEntry) -> Candidate:
         baselines={name: scores for name, scores in baselines.items() if _valid(scores)},
         coverage=coverage if isinstance(coverage := fields.get("interval_coverage"), float) else None,
         experiment=str(experiment),
+        rows=int(rows) if isinstance(rows := fields.get("scored_rows"), float) and math.isfinite(rows) else None,
     )
 
 
@@ -135,8 +146,8 @@ def read_metrics(path: Path) -> dict[str, Any]:
 
 
 def _scores(fields: Mapping[str, Any], prefix: str, path: Path) -> Scores:
-    """Take three scores from a metrics file; a missing one or ``null`` is NaN."""
-    values = {name: fields.get(f"{prefix}test_{name}") for name in ("rmse", "mae", "mse")}
+    """Take the scores of a model or baseline from a metrics file; a missing one or ``null`` is NaN."""
+    values = {name: fields.get(f"{prefix}test_{name}") for name in _SCORES}
     for name, value in values.items():
         too_large = isinstance(value, int) and abs(value) > sys.float_info.max
         if isinstance(value, bool) or not isinstance(value, int | float | None) or too_large:

@@ -15,7 +15,7 @@ from flts.stages.evaluation.candidates import Candidate
 from flts.stages.evaluation.membership import Membership, choose_members
 from flts.stages.evaluation.selection_series import SelectionSeries, read_challenger
 from flts.stages.evaluation.training_data import CandidatesData
-from flts.timeseries.metrics import score, target_range
+from flts.timeseries.metrics import one_step_naive_mae, score, target_range
 from flts.timeseries.processed import ProcessedData
 
 
@@ -117,7 +117,8 @@ def _candidate(
     identifier: str, members: Sequence[Candidate], data: ProcessedData, series: SelectionSeries
 ) -> Candidate:
     best = min(members, key=lambda member: member.scores.composite)
-    scores = score(data.actual_matrix()[series.origins], series.predicted, unit=target_range(data))
+    actual, naive_mae = data.actual_matrix()[series.origins], one_step_naive_mae(data)
+    scores = score(actual, series.predicted, unit=target_range(data), naive_mae=naive_mae)
     # A moment later than its members, and the same whenever it is made: a repeated evaluation is the same promotion,
     # and one with an ensemble is later than one of the same models without.
     begun = max(member.trained_at for member in members)
@@ -145,4 +146,5 @@ def _candidate(
         baselines=best.baselines,
         coverage=None,
         experiment=best.experiment,
+        rows=len(series.origins),
     )

@@ -28,11 +28,11 @@ from flts.stages.publishing.run import TrainingRun
 from flts.stages.publishing.spec import TrainingSpec
 from flts.stages.selection import SELECTION_FILE, SelectionForecasts
 from flts.timeseries.baseline import Baseline
-from flts.timeseries.metrics import Scores, score
+from flts.timeseries.metrics import Scores, one_step_naive_mae, score
 from flts.tracking import Tracking
 
 BUNDLE_DIR = "bundle"
-_KINDS = ("rmse", "mae", "mse")
+_KINDS, _WITHOUT_UNIT = ("rmse", "mae", "mse"), ("mase", "smape", "nrmse")
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ def _selection(proposal: EnsembleProposal, data: CandidatesData) -> SelectionFor
 def _metrics(proposal: EnsembleProposal, bundled: _Bundled, data: CandidatesData) -> dict[str, float]:
     """Return every finite figure by its name in a trainer's metrics; those of the baselines are the members'."""
     scores, original = proposal.candidate.scores, _original(proposal, data)
-    own = {f"test_{kind}": getattr(scores, kind) for kind in _KINDS}
+    own = {f"test_{kind}": getattr(scores, kind) for kind in (*_KINDS, *_WITHOUT_UNIT)}
     own |= {f"test_{kind}_original": getattr(original, kind) for kind in _KINDS}
     own |= {"composite_score": scores.composite, "scored_rows": float(len(proposal.forecasts.origins))}
     known = read_metrics(proposal.candidate.metrics_path)
@@ -188,8 +188,8 @@ def _metrics(proposal: EnsembleProposal, bundled: _Bundled, data: CandidatesData
 
 
 def _original(proposal: EnsembleProposal, data: CandidatesData) -> Scores:
-    series = proposal.forecasts
-    return score(data.processed.actual_matrix()[series.origins], series.predicted)
+    series, naive_mae = proposal.forecasts, one_step_naive_mae(data.processed)
+    return score(data.processed.actual_matrix()[series.origins], series.predicted, naive_mae=naive_mae)
 
 
 def _report(
@@ -201,7 +201,10 @@ def _report(
 ) -> TrainingReport:
     processed, series, candidate = data.processed, proposal.forecasts, proposal.candidate
     of_baselines = {
-        name: Scores(**{kind: metrics.get(f"{name}_test_{kind}_original", math.nan) for kind in _KINDS})
+        name: Scores(
+            *(metrics.get(f"{name}_test_{kind}_original", math.nan) for kind in _KINDS),
+            *(metrics.get(f"{name}_test_{kind}", math.nan) for kind in _WITHOUT_UNIT),
+        )
         for name in candidate.baselines
     }
     return TrainingReport(

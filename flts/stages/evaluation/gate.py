@@ -8,7 +8,7 @@ from flts.errors import BadInputError
 from flts.params import EvalParams
 from flts.promotion import Pointer, Requirement, failed_requirements, requires_baselines, requires_champion
 from flts.stage_interface import Context
-from flts.stages.evaluation.candidates import BASELINES, Candidate
+from flts.stages.evaluation.candidates import BASELINES, NEWER_BASELINES, Candidate
 from flts.stages.evaluation.champion import SameRowScores, compare, load_champion
 from flts.stages.evaluation.selection_series import SelectionSeries, read_challenger
 from flts.stages.evaluation.training_data import CandidatesData
@@ -118,9 +118,15 @@ class Gate:
 
     def _baselines(self) -> list[Requirement]:
         challenger, known = self._winner.scores.composite, self._winner.baselines
+        unknown = {name: BASELINES[name] for name in BASELINES if name in NEWER_BASELINES and name not in known}
+        self.notes += [
+            f"the gate does not ask for {label}: an older version trained {self._winner.name}, and did not score it"
+            for label in unknown.values()
+        ]
         return [
             Requirement(label, known[name].composite if name in known else math.nan, challenger)
             for name, label in BASELINES.items()
+            if name not in unknown
         ]
 
     def _against_champion(self, pointer: Pointer | None) -> _ChampionCheck:

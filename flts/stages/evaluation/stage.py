@@ -1,6 +1,5 @@
 """The eval stage: compares the trained models and promotes the best if it passes the gate."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from flts.stages.evaluation import ranking
 from flts.stages.evaluation.candidates import Candidate, common_config_hash, read_candidates
 from flts.stages.evaluation.ensemble import EnsembleChoice, propose_ensemble
 from flts.stages.evaluation.gate import Gate
+from flts.stages.evaluation.leaderboard import candidate_messages, selection_leaderboard, shared_uri
 from flts.stages.evaluation.training_data import CandidatesData
 from flts.stages.inputs import is_path
 from flts.stages.scores import scores_artifact
@@ -45,7 +45,7 @@ def run(params: EvalParams, context: Context, *, model_types: str = "") -> Resul
     competition = _compete(params, trained, choice, data, context)
     candidates, ranked = competition.candidates, competition.ranked
     winner = ranked[0]
-    proposed = _promotion(params.identifier, config_hash, winner, competition.made, context.output_dir)
+    proposed = _promotion(params.identifier, config_hash, winner, competition, context.output_dir)
     forecasts = choice.proposal.forecasts if choice.proposal and winner.name == ENSEMBLE.model_type else None
     gate = Gate(params, context, winner, proposed, data=data, forecasts=forecasts)
     if context.store:
@@ -77,11 +77,14 @@ def run(params: EvalParams, context: Context, *, model_types: str = "") -> Resul
         held=decided.held,
         decision=decided.reason or "",
         champion=_champion(gate, done.champion),
+        leaderboard=proposed.leaderboard or (),
         memberships=[
             report_data.MembershipReport(one.model_type, one.member, one.reason) for one in choice.memberships
         ],
     )
-    selected = fallback or decided
+    # Also where a champion stands in, or an older version made the same decision.
+    shared = {"candidates": proposed.candidates, "leaderboard": proposed.leaderboard}
+    selected = (fallback or decided).model_copy(update=shared)
     return Result(
         artifacts={
             "selected_model": Artifact(selected.to_json(), selected.metadata()),
@@ -139,18 +142,16 @@ def _compete(
 
 
 def _promotion(
-    identifier: str, config_hash: str, winner: Candidate, candidates: Sequence[Candidate], output_dir: Path | None
+    identifier: str, config_hash: str, winner: Candidate, competition: _Competition, output_dir: Path | None
 ) -> Promotion:
     """Return the promotion of the winner; its time is the latest ``train_end``, so that a repeat is the same one."""
-    moment = utc_timestamp(max(c.trained_at for c in candidates))
+    moment = utc_timestamp(max(c.trained_at for c in competition.made))
     model_uri = winner.message.model_uri
     # On the machine that trained, readers find the bundle by it without asking MLflow.
     artifact_uri = None if is_path(model_uri) else winner.message.artifact_uri
-    if is_path(model_uri) and output_dir:
-        model_uri = os.path.relpath(model_uri, output_dir.resolve())
     scores = winner.scores
     return Promotion(
-        model_uri=model_uri,
+        model_uri=shared_uri(model_uri, output_dir),
         model_type=winner.name,
         run_id=winner.message.run_id,
         config_hash=config_hash,
@@ -171,6 +172,8 @@ def _promotion(
         interval_coverage=winner.coverage,
         operation="Promotion",
         status="PROMOTED",
+        candidates=candidate_messages(competition.made, output_dir),
+        leaderboard=selection_leaderboard(competition.candidates, winner),
     )
 
 

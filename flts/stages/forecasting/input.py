@@ -29,6 +29,7 @@ class ForecastInput:
         intervals: The model's prediction intervals; ``None`` for older models.
         start: First row to forecast.
         notes: Warnings for people.
+        loaded: The model's bundle.
     """
 
     path: Path
@@ -38,6 +39,7 @@ class ForecastInput:
     intervals: Intervals | None
     start: int
     notes: tuple[str, ...]
+    loaded: bundle.Bundle
 
 
 def read_input(params: InferenceParams, context: Context) -> ForecastInput:
@@ -68,6 +70,7 @@ def read_input(params: InferenceParams, context: Context) -> ForecastInput:
         loaded.intervals,
         start,
         _interval_notes(data, loaded),
+        loaded,
     )
 
 

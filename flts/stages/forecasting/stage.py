@@ -16,12 +16,14 @@ from flts.models.intervals import Bounds
 from flts.params import InferenceParams
 from flts.progress import Progress
 from flts.report.data import ForecastReport
+from flts.report.leaderboard import floors_sentence
 from flts.report.pages import forecast_page
 from flts.stage_interface import Artifact, Context, Result
 from flts.stages.forecasting.backtest import Backtest, backtest
 from flts.stages.forecasting.batch import batch_metrics, batch_samples, predictions_parquet, step_maes
 from flts.stages.forecasting.horizons import horizon_entries, longest_horizon, score_horizons
 from flts.stages.forecasting.input import ForecastInput, quantile_notes, read_input
+from flts.stages.forecasting.leaderboard import LEADERBOARD_FILE, Leaderboard, compare_on_test_data, log_to_run
 from flts.stages.forecasting.log import PREDICTIONS_FILE, RESULTS_FILE, ForecastRequest, log_forecast
 from flts.stages.scores import scores_artifact
 from flts.timeseries.arrays import Floats
@@ -42,6 +44,8 @@ def run(params: InferenceParams, context: Context) -> Result:
     context.progress(0.0, "loading data and model")
     source = read_input(params, context)
     scored = _forecast(params, source, context.progress)
+    context.progress(0.7, "comparing candidates and baselines")
+    board = compare_on_test_data(source, scored.backtest, context)
 
     context.progress(0.8, "writing the forecast")
     request = ForecastRequest(
@@ -55,20 +59,31 @@ def run(params: InferenceParams, context: Context) -> Result:
     if context.store:
         logged = log_forecast(context.store, params.inference_log_bucket, request, batch)
         batch, folder, cached = logged.batch, logged.folder, logged.repeated
-    metrics = _metrics(batch, source, scored)
+        # Not part of the forecast: another evaluation of the same winner has other candidates.
+        context.store.put(params.inference_log_bucket, f"{folder}{LEADERBOARD_FILE}", board.parquet())
+    metrics = _metrics(batch, source, scored, board)
     predictions = _predictions_metadata(batch, metrics)
     if folder:
         predictions |= {"log_bucket": params.inference_log_bucket, "log_object_key": f"{folder}{RESULTS_FILE}"}
-    notes = (*source.notes, *quantile_notes(params, source), *_notes(batch, scored))
+    unlogged = log_to_run(board, source.selected, context)
+    notes = (
+        *source.notes,
+        *quantile_notes(params, source),
+        *_notes(batch, scored),
+        *board.notes,
+        *filter(None, [unlogged]),
+    )
+    if sentence := floors_sentence(batch.model_type, metrics):
+        notes = (sentence, *notes)
     return Result(
         artifacts={
             "predictions": Artifact(batch.to_json(), predictions),
             "metrics": Artifact(f"{canonical_json(metrics)}\n", metrics),
             "scores": scores_artifact(metrics, _SCORES),
-            "report": Artifact(forecast_page(_report(source, batch, scored, notes))),
+            "report": Artifact(forecast_page(_report(source, batch, scored, board, notes))),
         },
         message=_summary(batch, scored.backtest) + (f", in {params.inference_log_bucket}/{folder}" if folder else ""),
-        files=_write_files(batch, context.work_dir) if context.output_dir else {},
+        files=_write_files(batch, board, context.work_dir) if context.output_dir else {},
         cached=cached,
         notes=notes,
     )
@@ -130,7 +145,9 @@ def _batch(
     return ForecastBatch(**fields)
 
 
-def _metrics(batch: ForecastBatch, source: ForecastInput, scored: _ScoredForecast) -> dict[str, MetadataValue]:
+def _metrics(
+    batch: ForecastBatch, source: ForecastInput, scored: _ScoredForecast, board: Leaderboard
+) -> dict[str, MetadataValue]:
     """Return the stage's metrics, in original units; those that could not be scored are left out."""
     return flat_metadata(
         {
@@ -140,8 +157,10 @@ def _metrics(batch: ForecastBatch, source: ForecastInput, scored: _ScoredForecas
             "inference_count": len(batch.samples),
             "timestamp": batch.timestamp,
             **scored.backtest.metrics(),
+            **board.metrics(),
             "interval_level": source.intervals.level if source.intervals else None,
             "backtest_horizons": horizon_entries(scored.horizons),
+            "leaderboard": [entry.model_dump() for entry in board.entries],
         }
     )
 
@@ -155,7 +174,7 @@ def _predictions_metadata(batch: ForecastBatch, metrics: dict[str, MetadataValue
 
 
 def _report(
-    source: ForecastInput, batch: ForecastBatch, scored: _ScoredForecast, notes: tuple[str, ...]
+    source: ForecastInput, batch: ForecastBatch, scored: _ScoredForecast, board: Leaderboard, notes: tuple[str, ...]
 ) -> ForecastReport:
     forecast, backtested = scored.forecast, scored.backtest
     return ForecastReport(
@@ -183,8 +202,9 @@ def _report(
         backtest_coverage=backtested.coverage,
         interval_level=source.intervals.level if source.intervals else math.nan,
         backtest_persistence=backtested.naive,
-        backtest_scores={batch.model_type: backtested.scores, "persistence": backtested.naive_scores},
+        backtest_scores={batch.model_type: board.model, **board.baselines},
         backtest_horizons=scored.horizons,
+        leaderboard=board.entries,
         notes=notes,
     )
 
@@ -233,8 +253,9 @@ def _summary(batch: ForecastBatch, backtested: Backtest) -> str:
     return "; ".join(parts)
 
 
-def _write_files(batch: ForecastBatch, work_dir: Path) -> dict[str, Path]:
-    files = {name: work_dir / name for name in (RESULTS_FILE, PREDICTIONS_FILE)}
+def _write_files(batch: ForecastBatch, board: Leaderboard, work_dir: Path) -> dict[str, Path]:
+    files = {name: work_dir / name for name in (RESULTS_FILE, PREDICTIONS_FILE, LEADERBOARD_FILE)}
     files[RESULTS_FILE].write_text(batch.to_json(), encoding="utf-8")
     files[PREDICTIONS_FILE].write_bytes(predictions_parquet(batch))
+    files[LEADERBOARD_FILE].write_bytes(board.parquet())
     return files

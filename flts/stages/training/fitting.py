@@ -96,7 +96,8 @@ def train(
     # The validation part counts: it chose the epoch, or the strength of a correction.
     rows = len(data) if params.refit else data.parts.validation_end
     trained_until = utc_timestamp(data.frame.time[rows - 1].item().replace(tzinfo=UTC))
-    bundle.save(folder, forecaster, data, trained_until=trained_until, intervals=intervals)
+    learned = evaluation.baselines
+    bundle.save(folder, forecaster, data, trained_until=trained_until, intervals=intervals, baselines=learned)
     coverage = intervals.coverage(data, evaluation.predicted, origins) if intervals else math.nan
     return FittedModel(fit, evaluation, coverage, folder, start=start, end=utc_timestamp(), trained_until=trained_until)
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from flts.datafiles.times import show_time
 from flts.errors import BadInputError
-from flts.models import baselines
 from flts.models.base import Forecaster
+from flts.models.baselines import LearnedBaselines
 from flts.models.forecasting import one_step
 from flts.params import TrainParams
 from flts.timeseries.arrays import Floats, Indices
@@ -25,8 +25,9 @@ class SelectionEvaluation:
     """Scores on the rows ``origins`` (k,) of the selection part; forecasts (k, targets) in original units.
 
     ``scores`` (min-max units of the fit part) and ``original_scores`` name the model first, then every ``Baseline``,
-    and ``plain`` where there is an uncorrected model. ``step_mae`` (output_seq_len,) is in original units, and empty
-    for models that forecast one step at once.
+    and ``plain`` where there is an uncorrected model; MASE, sMAPE and NRMSE are in ``original_scores``. ``step_mae``
+    (output_seq_len,) is in original units, and empty for models that forecast one step at once. ``baselines`` is what
+    the baselines learned.
     """
 
     origins: Indices
@@ -36,13 +37,14 @@ class SelectionEvaluation:
     scores: Mapping[str, Scores]
     original_scores: Mapping[str, Scores]
     step_mae: tuple[float, ...]
+    baselines: LearnedBaselines
 
     def metrics(self) -> dict[str, float]:
         """Return every score by its metric name.
 
         ``test_rmse``, ``test_mae``, ``test_mse`` and ``composite_score`` in min-max units, the first three again with
-        the suffix ``_original`` in original units; those of the model without prefix, those of others with their name
-        and ``_`` in front.
+        the suffix ``_original`` in original units; ``test_mase``, ``test_smape``, ``test_nrmse``, which have no unit.
+        Those of the model have no prefix, those of others their name and ``_`` in front.
         """
         named: dict[str, float] = {}
         for position, (name, scores) in enumerate(self.scores.items()):
@@ -51,6 +53,8 @@ class SelectionEvaluation:
             for kind in ("rmse", "mae", "mse"):
                 named[f"{prefix}test_{kind}"] = getattr(scores, kind)
                 named[f"{prefix}test_{kind}_original"] = getattr(original, kind)
+            for kind in ("mase", "smape", "nrmse"):
+                named[f"{prefix}test_{kind}"] = getattr(original, kind)
             named[f"{prefix}composite_score"] = scores.composite
         return named | {"scored_rows": float(len(self.origins))}
 
@@ -92,11 +96,10 @@ def evaluate(
 ) -> SelectionEvaluation:
     """Score a model and the baselines on ``origins``; ``plain`` is the same model without its residual correction."""
     actual, unit = data.actual_matrix()[origins], target_range(data)
-    forecasts: dict[str, Floats] = {
+    learned = LearnedBaselines.learn(data, params)
+    forecasts = {
         forecaster.model_type: one_step(forecaster, data, origins),
-        Baseline.PERSISTENCE: baselines.persistence(data, origins),
-        Baseline.SEASONAL_NAIVE: baselines.seasonal_naive(data, origins),
-        Baseline.LINEAR: baselines.linear(data, params, origins),
+        **learned.forecasts(data, origins, params.input_seq_len),
     }
     if plain:
         forecasts["plain"] = one_step(plain, data, origins)
@@ -106,8 +109,11 @@ def evaluate(
         predicted=forecasts[forecaster.model_type],
         persistence=forecasts[Baseline.PERSISTENCE],
         scores={name: score(actual, values, unit=unit) for name, values in forecasts.items()},
-        original_scores={name: score(actual, values) for name, values in forecasts.items()},
+        original_scores={
+            name: score(actual, values, naive_mae=learned.naive_mae) for name, values in forecasts.items()
+        },
         step_mae=_step_mae(forecaster, data),
+        baselines=learned,
     )
 
 

@@ -4,10 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from flts.errors import BadInputError
-from flts.models import baselines
+from flts.models import baselines, linear_baseline
+from flts.models.baselines import LearnedBaselines, exponential_smoothing, smoothing_weights
+from flts.models.fitted_baselines import FittedBaselines
+from flts.models.linear_baseline import LinearBaseline
 from flts.params import TrainParams
+from flts.timeseries.baseline import Baseline
 from flts.timeseries.metrics import score, target_range
 from flts.timeseries.windows import forecast_origins
 from tests.support.processed import processed
@@ -17,6 +22,10 @@ NAN = float("nan")
 
 def params(history: int) -> TrainParams:
     return TrainParams(config_hash="", config_json="", identifier="", input_seq_len=history)
+
+
+def linear(data, given: TrainParams, origins):
+    return LinearBaseline.learn(data, given).forecast(data, origins)
 
 
 def rows(*numbers: int):
@@ -79,7 +88,7 @@ def test_linear_finds_an_exact_linear_law():
     for t in range(2, 300):
         y[t] = 0.5 * y[t - 1] - 0.3 * y[t - 2] + 2 * x[t - 1] + 7
     data = processed({"y": y, "x": x})
-    forecast = baselines.linear(data, params(2), np.arange(260, 300))
+    forecast = linear(data, params(2), np.arange(260, 300))
     assert forecast[:, 0] == pytest.approx(y[260:], abs=1e-4)
 
 
@@ -123,32 +132,32 @@ def test_linear_equals_a_naive_ridge_at_the_penalty_that_is_best_on_validation()
         alpha: score(
             data.actual_matrix()[validation], naive_ridge(data, 5, alpha, validation), unit=target_range(data)
         ).rmse
-        for alpha in baselines.ALPHAS
+        for alpha in linear_baseline.ALPHAS
     }
     best = min(losses, key=losses.__getitem__)
     assert best not in (max(losses), min(losses))
     expected = naive_ridge(data, 5, best, origins)
-    assert baselines.linear(data, params(5), origins) == pytest.approx(expected, rel=1e-7)
+    assert linear(data, params(5), origins) == pytest.approx(expected, rel=1e-7)
 
 
 def test_linear_does_not_hang_on_the_scaler():
     origins = np.arange(345, 400)
-    first, second = (baselines.linear(noisy(scaler), params(5), origins) for scaler in ("none", "StandardScaler"))
+    first, second = (linear(noisy(scaler), params(5), origins) for scaler in ("none", "StandardScaler"))
     assert np.array_equal(first, second)
 
 
 def test_linear_in_small_batches_is_the_same(monkeypatch: pytest.MonkeyPatch):
     data, origins = noisy(), np.arange(345, 400)
-    whole = baselines.linear(data, params(5), origins)
-    monkeypatch.setattr(baselines, "BATCH", 7)
-    assert baselines.linear(data, params(5), origins) == pytest.approx(whole, rel=1e-9)
+    whole = linear(data, params(5), origins)
+    monkeypatch.setattr(linear_baseline, "BATCH", 7)
+    assert linear(data, params(5), origins) == pytest.approx(whole, rel=1e-9)
 
 
 def test_linear_learns_nothing_from_the_selection_part():
     data, origins = noisy(), rows(345)
-    before = baselines.linear(data, params(5), origins)
+    before = linear(data, params(5), origins)
     changed = {name: np.concatenate([column[:345], column[345:] * 3]) for name, column in data.frame.columns.items()}
-    after = baselines.linear(replace(data, frame=replace(data.frame, columns=changed)), params(5), origins)
+    after = linear(replace(data, frame=replace(data.frame, columns=changed)), params(5), origins)
     assert np.array_equal(before, after)
 
 
@@ -157,9 +166,121 @@ def test_linear_forecasts_without_any_measured_validation_value():
     measured = y.copy()
     measured[20:] = NAN
     data = processed({"y": y}, actual={"y": measured})
-    assert np.isfinite(baselines.linear(data, params(2), rows(35))).all()
+    assert np.isfinite(linear(data, params(2), rows(35))).all()
 
 
 def test_linear_says_how_many_rows_it_needs():
     with pytest.raises(BadInputError, match=r"has 7 rows .* input_seq_len 10 needs at least 11 consecutive rows"):
-        baselines.linear(processed({"y": range(10)}), params(10), rows())
+        linear(processed({"y": range(10)}), params(10), rows())
+
+
+def smoothed(values, weight, origins, **given):
+    return exponential_smoothing(processed({"y": values}, **given), np.array([weight]), rows(*origins))[:, 0].tolist()
+
+
+def test_exponential_smoothing_moves_its_level_towards_each_value():
+    # Levels: 8; 8/2 + 4/2 = 6; 6/2 + 2/2 = 4.
+    assert smoothed([8, 4, 2], 0.5, (1, 2, 3)) == [8, 6, 4]
+
+
+def test_exponential_smoothing_begins_again_after_a_gap():
+    assert smoothed([8, 4, 100, 50], 0.5, (2, 3, 4), minutes=[0, 60, 600, 660]) == [6, 100, 75]
+
+
+def test_exponential_smoothing_takes_measured_values_as_persistence_does():
+    measured = {"y": [8, NAN, 20]}  # filled in with 4; clipped to 2 from 20
+    assert smoothed([8, 4, 2], 0.5, (2, 3), actual=measured) == [6, 13]
+
+
+def test_exponential_smoothing_with_the_whole_weight_on_the_newest_value_is_persistence():
+    data, origins = noisy(), np.arange(1, 400)
+    forecast = exponential_smoothing(data, np.ones(2), origins)
+    assert np.array_equal(forecast, baselines.persistence(data, origins))
+
+
+def test_the_smoothing_weight_is_the_one_with_the_least_squared_errors_in_the_fit_part():
+    """Against a loop per weight over the forecasts themselves, with a gap and values that were not measured."""
+    generator = np.random.default_rng(3)
+    level = generator.normal(size=(300, 2)).cumsum(axis=0)
+    values = level * [0.1, 3.0] + generator.normal(size=(300, 2))
+    measured = values.copy()
+    measured[50:60, 0] = NAN
+    minutes = np.arange(300) * 60.0
+    minutes[100:] += 600
+    columns = {"y": values[:, 0], "z": values[:, 1]}
+    data = processed(columns, targets=("y", "z"), actual={"y": measured[:, 0]}, minutes=minutes)
+    fit = np.array([t for t in range(1, data.parts.fit_end) if t != 100])
+    for column, chosen in enumerate(smoothing_weights(data)):
+        losses = {}
+        for weight in baselines.SMOOTHING_WEIGHTS:
+            error = exponential_smoothing(data, np.array([weight] * 2), fit)[:, column] - measured[fit, column]
+            losses[weight] = np.nansum(error**2)
+        assert chosen == min(losses, key=losses.__getitem__)
+        assert 0.01 < chosen < 1
+
+
+def test_the_smoothing_weight_of_pure_noise_is_low_and_that_of_a_random_walk_is_high():
+    noise = np.random.default_rng(4).normal(size=(2000, 2))
+    data = processed({"y": noise[:, 0], "z": noise[:, 1].cumsum()}, targets=("y", "z"))
+    low, high = smoothing_weights(data)
+    assert low < 0.05
+    assert high > 0.9
+
+
+@pytest.mark.parametrize("values", [[5.0] * 20, [3.0, 4.0]])
+def test_without_any_error_to_choose_by_smoothing_is_persistence(values):
+    assert smoothing_weights(processed({"y": values})).tolist() == [1]
+
+
+def test_nothing_that_the_baselines_learn_comes_from_later_rows_than_it_should():
+    data = noisy()
+    selection = np.arange(len(data)) >= data.parts.validation_end
+    later, measured = (
+        {name: np.where(selection, 3 * values + 7, values) for name, values in columns.items()}
+        for columns in (data.frame.columns, data.actual)
+    )
+    changed = replace(data, frame=replace(data.frame, columns=later), actual=measured)
+    assert LearnedBaselines.learn(changed, params(5)).fitted(data.targets) == (
+        LearnedBaselines.learn(data, params(5)).fitted(data.targets)
+    )
+
+
+def test_baselines_that_were_written_and_read_forecast_the_same():
+    data, origins = noisy(), np.arange(345, 400)
+    learned = LearnedBaselines.learn(data, params(5))
+    text = learned.fitted(data.targets).model_dump_json()
+    restored = LearnedBaselines.of(FittedBaselines.model_validate_json(text), data.targets)
+    before, after = (each.forecasts(data, origins, 5) for each in (learned, restored))
+    assert before.keys() == after.keys() == set(Baseline)
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+
+
+def test_a_linear_baseline_that_cannot_see_the_rows_that_it_needs_is_left_out(monkeypatch: pytest.MonkeyPatch):
+    data, origins = noisy(), np.arange(345, 400)
+    learned = LearnedBaselines.learn(data, params(5))
+    assert Baseline.LINEAR not in learned.forecasts(data, origins, history=4)
+    columns = {name: values for name, values in data.frame.columns.items() if name != "x"}
+    without = replace(data, frame=replace(data.frame, columns=columns))
+    assert Baseline.LINEAR not in learned.forecasts(without, origins, history=5)
+    monkeypatch.setattr(baselines, "LARGEST_LINEAR", 10)
+    assert learned.fitted(data.targets).linear is None
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("smoothing", {"y": 1.5, "z": 0.5}, "less than or equal to 1"),
+        ("smoothing", {"y": 0.5}, "for the same targets"),
+        ("naive_mae", {"y": -1.0, "z": 1.0}, "greater than or equal to 0"),
+        ("mean", [0.0], "one mean and one deviation"),
+        ("deviation", [0.0, 1.0, 1.0, 1.0], "greater than 0"),
+        ("centre", [0.0], "one weight for each value"),
+        ("level", {"y": 0.0}, "for the same targets"),
+        ("history", 0, "greater than or equal to 1"),
+    ],
+)
+def test_impossible_baselines_are_refused(field, value, message):
+    document = LearnedBaselines.learn(noisy(), params(5)).fitted(("y", "z")).model_dump()
+    (document if field in document else document["linear"])[field] = value
+    with pytest.raises(ValidationError, match=message):
+        FittedBaselines.model_validate(document)

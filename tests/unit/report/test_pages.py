@@ -1,5 +1,6 @@
 """The pages as a reader, a browser and a screen reader get them."""
 
+import json
 import re
 from dataclasses import replace
 
@@ -400,6 +401,51 @@ def test_the_run_page_compares_the_backtest_with_persistence():
     said = " ".join(parsed.said.split())
     assert "24 steps forecast; on the measured ones RMSE 8, MAE 7, in original units." in said
     assert "Backtest: 1 602 rows of the test data" in said
+
+
+WEAK = {
+    **{"backtest_exponential_smoothing_rmse": 8.5, "backtest_exponential_smoothing_mae": 5.5},
+    **{"backtest_exponential_smoothing_mse": 72.25, "backtest_linear_rmse": 9.5, "backtest_mase": 0.75},
+}
+
+
+def test_the_first_line_of_a_run_says_that_a_baseline_was_not_beaten():
+    forecast = run_summary()["forecast"] | WEAK
+    said = Page(run_page(run_summary() | {"forecast": forecast}, {})).said
+    lost = "does not beat exponential smoothing on the test data: backtest RMSE 9 against 8.500."
+    assert f"GRU is promoted, but {lost}" in said
+    promotion = {"model_type": "GRU", "composite_score": 0.1, "status": "HELD"}
+    held = Page(run_page(run_summary() | {"forecast": forecast, "promotion": promotion}, {})).said
+    assert f"GRU is held; the forecast {lost}" in held
+    better = forecast | {"backtest_exponential_smoothing_rmse": 9.01}
+    assert "GRU is promoted and beats persistence" in Page(run_page(run_summary() | {"forecast": better}, {})).said
+
+
+def test_the_backtest_of_a_run_has_every_baseline_and_score_that_is_known():
+    parsed = Page(run_page(run_summary() | {"forecast": run_summary()["forecast"] | WEAK}, {}))
+    said = " ".join(parsed.said.split())
+    assert "MASE RMSE (bar)" in said  # and no column of scores that are unknown
+    assert {0.75, 8.5, 5.5, 72.25, 9.5} <= set(parsed.data)
+
+
+def test_a_run_shows_the_leaderboard_of_the_test_data():
+    entries = [
+        {"model": "GRU", "run_id": "0a", "part": "test", "rank": 1, "composite": 0.0125, "rmse": 9.0, "skill": 0.1},
+        {"model": "LSTM", "run_id": "0b", "part": "test", "rank": 2, "composite": 0.0135, "rmse": 9.2, "skill": -0.08},
+        {"model": "linear", "part": "test"},
+        {"model": "PROPHET", "run_id": "0c", "part": "selection", "rank": 1, "composite": 0.5},
+    ]
+    promotion = {"model_type": "GRU", "run_id": "0a", "composite_score": 0.02353}
+    given = {"forecast": run_summary()["forecast"] | {"leaderboard": json.dumps(entries)}, "promotion": promotion}
+    text = run_page(run_summary() | given, {})
+    board = text[text.index("<h2>Leaderboard</h2>") :]
+    said = " ".join(Page(text).said.split())
+    assert "1 GRU promoted 0.01250 9" in said
+    assert "2 LSTM 0.01350 9.200" in said
+    assert "\u2013 Linear (ridge) \u2013" in said
+    assert '<span class="bad">\u22128.0\u202f%</span>' in board
+    assert "PROPHET" not in board
+    assert "Leaderboard" not in run_page(run_summary() | {"forecast": {"leaderboard": '[{"part": 1}]'}}, {})
 
 
 def test_a_run_whose_steps_lie_in_the_future_says_that_nothing_is_measured():

@@ -15,6 +15,7 @@ from pipeline.runner.summary import Summary, summarise, versions
 
 STAGES = ("preprocess", "train-gru", "train-lstm", "train-naive", "eval", "inference")
 ARGUMENTS = {"identifier": "run-1", "dataset_name": "X", "epochs": 3}
+BASELINES = ("persistence", "exponential_smoothing", "linear")
 TRAINED = ("train-gru", "train-lstm", "train-naive")
 
 
@@ -46,8 +47,8 @@ def metrics(rmse: float) -> dict[str, float | None]:
     return (
         scores
         | {f"{name}_original": 10 * value for name, value in scores.items()}
-        | {f"{baseline}_{name}": 3 * value for baseline in ("persistence", "linear") for name, value in scores.items()}
-        | {"seasonal_naive_test_rmse": None, "composite_score": rmse * 0.9}
+        | {f"{baseline}_{name}": 3 * value for baseline in BASELINES for name, value in scores.items()}
+        | {"seasonal_naive_test_rmse": None, "composite_score": rmse * 0.9, "test_mase": 0.7, "linear_test_smape": 0.2}
     )
 
 
@@ -113,7 +114,10 @@ def test_a_model_stands_beside_the_baselines(states: dict[str, TaskState]) -> No
 
     lstm = summary(states).models["LSTM"]
 
-    assert lstm.test.model_dump() == {"rmse": 0.2, "mae": 0.1, "mse": pytest.approx(0.04)}
+    known = lstm.test.model_dump(exclude_none=True)
+    assert known == {"rmse": 0.2, "mae": 0.1, "mse": pytest.approx(0.04), "mase": 0.7}
+    assert lstm.exponential_smoothing.rmse == pytest.approx(0.6)
+    assert lstm.linear.smape == 0.2
     assert lstm.test_original.rmse == 2.0
     assert lstm.persistence.rmse == pytest.approx(0.6)
     assert lstm.linear.mae == pytest.approx(0.3)
@@ -222,6 +226,24 @@ def test_a_held_model_says_so_and_why(states: dict[str, TaskState]) -> None:
     lines = list(summary_lines(found, dict.fromkeys(STAGES, "title"), {}))
     assert next(line for line in lines if line.startswith("Held")).split()[1] == "LSTM,"
     assert "           the champion is better" in lines
+
+
+@pytest.mark.parametrize(("status", "subject"), [("PROMOTED", "LSTM, which is promoted,"), ("HELD", "The forecast")])
+def test_the_first_line_says_that_a_baseline_was_not_beaten(
+    states: dict[str, TaskState], status: str, subject: str
+) -> None:
+    finish_all(states)
+    (states["eval"].folder / "promotion_metadata").write_text(json.dumps(promotion(status=status)))
+    found = summary(states).model_copy(update={"run_ids": {}})
+    weak = {"backtest_rmse": 2.0, "backtest_linear_rmse": 1.5, "backtest_exponential_smoothing_rmse": 2.0}
+    first, *_ = summary_lines(found.model_copy(update={"forecast": weak}), dict.fromkeys(STAGES, "title"), {})
+    assert first == (
+        f"{subject} does not beat exponential smoothing or the linear baseline on the test data: "
+        "backtest RMSE 2 against 2 and 1.500"
+    )
+    strong = weak | {"backtest_rmse": 1.4}
+    lines = summary_lines(found.model_copy(update={"forecast": strong}), dict.fromkeys(STAGES, "title"), {})
+    assert not any("does not beat" in line for line in lines)
 
 
 def test_a_promotion_of_an_older_version_is_promoted(states: dict[str, TaskState]) -> None:

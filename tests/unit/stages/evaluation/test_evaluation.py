@@ -12,6 +12,7 @@ from flts.models import bundle
 from flts.params import EvalParams, ProphetParams
 from flts.stage_interface import Context, InputArtifact
 from flts.stages.evaluation.stage import run
+from flts.stages.inputs import read_selected
 from flts.store.file import FileStore
 
 HASH = "c" * 64
@@ -90,7 +91,8 @@ def test_the_lowest_composite_score_wins(candidates):
     result = candidates.evaluate()
     promotion = selected(result)
     assert promotion.score == promotion.composite_score == pytest.approx(0.114)
-    assert promotion.model_copy(update={"score": 0.114, "composite_score": 0.114}) == Promotion(
+    given = {"score": 0.114, "composite_score": 0.114, "candidates": None, "leaderboard": None}
+    assert promotion.model_copy(update=given) == Promotion(
         model_uri="runs:/run-lstm/LSTM",
         model_type="LSTM",
         run_id="run-lstm",
@@ -115,6 +117,32 @@ def test_the_lowest_composite_score_wins(candidates):
     assert result.artifacts["promotion_metadata"] == result.artifacts["selected_model"]
     assert result.artifacts["selected_model"].metadata["model_type"] == "LSTM"
     assert result.notes == ()
+
+
+def test_the_promotion_carries_every_candidate_and_the_leaderboard(candidates):
+    for slot, scores in SCORES.items():
+        candidates.metrics(slot, scores, persistence=(0.3, 0.1, 0.09), exponential_smoothing=(0.12, 0.1, 0.0144))
+    extra = json.loads(candidates.inputs["lstm_metrics"].path.read_text())
+    extra |= {"test_mase": 0.8, "scored_rows": 77.0, "exponential_smoothing_test_mase": 0.9}
+    candidates.inputs["lstm_metrics"].path.write_text(json.dumps(extra))
+    candidates.model("gru", metrics={"test_rmse": 0.2})  # as over Kafka
+    result = candidates.evaluate()
+    promotion = selected(result)
+    assert promotion.candidates == [message(slot) for slot in SCORES]
+    assert promotion.leaderboard is not None
+    assert [(entry.rank, entry.model, entry.run_id) for entry in promotion.leaderboard] == [
+        (1, "exponential_smoothing", None),
+        (2, "LSTM", "run-lstm"),
+        (3, "GRU", "run-gru"),
+        (4, "PROPHET", "run-prophet"),
+        (5, "persistence", None),
+    ]
+    smoothing, lstm, gru, *_ = promotion.leaderboard
+    assert (lstm.composite, lstm.skill) == (pytest.approx(0.114), pytest.approx(1 - 0.15 / 0.3))
+    assert (lstm.mase, lstm.rows, smoothing.mase, smoothing.rows) == (0.8, 77, 0.9, 77)
+    assert (gru.mase, gru.rows, gru.part) == (None, None, "selection")
+    assert not {"candidates", "leaderboard"} & result.artifacts["selected_model"].metadata.keys()
+    assert "Models and baselines one step ahead on the selection part" in result.artifacts["report"].content
 
 
 @pytest.mark.parametrize(
@@ -360,3 +388,14 @@ def test_a_relative_model_path_is_kept_right_in_the_new_message(candidates, tmp_
     candidates.model("lstm", model_uri="../trained/bundle")
     promotion = selected(candidates.evaluate(output_dir=tmp_path / "deep" / "out"))
     assert promotion.model_uri == "../../trained/bundle"
+    assert promotion.candidates is not None
+    assert [one.model_uri for one in promotion.candidates] == [
+        *("runs:/run-gru/GRU", "../../trained/bundle", "runs:/run-prophet/PROPHET")
+    ]
+    (tmp_path / "deep" / "out").mkdir(parents=True)
+    written = tmp_path / "deep" / "out" / "selected_model.json"
+    written.write_text(promotion.to_json())
+    read = read_selected(InputArtifact(written))
+    assert isinstance(read, Promotion)
+    assert read.candidates is not None
+    assert read.model_uri == read.candidates[1].model_uri == str(tmp_path / "trained" / "bundle")

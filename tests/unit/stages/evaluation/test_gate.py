@@ -133,6 +133,37 @@ def test_truth_table(models, store, judge, tmp_path, gate, persistence, linear, 
     )
 
 
+@pytest.mark.parametrize(
+    ("persistence", "smoothing", "linear"), [*product((True, False), (True, False, None), (True, False, None))]
+)
+def test_truth_table_of_the_baselines(models, judge, persistence, smoothing, linear):
+    """``None``: the metrics lack it. Older trainers did not know exponential smoothing, so it is then not asked for."""
+    challenger = models["fair"]
+    beaten = {"persistence": persistence, "exponential_smoothing": smoothing, "linear": linear}
+    known = {name: challenger.scores.composite * (2 if won else 0.5) for name, won in beaten.items() if won is not None}
+    write_metrics(challenger.folder / "metrics.json", challenger.scores, **known)
+
+    result = judge(challenger, "baseline")
+
+    told = decision(result)
+    assert told.held is not (persistence and linear is True and smoothing is not False)
+    names = {
+        "persistence": "persistence",
+        "exponential_smoothing": "exponential smoothing",
+        "linear": "the linear model",
+    }
+    for name, won in beaten.items():
+        verdict = f"does not beat {names[name]}:" if won is False else f"{names[name]} has no score"
+        asked_for = won is False or (won is None and name == "linear")
+        assert (verdict in (told.reason or "")) is asked_for
+    missing = "PROPHET, and did not score it"
+    assert [note for note in result.notes if missing in note] == (
+        [f"the gate does not ask for exponential smoothing: an older version trained {missing}"]
+        if smoothing is None
+        else []
+    )
+
+
 def test_a_baseline_that_the_metrics_lack_is_not_beaten(models, judge):
     write_metrics(models["fair"].folder / "metrics.json", models["fair"].scores, persistence=99.0)
     told = decision(judge(models["fair"], "baseline"))

@@ -338,7 +338,7 @@ def test_a_repeat_finds_its_folder_and_returns_the_same(inference, tmp_path):
     claim = inference.claim(store)
     first = inference.run(data=claim, store=store)
     logged = {info.key: store.get("inference-logs", info.key)[0] for info in store.list("inference-logs")}
-    assert len(logged) == 3
+    assert len(logged) == 4
     assert not first.files
 
     again = inference.run(data=claim, store=store)
@@ -354,7 +354,7 @@ def test_another_length_is_another_forecast(inference, tmp_path):
     store = FileStore(tmp_path / "store")
     for length in (3, 4):
         assert not inference.run(store=store, inference_length=length).cached
-    assert len(list(store.list("inference-logs"))) == 6
+    assert len(list(store.list("inference-logs"))) == 8
 
 
 def test_a_bundle_folder_is_a_model(inference, model):

@@ -9,6 +9,7 @@ import pytest
 from flts.errors import BadInputError
 from flts.params import RecurrentParams
 from flts.stages.training.scoring import check_rows, evaluate, scored_origins
+from flts.timeseries.baseline import Baseline
 from flts.timeseries.frame import Parts
 from tests.support.series import ToyForecaster, make_data
 
@@ -72,7 +73,7 @@ def test_every_model_is_scored_on_the_same_rows_and_none_across_a_gap():
     evaluation = evaluate(
         ToyForecaster(data, HISTORY, 1), data, params(), origins, plain=ToyForecaster(data, HISTORY, 1)
     )
-    assert list(evaluation.scores) == ["GRU", "persistence", "seasonal_naive", "linear", "plain"]
+    assert list(evaluation.scores) == ["GRU", *Baseline, "plain"]
     assert evaluation.metrics()["scored_rows"] == 13
     assert evaluation.scores["plain"] == evaluation.scores["GRU"]
 
@@ -81,13 +82,19 @@ def test_metrics_name_the_model_bare_and_the_others_by_prefix():
     data = make_data(120)
     evaluation = evaluate(ToyForecaster(data, HISTORY, 1), data, params(), scored_origins(data, params()))
     metrics = evaluation.metrics()
-    for name, prefix in (("GRU", ""), ("persistence", "persistence_"), ("linear", "linear_")):
+    measured = data.actual["a"][evaluation.origins]
+    naive = np.abs(np.diff(data.actual["a"][:84])).mean()
+    named = ("persistence", "seasonal_naive", "exponential_smoothing", "linear")
+    for name, prefix in (("GRU", ""), *((name, f"{name}_") for name in named)):
         scores, original = evaluation.scores[name], evaluation.original_scores[name]
         assert metrics[f"{prefix}test_rmse"] == scores.rmse
         assert metrics[f"{prefix}test_mae"] == scores.mae
         assert metrics[f"{prefix}test_mse"] == scores.mse
         assert metrics[f"{prefix}composite_score"] == 0.5 * scores.rmse + 0.3 * scores.mae + 0.2 * scores.mse
         assert metrics[f"{prefix}test_rmse_original"] == original.rmse
+        assert metrics[f"{prefix}test_mase"] == original.mase == pytest.approx(original.mae / naive)
+        assert metrics[f"{prefix}test_smape"] == original.smape
+        assert metrics[f"{prefix}test_nrmse"] == pytest.approx(original.rmse / np.abs(measured).mean())
     assert {name for name in metrics if name.startswith("seasonal_naive_")} == {
         f"seasonal_naive_{name}" for name in metrics if name.startswith(("test_", "composite"))
     }

@@ -178,6 +178,7 @@ def test_metadata_repeats_message_and_metrics(training_data, tmp_path):
     assert {"composite_score", "persistence_test_rmse", "seasonal_naive_test_mae", "linear_composite_score"} <= set(
         metrics.metadata
     )
+    assert {"exponential_smoothing_test_rmse", "test_mase", "test_smape", "linear_test_nrmse"} <= set(metrics.metadata)
 
 
 @pytest.mark.parametrize("name", TRAINERS)
