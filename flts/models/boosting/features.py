@@ -40,7 +40,7 @@ def reach(sampling_seconds: float) -> int:
 
 
 @dataclass(frozen=True)
-class Rows:
+class RecentRows:
     """The last rows before (k,) origins: ``last`` (k,) row numbers, ``since`` (k,) rows between a gap and each.
 
     ``of_all`` (n,) is the same of every row.
@@ -50,6 +50,10 @@ class Rows:
     since: Indices
     of_all: Indices
 
+    def at(self, which: Indices) -> "RecentRows":
+        """Return those before the (m,) origins at these positions."""
+        return RecentRows(self.last[which], self.since[which], self.of_all)
+
     def averages(self, values: Floats, half_lives: Sequence[float], *, changes: bool = False) -> Floats:
         """Return (k, half-lives, columns) exponential averages of (n, columns) values, or NaN where there are none."""
         since = self.of_all - 1 if changes else self.of_all
@@ -58,25 +62,27 @@ class Rows:
         return exponential_averages(values, since, half_lives)[self.last]
 
     def before(self, values: Floats, back: Indices) -> Floats:
-        """Return (k, back) the (n,) values so many rows before the last, NaN where a gap lies between."""
+        """Return (k, m) the (n,) values (m,) or (k, m) rows before the last, NaN where a gap lies between."""
         rows = self.last[:, None] - back
         known = (back <= self.since[:, None]) & (back >= 0)
         return np.where(known, values[np.where(known, rows, 0)], np.nan)
 
 
-def rows_before(time: Times, origins: Indices, sampling_seconds: float, history_rows: int) -> Rows:
+def rows_before(time: Times, origins: Indices, sampling_seconds: float, history_rows: int) -> RecentRows:
     """Return the last rows before (k,) origins in rows with these (n,) times."""
     since = np.minimum(rows_since_gap(gaps_before(time, sampling_seconds)), history_rows - 1)
-    return Rows(origins - 1, since[origins - 1], since)
+    return RecentRows(origins - 1, since[origins - 1], since)
 
 
-def volatilities(values: Floats, rows: Rows) -> Floats:
-    """Return (k, VOLATILITIES) averages of ``|x[t] - x[t-1]|`` of (n,) values, NaN in the first row after a gap."""
-    changes = np.abs(np.diff(values, prepend=values[:1]))
-    return rows.averages(changes[:, None], VOLATILITIES, changes=True)[:, :, 0]
+def volatilities(
+    values: Floats, rows: RecentRows, half_lives: Sequence[float] = VOLATILITIES, limit: float = np.inf
+) -> Floats:
+    """Return (k, half-lives) averages of ``min(|x[t] - x[t-1]|, limit)``, NaN in the first row after a gap."""
+    changes = np.minimum(np.abs(np.diff(values, prepend=values[:1])), limit)
+    return rows.averages(changes[:, None], half_lives, changes=True)[:, :, 0]
 
 
-def target_features(values: Floats, rows: Rows, unit: Floats) -> Floats:
+def target_features(values: Floats, rows: RecentRows, unit: Floats) -> Floats:
     """Return (k, p) what a target's own last rows say, as differences to the last in a ``unit`` (k,)."""
     volatility = volatilities(values, rows)
     window = rows.before(values, np.arange(WINDOW))
@@ -86,24 +92,24 @@ def target_features(values: Floats, rows: Rows, unit: Floats) -> Floats:
     columns += [_median(window[:, :size]) for size in MEDIANS]
     columns += [extreme(window[:, :size], axis=1, keepdims=True) for size in EXTREMES for extreme in (np.max, np.min)]
     differences = (np.concatenate(columns, axis=1) - last) / unit[:, None]
-    # Cumulative sums add up in order, whatever the number of rows.
     deviations = [_deviation(window[:, :size]) / unit[:, None] for size in EXTREMES]
     ratios = np.log(_positive(volatility[:, :2]) / _positive(volatility[:, 2:]))
     return np.concatenate([differences, *deviations, volatility, ratios], axis=1)
 
 
-def day_features(values: Floats, rows: Rows, step: int, rows_of_day: int, unit: Floats) -> Floats:
-    """Return (k, 4) the values about a day before the row ``step`` rows after the last, and their mean."""
+def day_features(values: Floats, rows: RecentRows, steps: Indices, rows_of_day: int, unit: Floats) -> Floats:
+    """Return (k, 4) the values about whole days before the rows ``steps`` (k,) after the last, and their mean."""
     if not rows_of_day:
         return np.empty((len(rows.last), 0))
-    days = (step - 1) // rows_of_day + 1
-    around = rows.before(values, days * rows_of_day - step - np.arange(-AROUND, AROUND + 1))
+    ahead = steps[:, None]
+    days = (ahead - 1) // rows_of_day + 1
+    around = rows.before(values, days * rows_of_day - ahead - np.arange(-AROUND, AROUND + 1))
     mean = np.cumsum(around, axis=1)[:, -1:] / around.shape[1]
     near = around[:, AROUND - 1 : AROUND + 2]
     return (np.concatenate([near, mean], axis=1) - values[rows.last][:, None]) / unit[:, None]
 
 
-def covariate_features(values: Floats, rows: Rows) -> Floats:
+def covariate_features(values: Floats, rows: RecentRows) -> Floats:
     """Return (k, p) what (n, columns) scaled covariates say: the last value, its change, differences to averages."""
     if not values.shape[1]:
         return np.empty((len(rows.last), 0))
@@ -133,9 +139,10 @@ def _median(window: Floats) -> Floats:
 
 
 def _deviation(window: Floats) -> Floats:
+    """Return (k, 1) mean absolute deviations; cumulative sums add up in order, whatever the number of rows."""
     size = window.shape[1]
     mean = np.cumsum(window, axis=1)[:, -1:] / size
-    deviation: Floats = np.sqrt(np.cumsum((window - mean) ** 2, axis=1)[:, -1:] / size)
+    deviation: Floats = np.cumsum(np.abs(window - mean), axis=1)[:, -1:] / size
     return deviation
 
 

@@ -10,20 +10,22 @@ from flts.timeseries.features import TIME_FEATURES
 Statistic = Annotated[float, Field(ge=-1e300, le=1e300)]
 Scale = Annotated[float, Field(gt=1e-300, le=1e300)]
 MAX_VIEWS = 8
+MOST_OFFSET = 100.0
 
 
-class FittedView(BaseModel):
-    """The boosters of a target in a view; of ``log1p``, ``unit`` is ``k``, of ``volatility`` the usual volatility.
+class FittedBooster(BaseModel):
+    """The booster of a target in a view: LightGBM's own text, null where none was better than no change.
 
-    ``limit`` is that of forecasts of the view ``log1p``.
+    ``unit`` and ``limit`` are ``scale`` and ``limit`` of the view.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
 
-    name: ViewName
+    view: ViewName
     unit: Scale
-    limit: Annotated[float, Field(ge=0, le=1e300)] = 0.0
-    boosters: list[str | None]
+    limit: Annotated[float, Field(ge=0, le=1e300)]
+    offset: Annotated[float, Field(ge=-MOST_OFFSET, le=MOST_OFFSET)]
+    text: str | None
 
 
 class FittedBoosting(BaseModel):
@@ -36,7 +38,7 @@ class FittedBoosting(BaseModel):
     spread: list[Scale]
     calendar: tuple[str, ...]
     non_negative: list[str]
-    targets: dict[str, Annotated[list[FittedView], Field(min_length=1, max_length=MAX_VIEWS)]]
+    targets: dict[str, Annotated[list[FittedBooster], Field(min_length=1, max_length=MAX_VIEWS)]]
 
     @model_validator(mode="after")
     def _one_of_each(self) -> Self:

@@ -12,10 +12,10 @@ from flts.boundary.untrusted import json_object
 from flts.contracts import ModelType, canonical_json
 from flts.diagnostics.validation import first_problem
 from flts.errors import BadInputError
-from flts.models.boosting.fitted import FittedBoosting, FittedView
-from flts.models.boosting.inputs import ColumnScaling, FeatureBatch, FeatureBuilder
+from flts.models.boosting.fitted import FittedBooster, FittedBoosting
+from flts.models.boosting.inputs import BATCH, ColumnScaling, FeatureBatch, FeatureBuilder
 from flts.models.boosting.trees import Trees
-from flts.models.boosting.views import Log1pView, SeenTarget, SquaredView, View, VolatilityView
+from flts.models.boosting.views import Log1pView, SquaredView, TargetView, VolatilityView
 from flts.models.config import BundleConfig
 from flts.models.target_transform import Log1p
 from flts.timeseries.arrays import Floats, Indices
@@ -26,25 +26,39 @@ MODEL_FILE = "lightgbm.json"
 
 
 @dataclass(frozen=True)
-class Boosters:
-    """The boosters of a target in one view, one for each step; ``None``, which says no change, where none helped."""
+class Booster:
+    """The booster of a target in one view, for all steps: the step is one of its features.
 
-    view: View
-    steps: tuple[Trees | None, ...]
+    Attributes:
+        view: The view.
+        trees: ``None``, which says no change, where none helped.
+        offset: Added to the sum of the trees.
+    """
 
-    def forecast(self, batch: FeatureBatch, target: str) -> Floats:
+    view: TargetView
+    trees: Trees | None
+    offset: float = 0.0
+
+    def forecast(self, batch: FeatureBatch, target: str, horizon: int) -> Floats:
         """Return (k, horizon) forecasts of a target in original units."""
         seen = self.view.seen(batch.frame.columns[target], batch.rows)
-        shared = batch.shared(seen)
-        columns = [
-            self.view.forecast(seen, _outputs(trees, batch, seen, shared, step))
-            for step, trees in enumerate(self.steps, start=1)
-        ]
-        return np.stack(columns, axis=1)
+        count = len(seen.last)
+        values = np.empty((count, horizon))
+        shared = None if self.trees is None else batch.shared(seen)
+        at_once = max(1, BATCH // count)
+        for first in range(0, horizon, at_once):
+            steps = np.arange(first, min(horizon, first + at_once))
+            outputs = np.zeros((count, len(steps)))
+            if self.trees is not None and shared is not None:
+                which = np.repeat(np.arange(count), len(steps))
+                features = batch.features(seen, shared, which, np.tile(steps + 1, count))
+                outputs = (self.trees(features) + self.offset).reshape(outputs.shape)
+            values[:, steps] = self.view.forecast(seen, outputs)
+        return values
 
 
 class LightGBMForecaster:
-    """Boosters that forecast the change from the last value, each step directly; the mean of the views is the forecast.
+    """Boosters that forecast the change from the last value, each step directly; the mean of two views is the forecast.
 
     Thread-safe. A forecast has the same bits, whatever other origins are in the call.
 
@@ -59,11 +73,12 @@ class LightGBMForecaster:
 
     def __init__(
         self,
-        boosters: Mapping[str, Sequence[Boosters]],
+        boosters: Mapping[str, Sequence[Booster]],
         builder: FeatureBuilder,
         *,
         features: Sequence[str],
         non_negative: Sequence[str],
+        output_seq_len: int,
         hyperparameters: Mapping[str, Any],
     ) -> None:
         self.boosters = boosters
@@ -72,7 +87,7 @@ class LightGBMForecaster:
         self.features = tuple(features)
         self.non_negative = tuple(non_negative)
         self.input_seq_len = builder.input_seq_len
-        self.output_seq_len = len(next(iter(boosters.values()))[0].steps)
+        self.output_seq_len = output_seq_len
         self.history_rows = builder.history_rows
         self.hyperparameters = hyperparameters
 
@@ -81,7 +96,7 @@ class LightGBMForecaster:
         values = np.empty((len(origins), self.output_seq_len, len(self.targets)))
         for part, batch in self.builder.batches(frame, origins):
             for position, (name, views) in enumerate(self.boosters.items()):
-                total = sum(each.forecast(batch, name) for each in views)
+                total = sum(each.forecast(batch, name, self.output_seq_len) for each in views)
                 mean = total / len(views)
                 values[part, :, position] = np.maximum(mean, 0.0) if name in self.non_negative else mean
         return values
@@ -126,9 +141,7 @@ class LightGBMForecaster:
         boosters = {}
         for name in config.targets:
             try:
-                boosters[name] = [
-                    _restored(each, builder.width, config.output_seq_len) for each in fitted.targets[name]
-                ]
+                boosters[name] = [_restored(each, builder.width) for each in fitted.targets[name]]
             except ValueError as error:
                 raise BadInputError(
                     f"{path} holds no booster of {name!r} that this version reads: it {error}"
@@ -138,30 +151,23 @@ class LightGBMForecaster:
             builder,
             features=config.features,
             non_negative=fitted.non_negative,
+            output_seq_len=config.output_seq_len,
             hyperparameters=config.hyperparameters,
         )
 
 
-def _outputs(trees: Trees | None, batch: FeatureBatch, seen: SeenTarget, shared: Floats, step: int) -> Floats:
-    if trees is None:
-        return np.zeros(len(shared))
-    return trees(np.concatenate([shared, batch.of_step(seen, step)], axis=1))
+def _fitted(booster: Booster) -> FittedBooster:
+    view = booster.view
+    text = None if booster.trees is None else booster.trees.text
+    return FittedBooster(view=view.name, unit=view.scale, limit=view.limit, offset=booster.offset, text=text)
 
 
-def _fitted(boosters: Boosters) -> FittedView:
-    view = boosters.view
-    texts = [None if trees is None else trees.text for trees in boosters.steps]
-    limit = view.transform.limit if isinstance(view, Log1pView) else 0.0
-    return FittedView(name=view.name, unit=view.scale, limit=limit, boosters=texts)
-
-
-def _restored(fitted: FittedView, features: int, horizon: int) -> Boosters:
-    """Return the boosters of a view; ``ValueError``, which completes "it ..", where it has none."""
-    if len(fitted.boosters) != horizon:
-        raise ValueError(f"must have a booster for each of {horizon} steps")
-    view: View
-    if fitted.name == "log1p":
+def _restored(fitted: FittedBooster, features: int) -> Booster:
+    """Return a booster; ``ValueError``, which completes "one ..", where it is none."""
+    view: TargetView
+    if fitted.view == "log1p":
         view = Log1pView(Log1p(fitted.unit, fitted.limit, np.ones(1)))
     else:
-        view = VolatilityView(fitted.unit) if fitted.name == "volatility" else SquaredView(fitted.unit)
-    return Boosters(view, tuple(None if text is None else Trees.parse(text, features) for text in fitted.boosters))
+        view = VolatilityView(fitted.unit, fitted.limit) if fitted.view == "volatility" else SquaredView(fitted.unit)
+    trees = None if fitted.text is None else Trees.parse(fitted.text, features)
+    return Booster(view, trees, fitted.offset)

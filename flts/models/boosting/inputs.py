@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 
 from flts.models.boosting.features import (
-    Rows,
+    RecentRows,
     calendar_features,
     covariate_features,
     day_features,
@@ -81,7 +81,7 @@ class FeatureBuilder:
 
     @property
     def history_rows(self) -> int:
-        """Rows before an origin that its features depend on."""
+        """Number of rows before an origin that its features depend on."""
         return max(self.input_seq_len, reach(self.sampling_seconds))
 
     @property
@@ -90,7 +90,7 @@ class FeatureBuilder:
         frame = Frame(np.zeros(1, "datetime64[us]"), {name: np.zeros(1) for name in self.scaling.columns})
         [(_, batch)] = self.batches(frame, np.ones(1, np.int64))
         nothing = SeenTarget(batch.rows, np.zeros(1), np.ones(1))
-        return len(batch.shared(nothing)[0]) + len(batch.of_step(nothing, 1)[0])
+        return len(batch.features(nothing, batch.shared(nothing), np.zeros(1, np.int64), np.ones(1, np.int64))[0])
 
     def batches(self, frame: Frame, origins: Indices) -> Iterator[tuple[slice, "FeatureBatch"]]:
         """Yield slices of (k,) origins with what their features are built from; times may go on after the origins."""
@@ -106,7 +106,7 @@ class FeatureBatch:
 
     def __init__(self, builder: FeatureBuilder, frame: Frame, time: Times, origins: Indices) -> None:
         self.frame = frame
-        self.rows: Rows = rows_before(frame.time, origins, builder.sampling_seconds, builder.history_rows)
+        self.rows: RecentRows = rows_before(frame.time, origins, builder.sampling_seconds, builder.history_rows)
         self._builder, self._time, self._origins = builder, time, origins
         self._columns = covariate_features(builder.scaling.scaled(frame), self.rows)
 
@@ -114,9 +114,13 @@ class FeatureBatch:
         """Return (k, p) the features of a target that all steps share."""
         return np.concatenate([target_features(seen.values, self.rows, seen.unit), self._columns], axis=1)
 
-    def of_step(self, seen: SeenTarget, step: int) -> Floats:
-        """Return (k, q) the features of a step, from 1."""
-        builder = self._builder
-        time = time_of(self._origins + step - 1, self._time, builder.sampling_seconds)
-        day = day_features(seen.values, self.rows, step, day_rows(builder.sampling_seconds), seen.unit)
-        return np.concatenate([day, calendar_features(time, builder.calendar)], axis=1)
+    def features(self, seen: SeenTarget, shared: Floats, which: Indices, steps: Indices) -> Floats:
+        """Return (m, features) for steps (m,), from 1, after the origins at positions ``which`` (m,).
+
+        ``shared`` are the features that ``shared`` returns; the number of the step is the last one.
+        """
+        builder, rows = self._builder, self.rows.at(which)
+        time = time_of(self._origins[which] + steps - 1, self._time, builder.sampling_seconds)
+        day = day_features(seen.values, rows, steps, day_rows(builder.sampling_seconds), seen.unit[which])
+        calendar = calendar_features(time, builder.calendar)
+        return np.concatenate([shared[which], day, calendar, steps[:, None]], axis=1)

@@ -11,17 +11,16 @@ from flts.contracts import canonical_json
 from flts.errors import BadInputError
 from flts.models.base import FitResult
 from flts.models.boosting.features import rows_before
-from flts.models.boosting.forecaster import Boosters, LightGBMForecaster
+from flts.models.boosting.forecaster import Booster, LightGBMForecaster
 from flts.models.boosting.inputs import FeatureBuilder
 from flts.models.boosting.trees import Trees
-from flts.models.boosting.views import Log1pView, SquaredView, TrainingLabels, View, VolatilityView
+from flts.models.boosting.views import Log1pView, SquaredView, TargetView, TrainingLabels, VolatilityView
 from flts.models.target_transform import Log1p, target_scales
 from flts.models.volatility import error_weights
 from flts.params import LightGBMParams
 from flts.progress import Progress, no_progress
-from flts.timeseries.arrays import Floats, Indices
+from flts.timeseries.arrays import Flags, Floats, Indices
 from flts.timeseries.processed import ProcessedData
-from flts.timeseries.scaling import standard_deviation
 from flts.timeseries.windows import forecast_origins
 
 HYPERPARAMETERS = (
@@ -37,8 +36,12 @@ HYPERPARAMETERS = (
 # Chosen on parts of training rows: docs/decisions/0018-gradient-boosting.md.
 _FIXED = {"feature_fraction": 0.6, "bagging_fraction": 0.8, "bagging_freq": 1, "lambda_l2": 1.0}
 
-# The number of trees by target, view and step.
-Rounds = Mapping[str, Mapping[str, Sequence[int]]]
+# Steps of every origin that are fitted: so many examples are as good as all, and cost less.
+STEPS = 2
+
+# What the fit chose by target and view: the number of trees, and the offset.
+Choice = tuple[int, float]
+Choices = Mapping[str, Mapping[str, Choice]]
 
 
 def fit_lightgbm(data: ProcessedData, params: LightGBMParams, progress: Progress = no_progress) -> FitResult:
@@ -53,21 +56,25 @@ def fit_lightgbm(data: ProcessedData, params: LightGBMParams, progress: Progress
     bounds = data.parts
     trainer = BoostingTrainer(data, params, stop=bounds.fit_end)
     validation = _origins(data, params, bounds.fit_end, bounds.validation_end)
-    boosters, rounds = trainer.fit(validation, None, progress)
+    boosters = trainer.fit(validation, None, progress)
+    choices: Choices = {
+        name: {each.view.name: (len(each.trees.roots) if each.trees else 0, each.offset) for each in views}
+        for name, views in boosters.items()
+    }
+    trees = {name: {view: count for view, (count, _) in views.items()} for name, views in choices.items()}
     return FitResult(
         forecaster=trainer.forecaster(boosters),
-        refit=lambda progress: refit_lightgbm(data, params, rounds, progress),
-        fit_info={"trees": canonical_json(rounds)},
+        refit=lambda progress: refit_lightgbm(data, params, choices, progress),
+        fit_info={"trees": canonical_json(trees)},
     )
 
 
 def refit_lightgbm(
-    data: ProcessedData, params: LightGBMParams, rounds: Rounds, progress: Progress = no_progress
+    data: ProcessedData, params: LightGBMParams, choices: Choices, progress: Progress = no_progress
 ) -> LightGBMForecaster:
     """Fit boosters once more, on all rows, with the number of trees that was best in the fit."""
     trainer = BoostingTrainer(data, params, stop=len(data))
-    boosters, _ = trainer.fit(np.empty(0, np.int64), rounds, progress)
-    return trainer.forecaster(boosters)
+    return trainer.forecaster(trainer.fit(np.empty(0, np.int64), choices, progress))
 
 
 @dataclass(frozen=True)
@@ -82,11 +89,13 @@ class Examples:
         """Return the number of examples."""
         return len(self.features)
 
-    def split(self, count: int) -> tuple["Examples", "Examples"]:
-        """Return the first ``count`` examples, and the others."""
-        parts = slice(0, count), slice(count, None)
-        first, others = (Examples(self.features[part], self.labels.at(part), self.weights[part]) for part in parts)
-        return first, others
+    def split(self, count: int, times: int) -> tuple["Examples", "Examples"]:
+        """Return the examples of the first ``count`` origins, and of the others, where all come ``times`` times."""
+        first = np.arange(len(self)) % (len(self) // times) < count
+        return self._at(first), self._at(~first)
+
+    def _at(self, rows: Flags) -> "Examples":
+        return Examples(self.features[rows], self.labels.at(rows), self.weights[rows])
 
     def dataset(self, options: Mapping[str, Any], reference: Any = None) -> Any:
         """Return LightGBM's form of the examples; ``reference`` is the one whose bins it takes over."""
@@ -101,7 +110,7 @@ class Examples:
             params=dict(options),
         )
 
-    def loss(self, view: View, outputs: Floats) -> float:
+    def loss(self, view: TargetView, outputs: Floats) -> float:
         """Return the mean loss of a booster's outputs (k,)."""
         return float(np.mean(self.weights * view.losses(self.labels, outputs)))
 
@@ -135,38 +144,30 @@ class BoostingTrainer:
             for name, scale in zip(data.targets, scales, strict=True)
         }
 
-    def fit(
-        self, validation: Indices, rounds: Rounds | None, progress: Progress
-    ) -> tuple[dict[str, list[Boosters]], Rounds]:
-        """Fit every booster; returns them, and their numbers of trees.
+    def fit(self, validation: Indices, choices: Choices | None, progress: Progress) -> dict[str, list[Booster]]:
+        """Fit and return every booster, by target and view.
 
         Args:
             validation: (m,) origins whose forecasts choose the number of trees.
-            rounds: The numbers of trees; ``None`` chooses them.
+            choices: Those of the fit, for a refit; ``None`` chooses.
             progress: Told before every booster.
         """
-        boosters: dict[str, list[Boosters]] = {}
-        chosen: dict[str, dict[str, list[int]]] = {}
-        total = self._params.output_seq_len * sum(map(len, self._views.values()))
-        done = 0
+        boosters: dict[str, list[Booster]] = {}
+        total, done = sum(map(len, self._views.values())), 0
         known = np.concatenate([self._origins, validation])
         weights = error_weights(self._data, self._origins, self._stop, by_volatility=self._params.volatility_weighting)
         for position, (name, views) in enumerate(self._views.items()):
-            boosters[name], chosen[name] = [], {}
+            boosters[name] = []
             for view in views:
-                builder = ExampleBuilder(self._builder, self._data, name, view, known, weights[known, position])
-                steps = []
-                for step in range(1, self._params.output_seq_len + 1):
-                    progress(done / total, f"boosting {name}, {view.name}, step {step}")
-                    given = None if rounds is None else rounds[name][view.name][step - 1]
-                    steps.append(self._booster(builder.of_step(step), view, given))
-                    done += 1
-                boosters[name].append(Boosters(view, tuple(steps)))
-                chosen[name][view.name] = [0 if trees is None else len(trees.roots) for trees in steps]
+                progress(done / total, f"boosting {name} in the view {view.name}, {len(known)} rows")
+                examples = self._examples(name, view, known, weights[known, position])
+                choice = None if choices is None else choices[name][view.name]
+                boosters[name].append(self._booster(examples, view, choice))
+                done += 1
         progress(1.0, f"boosted {', '.join(self._views)}")
-        return boosters, chosen
+        return boosters
 
-    def forecaster(self, boosters: Mapping[str, Sequence[Boosters]]) -> LightGBMForecaster:
+    def forecaster(self, boosters: Mapping[str, Sequence[Booster]]) -> LightGBMForecaster:
         """Return a forecaster with these boosters."""
         fitted = self._data.frame.rows(0, self._stop).columns
         return LightGBMForecaster(
@@ -174,10 +175,11 @@ class BoostingTrainer:
             self._builder,
             features=self._data.learnable_features(),
             non_negative=[name for name in self._data.targets if fitted[name].min() >= 0],
+            output_seq_len=self._params.output_seq_len,
             hyperparameters={name: getattr(self._params, name) for name in HYPERPARAMETERS},
         )
 
-    def _target_views(self, name: str, *, heavy_tails: bool) -> list[View]:
+    def _target_views(self, name: str, *, heavy_tails: bool) -> list[TargetView]:
         data = self._data
         values = data.frame.columns[name][: self._stop]
         rows = rows_before(
@@ -185,35 +187,60 @@ class BoostingTrainer:
         )
         volatility = VolatilityView.learn(values, rows)
         if not heavy_tails:
-            return [SquaredView(float(standard_deviation(values[:, None])[0])), volatility]
+            return [SquaredView.learn(values), volatility]
         scale = Log1p.learn(data.frame.columns[name][: data.parts.fit_end], float(values.max()), 1)
         return [Log1pView(scale), volatility]
 
-    def _booster(self, examples: Examples, view: View, rounds: int | None) -> Trees | None:
-        """Fit a booster to the first examples, those of the origins; the others choose the number of trees."""
+    def _examples(self, name: str, view: TargetView, origins: Indices, weights: Floats) -> Examples:
+        """Return examples of a target: every origin (k,) with weights (k,), then again, each time with another step."""
+        horizon = self._params.output_seq_len
+        times = min(STEPS, horizon)
+        first = np.random.default_rng(self._params.seed).integers(horizon, size=len(origins))
+        values = self._data.frame.columns[name]
+        parts: list[list[tuple[Floats, TrainingLabels]]] = [[] for _ in range(times)]
+        for part, batch in self._builder.batches(self._data.frame, origins):
+            seen = view.seen(batch.frame.columns[name], batch.rows)
+            shared, which = batch.shared(seen), np.arange(len(seen.last))
+            for time, examples in enumerate(parts):
+                step = (first[part] + time * horizon // times) % horizon
+                features = batch.features(seen, shared, which, step + 1)
+                examples.append((features, view.labels(seen, values[origins[part] + step])))
+        built = [each for examples in parts for each in examples]
+        labels = TrainingLabels.joined([each for _, each in built])
+        used = weights if view.weighted else np.ones(len(weights))
+        return Examples(np.concatenate([each for each, _ in built]), labels, np.tile(used, times))
+
+    def _booster(self, examples: Examples, view: TargetView, choice: Choice | None) -> Booster:
+        """Fit a booster to the examples of the first origins; the others choose the number of trees."""
         import lightgbm as lgb
 
-        fitted, judged = examples.split(len(self._origins))
-        if rounds == 0 or (rounds is None and not len(judged)):
-            return None  # without rows that judge it, no booster is trusted
-        params, options = self._params, self._options(view)
+        params, options, none = self._params, self._options(view), Booster(view, None)
+        count = len(self._origins)
+        fitted, judged = examples.split(count, min(STEPS, params.output_seq_len))
         width = fitted.features.shape[1]
-        if rounds is not None:
-            return Trees.parse(lgb.train(options, fitted.dataset(options), rounds).model_to_string(), width)
+        if choice is not None:
+            trees, offset = choice
+            if trees == 0:
+                return none
+            booster = lgb.train(options, fitted.dataset(options), trees)
+            return Booster(view, Trees.parse(booster.model_to_string(), width), offset)
+        if not len(judged):
+            return none  # without rows that judge it, no booster is trusted
         dataset = fitted.dataset(options)
-        stop = lgb.early_stopping(params.early_stopping_round, verbose=False)
         booster = lgb.train(
             options,
             dataset,
             params.num_boost_round,
             valid_sets=[judged.dataset(options, reference=dataset)],
-            callbacks=[stop],
+            callbacks=[lgb.early_stopping(params.early_stopping_round, verbose=False)],
         )
-        trees = Trees.parse(booster.model_to_string(num_iteration=booster.best_iteration), width)
-        better = judged.loss(view, trees(judged.features)) < judged.loss(view, np.zeros(len(judged)))
-        return trees if better else None
+        best = Trees.parse(booster.model_to_string(num_iteration=booster.best_iteration), width)
+        outputs = best(judged.features)
+        if judged.loss(view, outputs) >= judged.loss(view, np.zeros(len(judged))):
+            return none
+        return Booster(view, best, view.offset(judged.labels, outputs))
 
-    def _options(self, view: View) -> dict[str, object]:
+    def _options(self, view: TargetView) -> dict[str, object]:
         params = self._params
         return {
             **view.objective,
@@ -228,28 +255,6 @@ class BoostingTrainer:
             "force_row_wise": True,
             "verbosity": -1,
         }
-
-
-class ExampleBuilder:
-    """Builds the examples of a target in a view, at (k,) origins with ``weights`` (k,)."""
-
-    def __init__(
-        self, builder: FeatureBuilder, data: ProcessedData, target: str, view: View, origins: Indices, weights: Floats
-    ) -> None:
-        self._view, self._values, self._origins = view, data.frame.columns[target], origins
-        self._weights = weights if view.weighted else np.ones(len(origins))
-        self._batches = []
-        for part, batch in builder.batches(data.frame, origins):
-            seen = view.seen(batch.frame.columns[target], batch.rows)
-            self._batches.append((part, batch, seen, batch.shared(seen)))
-
-    def of_step(self, step: int) -> Examples:
-        """Return the examples of a step, from 1."""
-        features, labels = [], []
-        for part, batch, seen, shared in self._batches:
-            features.append(np.concatenate([shared, batch.of_step(seen, step)], axis=1))
-            labels.append(self._view.labels(seen, self._values[self._origins[part] + step - 1]))
-        return Examples(np.concatenate(features), TrainingLabels.joined(labels), self._weights)
 
 
 def _origins(data: ProcessedData, params: LightGBMParams, start: int, stop: int) -> Indices:

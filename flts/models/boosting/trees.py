@@ -13,6 +13,7 @@ from flts.params import MAX_LEAVES, MAX_TREES
 from flts.timeseries.arrays import Floats, Indices
 
 _HEAD = re.compile(r"tree\nversion=v4\n")
+_GREATEST = repr(float(np.finfo(np.float64).max))
 _NUMBERS = 1 << 16  # nodes looked at together
 # Of a node's decision_type: its kind of split, and what missing values mean to it.
 _CATEGORICAL, _DEFAULT_LEFT, _MISSING = 1, 2, 12
@@ -142,7 +143,8 @@ def _tree(fields: _Fields, features: int, start: int) -> _Tree:
     missing = kind & _MISSING
     if (kind & _CATEGORICAL).any() or not np.isin(missing, (_MISSING_NONE, _MISSING_NAN)).all():
         raise ValueError("has a split of another kind")
-    threshold = _numbers(fields["threshold"], splits)
+    # Infinity has every number go left; as the largest number it has NaN, which then counts as infinity, go right.
+    threshold = _numbers(fields["threshold"].replace("inf", _GREATEST), splits)
     # A node without missing values in training takes NaN for 0.
     to_left = np.where(missing == _MISSING_NAN, (kind & _DEFAULT_LEFT) > 0, threshold >= 0)
     children = np.stack([_whole(fields[f"{side}_child"], splits, -leaves, splits - 1) for side in ("left", "right")])

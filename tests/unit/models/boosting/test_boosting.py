@@ -12,6 +12,7 @@ from flts.models.boosting.features import reach
 from flts.models.boosting.training import fit_lightgbm
 from flts.models.boosting.trees import Trees
 from flts.params import LightGBMParams
+from flts.progress import no_progress
 from flts.timeseries.processed import ProcessedData
 from tests.support.processed import processed
 
@@ -43,7 +44,7 @@ def fitted():
 
 
 def all_trees(forecaster) -> list[Trees]:
-    return [trees for views in forecaster.boosters.values() for each in views for trees in each.steps if trees]
+    return [each.trees for views in forecaster.boosters.values() for each in views if each.trees]
 
 
 def test_trees_give_the_bits_of_lightgbm_itself(fitted):
@@ -51,7 +52,7 @@ def test_trees_give_the_bits_of_lightgbm_itself(fitted):
 
     _, fit = fitted
     found = all_trees(fit.forecaster)
-    assert len(found) >= 4
+    assert len(found) == 4  # two targets in two views
     generator = np.random.default_rng(0)
     for trees in found:
         rows = generator.normal(size=(500, trees.features)) * 10.0 ** generator.integers(-3, 3, size=(500, 1))
@@ -106,3 +107,108 @@ def test_values_before_a_gap_change_no_forecast(fitted):
         fit.forecaster.forecast(replace(data.frame, columns=changed), origins),
         fit.forecaster.forecast(data.frame, origins),
     )
+
+
+def test_values_after_the_fit_part_change_nothing_learned_but_the_number_of_trees(fitted):
+    data, fit = fitted
+    stop = data.parts.fit_end
+    later = np.arange(len(data)) >= stop
+    # Where the first values of the validation part remain, the numbers of trees differ at most.
+    changed = {name: np.where(later, values[::-1], values) for name, values in data.frame.columns.items()}
+    other = fit_lightgbm(replace(data, frame=replace(data.frame, columns=changed)), params(output_seq_len=2))
+    builder, other_builder = fit.forecaster.builder, other.forecaster.builder
+    assert np.array_equal(builder.scaling.median, other_builder.scaling.median)
+    assert np.array_equal(builder.scaling.spread, other_builder.scaling.spread)
+    for name, views in fit.forecaster.boosters.items():
+        for view, other_view in zip(views, other.forecaster.boosters[name], strict=True):
+            assert view.view == other_view.view
+            texts = [each.trees.text.split("\nTree=")[1:-1] if each.trees else [] for each in (view, other_view)]
+            for one, another in zip(*texts, strict=False):
+                assert one == another
+
+
+def test_a_repeat_writes_the_same_bytes(fitted, tmp_path: Path):
+    data, fit = fitted
+    again = fit_lightgbm(data, params(output_seq_len=2))
+    for name, model in (("first", fit.forecaster), ("second", again.forecaster)):
+        (tmp_path / name).mkdir()
+        model.save(tmp_path / name)
+    assert (tmp_path / "first/lightgbm.json").read_bytes() == (tmp_path / "second/lightgbm.json").read_bytes()
+
+
+def test_the_refit_sees_all_rows_and_keeps_the_numbers_of_trees(fitted):
+    _, fit = fitted
+    again = fit.refit(no_progress)
+    assert not np.array_equal(again.builder.scaling.median, fit.forecaster.builder.scaling.median)
+    numbers = json.loads(fit.fit_info["trees"])
+    for name, views in again.boosters.items():
+        for each in views:
+            assert (len(each.trees.roots) if each.trees else 0) == numbers[name][each.view.name]
+
+
+def test_targets_that_are_never_negative_are_never_forecast_below_zero():
+    generator = np.random.default_rng(1)
+    y = np.where(generator.random(600) < 0.5, 0.0, np.exp(3 * generator.normal(size=600)))
+    for transform in ("none", "log1p"):
+        fit = fit_lightgbm(processed({"y": y}), params(target_transform=transform))
+        assert fit.forecaster.non_negative == ("y",)
+        assert fit.forecaster.forecast(processed({"y": y}).frame, np.arange(10, 600)).min() >= 0
+
+
+def test_forecasts_on_the_log_scale_are_of_the_mean():
+    noise = np.random.default_rng(2).normal(size=3000)
+    logarithm = np.zeros(3000)
+    for row in range(1, 3000):
+        logarithm[row] = 0.8 * logarithm[row - 1] + noise[row]
+    data = processed({"y": np.exp(logarithm)})
+    fit = fit_lightgbm(data, params(min_data_in_leaf=40))
+    [log1p] = [each for each in fit.forecaster.boosters["y"] if each.view.name == "log1p"]
+    origins = np.arange(data.parts.fit_end, len(data))
+    [(_, batch)] = fit.forecaster.builder.batches(data.frame, origins)
+    mean = log1p.forecast(batch, "y", 1).mean() / np.exp(logarithm[origins]).mean()
+    # The median of the noise is 1, its mean exp(1 / 2).
+    assert 0.85 < mean < 1.15
+
+
+@pytest.mark.parametrize("value", [0.0, 5.0, -2.5, 1e-250, 1e250])
+@pytest.mark.parametrize("transform", ["none", "auto"])
+def test_a_constant_is_forecast_by_its_constant(value: float, transform: str):
+    data = processed({"y": [value] * 60})
+    fit = fit_lightgbm(data, params(target_transform=transform))
+    assert fit.forecaster.forecast(data.frame, np.array([30, 60]))[:, 0, 0] == pytest.approx([value] * 2, rel=1e-12)
+
+
+@pytest.mark.parametrize("rows", [40, 300])
+def test_where_nothing_can_be_learned_it_is_hardly_worse_than_persistence(rows: int):
+    values = 100 + np.cumsum(np.random.default_rng(3).normal(size=rows))
+    data = processed({"y": values})
+    fit = fit_lightgbm(data, params(min_data_in_leaf=40))
+    origins = np.arange(data.parts.validation_end, rows)
+    error = fit.forecaster.forecast(data.frame, origins)[:, 0, 0] - values[origins]
+    assert np.sqrt(np.mean(error**2)) < 1.03 * np.sqrt(np.mean((values[origins - 1] - values[origins]) ** 2))
+
+
+@pytest.mark.parametrize("row", [200, 450])
+@pytest.mark.parametrize("transform", ["none", "log1p"])
+def test_one_spike_spoils_no_later_forecast(row: int, transform: str):
+    values = np.exp(np.random.default_rng(4).normal(size=600))
+    values[row] = 1e9
+    data = processed({"y": values})
+    fit = fit_lightgbm(data, params(target_transform=transform))
+    origins = np.arange(data.parts.validation_end, 600)
+    error = np.abs(fit.forecaster.forecast(data.frame, origins)[:, 0, 0] - values[origins])
+    assert np.mean(error) <= 1.1 * np.mean(np.abs(values[origins - 1] - values[origins]))
+
+
+def test_a_split_between_missing_and_known_values_gives_the_bits_of_lightgbm():
+    import lightgbm as lgb
+
+    generator = np.random.default_rng(5)
+    rows = generator.normal(size=(400, 2))
+    rows[:200, 0] = np.nan
+    options = {"min_data_in_leaf": 5, "verbosity": -1, "num_threads": 1}
+    booster = lgb.train(options, lgb.Dataset(rows, np.isnan(rows[:, 0]) * 1.0), 5)
+    text = booster.model_to_string()
+    assert "threshold=inf" in text
+    rows[0, 1], rows[300] = 1e308, -1e308
+    assert np.array_equal(Trees.parse(text, 2)(rows), lgb.Booster(model_str=text).predict(rows))
