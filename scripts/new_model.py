@@ -149,6 +149,8 @@ def main() -> int:
     for path, text in texts.items():
         (ROOT / path).parent.mkdir(parents=True, exist_ok=True)
         (ROOT / path).write_text(text, encoding="utf-8")
+        if text.startswith("#!"):
+            (ROOT / path).chmod(0o755)
         print(f"wrote {path}")
     # In processes of their own, which see the new entry.
     for module in ("scripts.compile_specs", "scripts.stage_docs"):
