@@ -90,6 +90,9 @@ def changed_files(name: str, last: str) -> dict[str, str]:
 
         return add
 
+    def expect(text: str) -> str:
+        return re.sub(r"(EXPECTED_MODEL_TYPES\b[^A-Z]*[A-Z0-9,]+)", rf"\1,{name.upper()}", text)
+
     line = rf"^.*\bflts-train-{last}\b.*\n"
     changes: Mapping[str, Callable[[str], str]] = {
         "flts/models/registry.py": add_to_registry,
@@ -98,6 +101,8 @@ def changed_files(name: str, last: str) -> dict[str, str]:
             rf"^\| train-{last} \|.*\n", rf"\g<0>| train-{name} | {', '.join(LAYERS)} |\n", text, flags=re.MULTILINE
         ),
         "deploy/docker-compose.yaml": repeat(rf"^  train-{last}:\n(?:    .*\n)+\n"),
+        "deploy/docker-compose.boosted.yaml": expect,
+        "deploy/kubernetes/components/boosted/kustomization.yaml": expect,
         "deploy/kubernetes/overlays/kafka/kustomization.yaml": repeat(line),
         "deploy/kubernetes/overlays/kafka/workers.yaml": repeat(
             rf"^apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: flts-train-{last}}}\n"
@@ -149,6 +154,8 @@ def main() -> int:
     for path, text in texts.items():
         (ROOT / path).parent.mkdir(parents=True, exist_ok=True)
         (ROOT / path).write_text(text, encoding="utf-8")
+        if text.startswith("#!"):
+            (ROOT / path).chmod(0o755)
         print(f"wrote {path}")
     # In processes of their own, which see the new entry.
     for module in ("scripts.compile_specs", "scripts.stage_docs"):

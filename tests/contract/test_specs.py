@@ -1,5 +1,6 @@
 """The component specs say what the stages' parameter models say, and start the stages in the one way that works."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +85,10 @@ def test_the_stage_is_started_with_the_executor_input_and_nothing_else(root: Pat
             }
         }
     }
+
+
+def test_the_command_of_the_image_may_be_run(root: Path, stage: Stage) -> None:
+    assert os.access(root / "images" / stage.name / "main.py", os.X_OK)
 
 
 def test_the_summary_describes_the_component(root: Path, stage: Stage) -> None:

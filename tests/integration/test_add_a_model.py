@@ -65,7 +65,6 @@ def clone(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Clone:
     told = Clone(folder, bin_folder, "").run(sys.executable, "-m", "scripts.new_model", "nhits")
     # As an image does: the command is its main.py.
     shutil.copy(folder / "images" / "train-nhits" / "main.py", bin_folder / "flts-train-nhits")
-    (bin_folder / "flts-train-nhits").chmod(0o755)
     return Clone(folder, bin_folder, told)
 
 

@@ -34,7 +34,12 @@ data = make_data(150)
 train(model.model_type, data, params, scored_origins(data, params), Path(sys.argv[2]), no_progress)
 print(json.dumps([module.__file__ for name, module in sys.modules.items() if name.split(".")[0] == "flts"]))
 """
-SMALL = {"GRU": {"hidden_size": 4, "epochs": 1}, "LSTM": {"hidden_size": 4, "epochs": 1}, "PROPHET": {"growth": "flat"}}
+SMALL = {
+    "GRU": {"hidden_size": 4, "epochs": 1},
+    "LSTM": {"hidden_size": 4, "epochs": 1},
+    "PROPHET": {"growth": "flat"},
+    "LIGHTGBM": {"num_boost_round": 5},
+}
 
 MODULE = '''"""Seasons."""
 
