@@ -119,7 +119,7 @@ MODELS: Mapping[ModelType, ModelEntry] = MappingProxyType(
             ModelEntry(
                 model_type="LIGHTGBM",
                 title="LightGBM",
-                summary="Fit gradient-boosted trees and score them against three baselines.",
+                summary="Fit gradient-boosted trees and score them against four baselines.",
                 params=LightGBMParams,
                 trainer="flts.models.boosting.training:fit_lightgbm",
                 forecaster="flts.models.boosting.forecaster:LightGBMForecaster",

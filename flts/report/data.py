@@ -137,9 +137,9 @@ class ForecastReport:
     ``recursive`` and ``after_gap`` are (steps,). ``lower`` and ``upper`` bound the interval of each step, meant to
     contain the share ``interval_level`` of measured values; ``backtest_lower`` and ``backtest_upper`` in the backtest.
     Models without intervals have ``None`` and NaN there. ``backtest_scores`` (original units) names the model, then the
-    baselines. ``leaderboard`` is of the test data and the selection part. ``backtest_horizons`` are by horizon, ascending. ``quantiles`` are those that were asked for,
-    ascending, and ``backtest_quantile_coverage`` the share of measured values at or below each in the backtest;
-    ``backtest_wql`` is their weighted quantile loss, NaN without any.
+    baselines. ``backtest_horizons`` are by horizon, ascending. ``leaderboard`` is of the test data and the selection
+    part. ``quantiles`` are those that were asked for, ascending, and ``backtest_quantile_coverage`` the share of
+    measured values at or below each in the backtest; ``backtest_wql`` is their weighted quantile loss, NaN without any.
     """
 
     identifier: str
