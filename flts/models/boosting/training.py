@@ -198,17 +198,23 @@ class BoostingTrainer:
         first = np.random.default_rng(self._params.seed).integers(horizon, size=len(origins))
         values = self._data.frame.columns[name]
         parts: list[list[tuple[Floats, TrainingLabels]]] = [[] for _ in range(times)]
+        steps = np.concatenate([(first + time * horizon // times) % horizon for time in range(times)])
         for part, batch in self._builder.batches(self._data.frame, origins):
             seen = view.seen(batch.frame.columns[name], batch.rows)
             shared, which = batch.shared(seen), np.arange(len(seen.last))
             for time, examples in enumerate(parts):
-                step = (first[part] + time * horizon // times) % horizon
+                step = steps[len(origins) * time : len(origins) * (time + 1)][part]
                 features = batch.features(seen, shared, which, step + 1)
                 examples.append((features, view.labels(seen, values[origins[part] + step])))
         built = [each for examples in parts for each in examples]
         labels = TrainingLabels.joined([each for _, each in built])
-        used = weights if view.weighted else np.ones(len(weights))
-        return Examples(np.concatenate([each for each, _ in built]), labels, np.tile(used, times))
+        used = np.tile(weights if view.weighted else np.ones(len(weights)), times)
+        # The larger errors of later steps would dominate: each step is weighted by the size of its changes.
+        change = view.changes(labels)
+        fitted = np.tile(np.arange(len(origins)) < len(self._origins), times)
+        size = np.bincount(steps[fitted], (change**2)[fitted], horizon) / np.bincount(steps[fitted], None, horizon)
+        used = used / np.where(size > 0, size / size.max(), 1.0)[steps] if horizon > 1 else used
+        return Examples(np.concatenate([each for each, _ in built]), labels, used)
 
     def _booster(self, examples: Examples, view: TargetView, choice: Choice | None) -> Booster:
         """Fit a booster to the examples of the first origins; the others choose the number of trees."""

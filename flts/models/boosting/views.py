@@ -78,6 +78,10 @@ class TargetView(Protocol):
         """Return what is fitted to ``later`` (k,) values of the target, one for each origin."""
         ...
 
+    def changes(self, labels: TrainingLabels) -> Floats:
+        """Return the outputs (k,) that mean the labels exactly."""
+        ...
+
     def losses(self, labels: TrainingLabels, outputs: Floats) -> Floats:
         """Return (k,) losses of a booster's outputs (k,), before weights."""
         ...
@@ -121,6 +125,10 @@ class Log1pView:
     def labels(self, seen: SeenTarget, later: Floats) -> TrainingLabels:
         """See ``TargetView.labels``."""
         return TrainingLabels(np.exp(self.transform.forward(later)), seen.last)
+
+    def changes(self, labels: TrainingLabels) -> Floats:
+        """See ``TargetView.changes``."""
+        return np.log(labels.values) - labels.start
 
     def losses(self, labels: TrainingLabels, outputs: Floats) -> Floats:
         """See ``TargetView.losses``."""
@@ -176,6 +184,10 @@ class VolatilityView:
         """See ``TargetView.labels``."""
         return TrainingLabels((later - seen.last) / seen.unit, np.zeros(len(later)))
 
+    def changes(self, labels: TrainingLabels) -> Floats:
+        """See ``TargetView.changes``."""
+        return labels.values
+
     def losses(self, labels: TrainingLabels, outputs: Floats) -> Floats:
         """See ``TargetView.losses``."""
         error = np.abs(labels.values - outputs)
@@ -220,6 +232,10 @@ class SquaredView:
     def labels(self, seen: SeenTarget, later: Floats) -> TrainingLabels:
         """See ``TargetView.labels``."""
         return TrainingLabels((later - seen.last) / seen.unit, np.zeros(len(later)))
+
+    def changes(self, labels: TrainingLabels) -> Floats:
+        """See ``TargetView.changes``."""
+        return labels.values
 
     def losses(self, labels: TrainingLabels, outputs: Floats) -> Floats:
         """See ``TargetView.losses``."""
