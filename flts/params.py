@@ -251,8 +251,8 @@ class TrainerParams(ServiceParams, _TrackingParams, TrainParams):
     target_transform: Literal["none", "log1p", "auto"] = _param(
         "none",
         "Training",
-        "scale on which targets are learned: as they are (none), log1p(y / k) for targets with heavy tails that are "
-        "never negative (log1p), or what the tail of each target calls for (auto)",
+        "scale of the targets in training: unchanged (none), log1p(y / k) (log1p), or by how heavy their tails are "
+        "(auto)",
     )
     promotion_bucket: BucketName = _bucket("promotion_bucket")
 

@@ -79,7 +79,7 @@ class Log1p:
 
 @dataclass(frozen=True)
 class TargetTransform:
-    """The scales of targets, and of covariates beside them; other columns stay as they are.
+    """Scales of targets and of covariates with heavy tails; other columns stay as they are.
 
     Attributes:
         scales: By the name of the column.
@@ -204,7 +204,7 @@ def target_scales(data: ProcessedData, requested: Literal["none", "log1p", "auto
 def heavy_covariates(data: ProcessedData) -> list[str]:
     """Return the names of the measured columns, no targets, that ``suitable_scale`` does not leave as they are.
 
-    Beside a target on a logarithmic scale they would be outliers among the inputs of linear models.
+    Where a target is on a logarithmic scale, they would be outliers among the inputs of linear models.
     """
     columns, stop = data.frame.columns, data.parts.fit_end
     others = [name for name in columns if name not in {*data.targets, *TIME_FEATURES} and not parse_lag(name)]

@@ -1,4 +1,4 @@
-"""A window transform whose targets, and covariates beside them, are on a scale of their own."""
+"""A window transform whose targets, and other columns with heavy tails, are on a scale of their own."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
