@@ -359,7 +359,7 @@ class InferenceParams(ServiceParams):
     quantiles: Quantiles = _param(
         "",
         "Forecast",
-        "quantiles to forecast, separated by commas, such as 0.05,0.5,0.95; intervals then have the quantiles of "
-        "interval_level as bounds; empty: none, and intervals as wide below a forecast as above it",
+        "quantiles to forecast, such as 0.05,0.5,0.95; bounds are then quantiles, too; empty: none, and symmetric "
+        "intervals",
     )
     inference_log_bucket: BucketName = _bucket("inference_log_bucket")

@@ -239,4 +239,8 @@ def test_it_defends_its_place_as_any_champion(evaluated: Evaluated, tmp_path: Pa
     assert (told.status, told.champion_run_id) == ("HELD", evaluated.promotion.run_id)
     assert f"the champion ENSEMBLE (run {evaluated.promotion.run_id}) on the same" in str(told.reason)
     selected = Promotion.parse(result.artifacts["selected_model"].content, source="selected")
-    assert selected == evaluated.promotion
+    compared = {name: getattr(selected, name) for name in ("candidates", "leaderboard")}
+    assert selected == evaluated.promotion.model_copy(update=compared)
+    assert [one.run_id for one in selected.candidates or []] != [
+        one.run_id for one in evaluated.promotion.candidates or []
+    ]

@@ -68,7 +68,7 @@ def test_ten_steps_are_the_default_and_the_signature_says_so(line: Bundle):
 
     assert len(forecast_table(line, hours(1, 2))) == 10
     signature = ModelSignature.from_dict(SIGNATURE)
-    assert [(one.name, one.default) for one in signature.params] == [("inference_length", 10)]
+    assert [(one.name, one.default) for one in signature.params] == [("inference_length", 10), ("quantiles", "")]
     assert signature.to_dict() == SIGNATURE
 
 

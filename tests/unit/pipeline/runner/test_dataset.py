@@ -51,7 +51,9 @@ def test_a_dataset_may_be_alone(folder: Path) -> None:
         "learning_rate": 2e-3,
         "epochs": 60,
         "patience": 6,
+        "target_transform": "auto",
         "ensemble": True,
+        "quantiles": "0.05,0.5,0.95",
     }
 
 
