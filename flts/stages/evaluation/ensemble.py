@@ -12,7 +12,7 @@ from flts.errors import BadInputError
 from flts.models.registry import ENSEMBLE
 from flts.stage_interface import Context
 from flts.stages.evaluation.candidates import Candidate
-from flts.stages.evaluation.membership import Membership, choose_members
+from flts.stages.evaluation.membership import Membership, choose_members, statistically_tied
 from flts.stages.evaluation.selection_series import SelectionSeries, read_challenger
 from flts.stages.evaluation.training_data import CandidatesData
 from flts.timeseries.metrics import one_step_naive_mae, score, target_range
@@ -27,11 +27,13 @@ class EnsembleProposal:
         members: The models that it is the mean of, in the order that breaks ties.
         candidate: The mean as a candidate: its scores, and baselines on the same rows.
         forecasts: Its forecasts of the selection part.
+        tied: Whether it is statistically tied with the best of its members, or better.
     """
 
     members: Sequence[Candidate]
     candidate: Candidate
     forecasts: SelectionSeries
+    tied: bool
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,8 @@ def propose_ensemble(
     processed = data.processed
     origins = next(iter(found.series.values())).origins
     forecasts = {name: series.predicted for name, series in found.series.items()}
-    judged = choose_members(processed.actual_matrix()[origins], forecasts, target_range(processed))
+    actual, unit = processed.actual_matrix()[origins], target_range(processed)
+    judged = choose_members(actual, forecasts, unit)
     known = {one.model_type: one for one in judged} | {
         name: Membership(name, member=False, reason=why) for name, why in found.obstacles.items()
     }
@@ -89,9 +92,10 @@ def propose_ensemble(
         )
     mean = np.mean([found.series[member.name].predicted for member in members], axis=0)
     series = SelectionSeries(origins, mean)
-    return EnsembleChoice(
-        memberships, EnsembleProposal(members, _candidate(identifier, members, processed, series), series)
-    )
+    best = min(members, key=lambda member: member.scores.composite)
+    tied = statistically_tied(actual, mean, forecasts[best.name], unit)
+    proposal = EnsembleProposal(members, _candidate(identifier, members, processed, series), series, tied)
+    return EnsembleChoice(memberships, proposal)
 
 
 def _read(candidates: Sequence[Candidate], data: ProcessedData, context: Context) -> _Readable:

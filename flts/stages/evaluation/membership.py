@@ -55,6 +55,12 @@ def choose_members(actual: Floats, forecasts: Mapping[ModelType, Floats], unit: 
     ]
 
 
+def statistically_tied(actual: Floats, forecast: Floats, better: Floats, unit: Floats) -> bool:
+    """Return whether the resamples of ``choose_members`` do not show a forecast (k, targets) to be the worse of two."""
+    one, other = _resampled_composites(np.stack([_sums(actual, each, unit) for each in (forecast, better)]))
+    return float(np.mean(one <= other)) >= LEVEL
+
+
 def _judge(score: float, best: float, no_worse: float, is_best: bool) -> tuple[bool, str]:
     if is_best:
         return True, f"it has the lowest composite score, {best:.4g}"

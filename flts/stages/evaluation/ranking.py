@@ -7,8 +7,12 @@ from flts.errors import BadInputError
 from flts.stages.evaluation.candidates import BASELINES, Candidate
 
 
-def rank(candidates: Sequence[Candidate]) -> list[Candidate]:
+def rank(candidates: Sequence[Candidate], preferred: Candidate | None = None) -> list[Candidate]:
     """Return the candidates with valid scores, the lowest composite score first; ties keep their order.
+
+    Args:
+        candidates: In the order that breaks ties.
+        preferred: One that comes first unless another has the same score, whatever the other scores are.
 
     Raises:
         BadInputError: There is none.
@@ -19,6 +23,8 @@ def rank(candidates: Sequence[Candidate]) -> list[Candidate]:
             "no model can be promoted, because none has test_rmse, test_mae and test_mse that are finite numbers: "
             + ", ".join(f"{c.name} in {c.metrics_path}" for c in candidates)
         )
+    if preferred in ranking and preferred.scores.composite != ranking[0].scores.composite:
+        ranking.sort(key=lambda c: c is not preferred)
     return ranking
 
 
@@ -45,7 +51,13 @@ def reason(ranking: Sequence[Candidate]) -> str:
     best = winner.scores.composite
     if len(ranking) == 1:
         sentence = f"{winner.name} is the only model whose metrics can be compared, with composite score {best:.4g}"
-    elif (second := ranking[1]).scores.composite == best:
+    elif (second := ranking[1]).scores.composite < best:
+        sentence = (
+            f"{winner.name}, composite score {best:.4g}, is preferred to {second.name}, whose score is "
+            f"{1 - second.scores.composite / best:.1%} lower: they are statistically tied, and which one of several is "
+            "the best is partly luck"
+        )
+    elif second.scores.composite == best:
         sentence = f"{winner.name} and {second.name} tie at composite score {best:.4g}, and {winner.name} comes first"
     else:
         margin = second.scores.composite - best

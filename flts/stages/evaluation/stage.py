@@ -106,7 +106,7 @@ class _Competition:
     Attributes:
         candidates: All that have scores, in the order that breaks ties.
         ranked: Those that can win, the best first.
-        made: Those that exist: an ensemble is made only if it is the best.
+        made: Those that exist: an ensemble is made only if it comes first.
         note: Why there is no ensemble, if one was asked for.
         files: The files of an ensemble that is kept without MLflow.
     """
@@ -121,13 +121,14 @@ class _Competition:
 def _compete(
     params: EvalParams, trained: Sequence[Candidate], choice: EnsembleChoice, data: CandidatesData, context: Context
 ) -> _Competition:
-    """Rank the candidates, and make the ensemble if it is the best of them."""
+    """Rank the candidates, and make the ensemble if it comes first."""
     without = _Competition(trained, ranking.rank(trained), trained, choice.note)
     if choice.proposal is None:
         return without
-    candidates = [*trained, choice.proposal.candidate]
-    ranked = ranking.rank(candidates)
-    if ranked[0] is not choice.proposal.candidate:
+    mean = choice.proposal.candidate
+    candidates = [*trained, mean]
+    ranked = ranking.rank(candidates, mean if choice.proposal.tied else None)
+    if ranked[0] is not mean:
         return _Competition(candidates, ranked, trained)
     from flts.stages.evaluation.ensemble_run import make_ensemble
 
@@ -138,7 +139,7 @@ def _compete(
     except BadInputError as error:
         return replace(without, note=f"no {ENSEMBLE.model_type}: {error}")
     candidates = [*trained, made.candidate]
-    return _Competition(candidates, ranking.rank(candidates), candidates, files=made.files)
+    return _Competition(candidates, ranking.rank(candidates, made.candidate), candidates, files=made.files)
 
 
 def _promotion(

@@ -116,6 +116,18 @@ def test_a_mean_that_is_not_the_best_is_not_made(data, tmp_path):
     assert "ENSEMBLE" in report_of(result)  # its score, below that of the winner
 
 
+def test_a_mean_that_is_tied_with_a_better_model_is_preferred(data, tmp_path):
+    """The other model's errors are larger in some rows and smaller in others, and a little larger in the mean."""
+    best, actual = noisy(data, "gru", 1.0), data.actual_matrix()[scored(data)]
+    larger = np.random.default_rng(3).normal(0.02, 0.15, size=best.shape)
+    other = best + larger * (best - actual)
+    candidates = EnsembleCandidates.write(tmp_path / "trained", data, {"gru": best, "lstm": other})
+    result = candidates.evaluate(tmp_path / "eval")
+    assert decision(result).model_type == "ENSEMBLE"
+    assert decision(result).composite_score > candidates.composite("gru")
+    assert "is preferred to GRU, whose score is" in report_of(result)
+
+
 def test_an_exact_tie_goes_to_the_single_model(data, tmp_path):
     same = noisy(data, "gru", 1.0)
     candidates = EnsembleCandidates.write(tmp_path / "trained", data, {"gru": same, "lstm": same})
