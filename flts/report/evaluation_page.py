@@ -110,15 +110,18 @@ def _against_persistence(candidate: CandidateScores) -> float:
 
 def _facts(report: EvaluationReport) -> list[Fact]:
     winner = next((candidate for candidate in report.candidates if candidate.model_type == report.winner), None)
-    valid = sorted(candidate.composite for candidate in report.candidates if math.isfinite(candidate.composite))
+    valid = [candidate.composite for candidate in report.candidates if math.isfinite(candidate.composite)]
     facts = [Fact("Candidates", f"{len(valid)} of {len(report.candidates)}", "with a valid score")]
     if winner:
-        lead = change(winner.composite, valid[1]) if len(valid) > 1 else math.nan
+        others = sorted(valid)
+        if winner.composite in others:
+            others.remove(winner.composite)
+        lead = change(winner.composite, others[0]) if others else math.nan
         facts = [
             Fact(_decided(report).capitalize(), winner.model_type),
             Fact("Composite score", number(winner.composite), "min-max units; lower is better"),
             Fact("Against persistence", signed_percent(_against_persistence(winner)), "RMSE; below zero is better"),
-            Fact("Against the second best", signed_percent(lead) if valid[1:] else UNKNOWN, "composite score"),
+            Fact("Against the best other", signed_percent(lead) if others else UNKNOWN, "composite score"),
             *facts,
         ]
     return facts
