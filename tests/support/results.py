@@ -4,6 +4,8 @@ import hashlib
 import re
 from pathlib import Path
 
+import pyarrow.parquet as pq
+
 # Moments of a run have microseconds; the times of a series of hours have none.
 _MOMENTS = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z|\d{8}T\d{6}Z")
 _IDS = re.compile(rb"\b(m-)?[0-9a-f]{32}\b")
@@ -24,6 +26,11 @@ def tree(home: Path, *folders: str) -> list[str]:
     files = (path for folder in folders for path in (home / folder).rglob("*") if path.is_file())
     return sorted(
         f"{plain(bytes(path.relative_to(home)), home).decode()} "
-        f"{hashlib.sha256(plain(path.read_bytes(), home)).hexdigest()[:12]}"
+        f"{hashlib.sha256(plain(_content(path), home)).hexdigest()[:12]}"
         for path in files
     )
+
+
+def _content(path: Path) -> bytes:
+    """Read a file; the ids in a leaderboard are compressed, and so it is read as rows."""
+    return repr(pq.read_table(path).to_pylist()).encode() if path.name == "leaderboard.parquet" else path.read_bytes()
