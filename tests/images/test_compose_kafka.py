@@ -119,7 +119,7 @@ def test_prometheus_finds_the_metrics_of_every_worker(up: Project, promotion: di
     client = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=10).read().decode())"
     said = set()
 
-    for name in source["names"]:
+    for name in WORKERS:
         url = f"http://{name}:{source['port']}/metrics"
         said |= told(up.compose("exec", "--no-TTY", "inference", "python3", "-c", client, url).stdout)
 
@@ -127,7 +127,7 @@ def test_prometheus_finds_the_metrics_of_every_worker(up: Project, promotion: di
     assert documented()["worker"] - said <= {
         *("flts_worker_failed_total", "flts_worker_dead_letters_total", "flts_worker_lost_total"),
     }
-    assert set(source["names"]) == WORKERS
+    assert set(source["names"]) >= WORKERS  # a trainer that is not there is found nowhere
 
 
 def test_killed_workers_and_a_killed_broker_lose_nothing(up: Project, promotion: dict[str, Any]) -> None:
