@@ -21,7 +21,7 @@ from tests.support.services import Services
 
 pytestmark = pytest.mark.timeout(900)
 
-OWN = ("run_id", "model_uri", "artifact_uri", "promotion_time", "timestamp", "identifier")
+OWN = ("run_id", "model_uri", "artifact_uri", "promotion_time", "timestamp", "identifier", "candidates", "leaderboard")
 
 
 def run_with_kfp(root: Path, folder: Path, arguments: Mapping[str, Any]) -> "subprocess.CompletedProcess[str]":
@@ -58,6 +58,7 @@ def outcome(identifier: str, mlflow: str, folder: Path) -> dict[str, Any]:
     reference = TrainedModel.model_construct(model_uri=promotion["model_uri"], artifact_uri="")
     return {
         "promotion": {name: value for name, value in promotion.items() if name not in OWN},
+        "ranks": [{name: value for name, value in one.items() if name not in OWN} for one in promotion["leaderboard"]],
         "weights": bundle.load(download_bundle(mlflow, reference, folder / "bundle")).digest,
         "predictions": pq.read_table(folder / "predictions.parquet").to_pylist(),
     }

@@ -76,8 +76,7 @@ def save_ensemble(directory: Path, members: Sequence[MemberBundle], intervals: I
         BadInputError: A bundle changed meanwhile.
     """
     described = [
-        EnsembleMember(model_type=one.config.model_type, run_id=one.run_id, bundle_sha256=bundle.digest(one.folder))
-        for one in members
+        EnsembleMember(model_type=one.config.model_type, bundle_sha256=bundle.digest(one.folder)) for one in members
     ]
     for one, member in zip(members, described, strict=True):
         copy = member.folder(directory)

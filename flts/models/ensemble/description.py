@@ -11,10 +11,9 @@ from flts.models.registry import ENSEMBLE
 
 
 class EnsembleMember(BaseModel):
-    """A model in an ensemble: its type, the run that trained it, and the digest of its bundle."""
+    """A model in an ensemble: its type and the digest of its bundle. No run: equal members make equal bundles."""
 
     model_type: ModelType
-    run_id: str
     bundle_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
     def folder(self, directory: Path) -> Path:

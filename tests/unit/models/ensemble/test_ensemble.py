@@ -102,8 +102,7 @@ def test_its_configuration_names_its_members(made: Path):
     assert set(config.features) == set(DATA.features)
     described = json.loads((made / "ensemble.json").read_text())["members"]
     assert described == [
-        {"model_type": name.upper(), "run_id": f"run-{name}", "bundle_sha256": bundle.digest(made.parent / name)}
-        for name in MEMBERS
+        {"model_type": name.upper(), "bundle_sha256": bundle.digest(made.parent / name)} for name in MEMBERS
     ]
     assert bundle.load(made).scaler.to_dict() == DATA.scaler.to_dict()
     assert bundle.extras(made) == ["prophet", "torch"]
