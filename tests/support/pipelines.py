@@ -86,7 +86,7 @@ def results(ended: Ended, folder: Path) -> Mapping[str, Any]:
         "weights": digests,
         "models": {name: _without_own(model) for name, model in models.items()},
         "promotion": _without_own(summary["promotion"]),
-        "forecast": _without_own(summary["forecast"]),
+        "forecast": _without_own(summary["forecast"] | {"leaderboard": _ranks(summary["forecast"])}),
         "predictions": _predictions(ended, folder),
     }
 
@@ -99,6 +99,10 @@ def _predictions(ended: Ended, folder: Path) -> list[dict[str, Any]]:
         place = str(folder / "predictions.parquet")
     rows: list[dict[str, Any]] = pq.read_table(place).to_pylist()
     return rows
+
+
+def _ranks(forecast: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [_without_own(entry) for entry in json.loads(forecast.get("leaderboard", "[]"))]
 
 
 def _without_own(fields: Mapping[str, Any]) -> dict[str, Any]:
