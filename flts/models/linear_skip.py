@@ -13,14 +13,13 @@ import numpy as np
 from flts.errors import BadInputError
 from flts.models import ridge
 from flts.timeseries.arrays import Floats, Indices, Times
-from flts.timeseries.averages import TAPS, exponential_averages, exponential_averages_of, rows_since_gap
+from flts.timeseries.averages import TAPS, exponential_averages_at, rows_since_gap
 from flts.timeseries.features import TIME_FEATURES, parse_lag, time_features
 from flts.timeseries.frame import gaps_before, time_of
 from flts.timeseries.scaling import standard_deviation
 
 RECENT_ROWS = 3  # rows whose values are features
 HALF_LIVES = (2.0, 5.0, 15.0, 50.0)
-FEW = 32  # with more rows than this per origin, averages of single rows are faster than those of all rows
 BATCH = 8192  # origins whose features are in memory at once
 # Numbers that fitting may hold at once: 16 GiB of float64. Labels are held in some eight copies.
 MAX_NUMBERS, COPIES_OF_LABELS = 1 << 31, 8
@@ -180,10 +179,7 @@ class LinearSkip:
         """Return (k, columns x (RECENT + averages)) features of the rows before the origins."""
         last = origins - 1
         recent = [rows.values[last - np.minimum(back, rows.since[last])] for back in range(RECENT_ROWS)]
-        if FEW * len(last) < len(rows.values):  # as in a sequence of separate windows
-            averages = exponential_averages_of(last, rows.values, rows.since, HALF_LIVES)
-        else:
-            averages = exponential_averages(rows.values, rows.since, HALF_LIVES)[last]
+        averages = exponential_averages_at(last, rows.values, rows.since, HALF_LIVES)
         # The average of standardised rows is the standardised average, and there are far fewer averages than rows.
         seen = np.concatenate([np.stack(recent, axis=1), averages], axis=1)
         return ((seen - self.centre) / self.scale).reshape(len(origins), -1)

@@ -17,6 +17,7 @@ from flts.timeseries.arrays import Flags, Floats
 from flts.timeseries.features import TIME_FEATURES, parse_lag
 from flts.timeseries.frame import Frame
 from flts.timeseries.processed import ProcessedData, fit_scaler
+from flts.timeseries.scaling import NORMAL_IQR
 
 TargetScale = Literal["none", "log1p", "both"]
 
@@ -24,7 +25,7 @@ TargetScale = Literal["none", "log1p", "both"]
 # a variance, and with one (Cauchy), without a mean.
 NO_VARIANCE, NO_MEAN = 5.27, 12.71
 # Robust standard deviations from the median beyond which a residual counts as this far away.
-_FARTHEST, _NORMAL_IQR = 6.0, 1.35
+_FARTHEST = 6.0
 # Forecasts are at most this many times the largest value that was learned from, or the last value.
 _HEADROOM = 2.0
 _LEAST_SCALE = 1e-200
@@ -251,7 +252,7 @@ def mean_factor(forecasts: Floats, values: Floats) -> Floats:
         return np.ones(forecasts.shape[1])
     residuals = values - forecasts
     lower, median, upper = np.quantile(residuals, [0.25, 0.5, 0.75], axis=0)
-    reach = _FARTHEST * (upper - lower) / _NORMAL_IQR
+    reach = _FARTHEST * (upper - lower) / NORMAL_IQR
     near = np.clip(residuals, median - reach, median + reach)
     # Relative to the largest forecast, so that no power overflows.
     weights = np.exp(forecasts - forecasts.max(axis=0))

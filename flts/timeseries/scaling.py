@@ -11,6 +11,8 @@ from flts.timeseries.arrays import Floats
 
 ScalerKind = Literal["MinMaxScaler", "StandardScaler", "RobustScaler", "MaxAbsScaler", "none"]
 
+# Distance between the quartiles of a normal distribution, in standard deviations.
+NORMAL_IQR = 1.35
 # Division by a smaller scale can overflow.
 _LEAST_SCALE = 1e-200
 
@@ -87,6 +89,12 @@ class Scaler:
 def standard_deviation(values: Floats) -> Floats:
     """Return (columns,) standard deviations of (n, columns) values; 1 for a constant, whose may be a rounding error."""
     return np.where(np.ptp(values, axis=0) > 0, values.std(axis=0), 1.0)
+
+
+def robust_statistics(values: Floats) -> tuple[Floats, Floats]:
+    """Return the median (columns,) of (n, columns) values, and ``IQR / 1.35``; the deviation where that is zero."""
+    lower, median, upper = np.quantile(values, [0.25, 0.5, 0.75], axis=0)
+    return median, np.where(upper > lower, (upper - lower) / NORMAL_IQR, standard_deviation(values))
 
 
 def _observed(values: Floats) -> Floats:

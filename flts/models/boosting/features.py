@@ -10,7 +10,7 @@ import numpy as np
 
 from flts.models.volatility import REACH
 from flts.timeseries.arrays import Floats, Indices, Times
-from flts.timeseries.averages import exponential_averages, exponential_averages_of, rows_since_gap
+from flts.timeseries.averages import exponential_averages_at, rows_since_gap
 from flts.timeseries.features import time_features
 from flts.timeseries.frame import gaps_before
 
@@ -24,7 +24,6 @@ COVARIATE_HALF_LIVES = (2.0, 5.0, 15.0, 50.0)
 AROUND = 3  # rows on both sides of the row a day ago
 # The most rows of a day: those of one a minute. Faster series do not see the day before.
 MOST_DAY_ROWS = 1440
-FEW = 32  # with more rows than this per origin, averages of single rows are faster than those of all rows
 _SECONDS_OF_DAY = 86400.0
 
 
@@ -57,9 +56,7 @@ class RecentRows:
     def averages(self, values: Floats, half_lives: Sequence[float], *, changes: bool = False) -> Floats:
         """Return (k, half-lives, columns) exponential averages of (n, columns) values, or NaN where there are none."""
         since = self.of_all - 1 if changes else self.of_all
-        if FEW * len(self.last) < len(values):
-            return exponential_averages_of(self.last, values, since, half_lives)
-        return exponential_averages(values, since, half_lives)[self.last]
+        return exponential_averages_at(self.last, values, since, half_lives)
 
     def before(self, values: Floats, back: Indices) -> Floats:
         """Return (k, m) the (n,) values (m,) or (k, m) rows before the last, NaN where a gap lies between."""

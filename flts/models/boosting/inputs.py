@@ -21,11 +21,9 @@ from flts.models.linear_skip import skip_columns
 from flts.timeseries.arrays import Floats, Indices, Times
 from flts.timeseries.features import TIME_FEATURES
 from flts.timeseries.frame import Frame, time_of
-from flts.timeseries.scaling import standard_deviation
+from flts.timeseries.scaling import robust_statistics
 
 BATCH = 8192  # origins whose features are in memory at once
-# Distance between the quartiles of a normal distribution, in standard deviations.
-_NORMAL_IQR = 1.35
 
 
 @dataclass(frozen=True)
@@ -47,9 +45,7 @@ class ColumnScaling:
         """Learn from all rows of a frame."""
         columns = skip_columns(names)
         values = frame.matrix(columns)
-        lower, median, upper = np.quantile(values, [0.25, 0.5, 0.75], axis=0)
-        spread = np.where(upper > lower, (upper - lower) / _NORMAL_IQR, standard_deviation(values))
-        return cls(columns, median, spread)
+        return cls(columns, *robust_statistics(values))
 
     def scaled(self, frame: Frame) -> Floats:
         """Return (n, columns) of a frame."""

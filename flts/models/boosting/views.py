@@ -147,8 +147,28 @@ class Log1pView:
         return self.transform.mean(seen.last[:, None] + outputs, last)
 
 
+class _ViewInUnits:
+    """Views of the change ``y - y[t-1]`` in the unit that ``seen`` gives."""
+
+    def labels(self, seen: SeenTarget, later: Floats) -> TrainingLabels:
+        """See ``TargetView.labels``."""
+        return TrainingLabels((later - seen.last) / seen.unit, np.zeros(len(later)))
+
+    def changes(self, labels: TrainingLabels) -> Floats:
+        """See ``TargetView.changes``."""
+        return labels.values
+
+    def offset(self, labels: TrainingLabels, outputs: Floats) -> float:  # noqa: ARG002
+        """See ``TargetView.offset``."""
+        return 0.0
+
+    def forecast(self, seen: SeenTarget, outputs: Floats) -> Floats:
+        """See ``TargetView.forecast``."""
+        return seen.last[:, None] + seen.unit[:, None] * outputs
+
+
 @dataclass(frozen=True)
-class VolatilityView:
+class VolatilityView(_ViewInUnits):
     """The change ``(y - y[t-1]) / v``, fitted by Huber's loss.
 
     The volatility ``v`` is the average of recent changes and a tenth of its mean, as elsewhere; but a change counts at
@@ -180,30 +200,14 @@ class VolatilityView:
         recent = volatilities(values, rows, (HALF_LIFE,), self.limit or np.inf)[:, 0]
         return SeenTarget(rows, values, np.where(np.isnan(recent), self.scale, recent) + FLOOR * self.scale)
 
-    def labels(self, seen: SeenTarget, later: Floats) -> TrainingLabels:
-        """See ``TargetView.labels``."""
-        return TrainingLabels((later - seen.last) / seen.unit, np.zeros(len(later)))
-
-    def changes(self, labels: TrainingLabels) -> Floats:
-        """See ``TargetView.changes``."""
-        return labels.values
-
     def losses(self, labels: TrainingLabels, outputs: Floats) -> Floats:
         """See ``TargetView.losses``."""
         error = np.abs(labels.values - outputs)
         return np.where(error <= HUBER_DELTA, error**2 / 2, HUBER_DELTA * (error - HUBER_DELTA / 2))
 
-    def offset(self, labels: TrainingLabels, outputs: Floats) -> float:  # noqa: ARG002
-        """See ``TargetView.offset``."""
-        return 0.0
-
-    def forecast(self, seen: SeenTarget, outputs: Floats) -> Floats:
-        """See ``TargetView.forecast``."""
-        return seen.last[:, None] + seen.unit[:, None] * outputs
-
 
 @dataclass(frozen=True)
-class SquaredView:
+class SquaredView(_ViewInUnits):
     """The change ``(y - y[t-1]) / s``, fitted by the squared error, weighted as that of the other trainers.
 
     Attributes:
@@ -229,23 +233,7 @@ class SquaredView:
         """See ``TargetView.seen``."""
         return SeenTarget(rows, values, np.full(len(rows.last), self.scale))
 
-    def labels(self, seen: SeenTarget, later: Floats) -> TrainingLabels:
-        """See ``TargetView.labels``."""
-        return TrainingLabels((later - seen.last) / seen.unit, np.zeros(len(later)))
-
-    def changes(self, labels: TrainingLabels) -> Floats:
-        """See ``TargetView.changes``."""
-        return labels.values
-
     def losses(self, labels: TrainingLabels, outputs: Floats) -> Floats:
         """See ``TargetView.losses``."""
         losses: Floats = (labels.values - outputs) ** 2
         return losses
-
-    def offset(self, labels: TrainingLabels, outputs: Floats) -> float:  # noqa: ARG002
-        """See ``TargetView.offset``."""
-        return 0.0
-
-    def forecast(self, seen: SeenTarget, outputs: Floats) -> Floats:
-        """See ``TargetView.forecast``."""
-        return seen.last[:, None] + seen.unit[:, None] * outputs

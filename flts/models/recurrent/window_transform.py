@@ -12,10 +12,7 @@ from flts.models.volatility import REACH
 from flts.timeseries.arrays import Floats, Indices, Times
 from flts.timeseries.features import TIME_FEATURES
 from flts.timeseries.frame import Frame
-from flts.timeseries.scaling import Scaler, standard_deviation
-
-# Distance between the quartiles of a normal distribution, in standard deviations.
-_NORMAL_IQR = 1.35
+from flts.timeseries.scaling import Scaler, robust_statistics, standard_deviation
 
 
 class WindowTransform(Protocol):
@@ -151,8 +148,7 @@ class LinearSkipTransform:
         names = [name for name in features if name not in TIME_FEATURES]
         seen = _finite(frame.matrix(names), names, frame)
         deviation = standard_deviation(seen)
-        lower, median, upper = np.quantile(seen, [0.25, 0.5, 0.75], axis=0)
-        spread = np.where(upper > lower, (upper - lower) / _NORMAL_IQR, deviation)
+        median, spread = robust_statistics(seen)
         values = frame.matrix(targets)
         scale = standard_deviation(values)
         change = blocks(values, origins, output_seq_len) - values[origins - 1][:, None]
